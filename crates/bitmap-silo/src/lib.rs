@@ -1,0 +1,1 @@
+//! Roaring bitmaps read in place from memory-mapped files.

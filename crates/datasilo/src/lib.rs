@@ -1,0 +1,1 @@
+//! Byte keys to byte values in memory-mapped files.
