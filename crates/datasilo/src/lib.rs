@@ -1,1 +1,21 @@
 //! Byte keys to byte values in memory-mapped files.
+
+mod api;
+mod bytes;
+mod error;
+mod files;
+mod merge;
+mod options;
+mod state;
+mod stats;
+mod storage;
+
+pub use api::batch::Batch;
+pub use api::keyspace::{IntKey, Keyspace};
+pub use api::silo::Silo;
+pub use api::snapshot::{Parts, Pending, Snapshot, Value};
+pub use error::{Corruption, Error, Result};
+pub use merge::{Delta, MergeOperator, MergeResult};
+pub use options::{Durability, KeyspaceOptions, Options, Strictness};
+pub use stats::{CheckpointReport, CompactionReport, RecoveryReport};
+pub use storage::{MappedRegion, OsStorage, Storage, StorageFile};

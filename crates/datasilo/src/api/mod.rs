@@ -1,0 +1,6 @@
+//! What programs see: silos, keyspaces, batches, snapshots.
+
+pub(crate) mod batch;
+pub(crate) mod keyspace;
+pub(crate) mod silo;
+pub(crate) mod snapshot;

@@ -1,0 +1,275 @@
+//! Snapshots: a silo as of one moment.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::bytes::address::SeqNo;
+use crate::error::Result;
+use crate::files::run::key_hash;
+use crate::merge::Delta;
+use crate::state::read::{Found, Lookup, PendingRef};
+use crate::state::version::{FrameRef, KeyspaceVersion, Version};
+
+use super::keyspace::Keyspace;
+
+/// Keys whose memory accesses are overlapped by [`Snapshot::multi_get`].
+const WINDOW: usize = 32;
+
+/// A silo as of one moment. Reads take no lock and are never blocked; what they return borrows
+/// from the snapshot, and stays unchanged whatever is committed, compacted or closed meanwhile.
+///
+/// A snapshot keeps the files of its moment in use: drop it when done.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(crate) version: Arc<Version>,
+    pub(crate) seq: SeqNo,
+    pub(crate) verify: bool,
+}
+
+/// A value in place, in a mapped file.
+///
+/// Values of up to 4 KiB were verified when they were found. Longer ones have a checksum per 4 KiB
+/// block, which is verified when the block is first touched.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'s> {
+    frame: FrameRef<'s>,
+    verify: bool,
+}
+
+impl<'s> Value<'s> {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frame.frame.value_len()
+    }
+
+    /// True if it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] if a block's checksum does not match.
+    pub fn bytes(&self) -> Result<&'s [u8]> {
+        self.range(0..self.len())
+    }
+
+    /// A part of it; only the blocks that it touches are verified. Cut at the value's end.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] if a block's checksum does not match.
+    pub fn range(&self, range: Range<usize>) -> Result<&'s [u8]> {
+        let end = range.end.min(self.len());
+        let range = range.start.min(end)..end;
+        if self.verify {
+            self.frame.segment.verify_value(self.frame.word, &self.frame.frame, range.clone())?;
+        }
+        Ok(self.frame.frame.value().get(range).unwrap_or_default())
+    }
+
+    /// All of it, without verifying blocks.
+    #[must_use]
+    pub fn bytes_unverified(&self) -> &'s [u8] {
+        self.frame.frame.value()
+    }
+}
+
+/// An operand, or several combined, that are not yet folded into a value.
+#[derive(Debug, Clone)]
+pub enum Pending<'s> {
+    /// A (combined) operand in a mapped file.
+    Operand(Value<'s>),
+    /// Operands combined in memory, shared by all who read this version of the key.
+    Delta(Arc<dyn Delta>),
+}
+
+/// The parts of a key's value: a base and the operands on top of it.
+#[derive(Debug, Clone)]
+pub struct Parts<'s> {
+    /// The value that the operands go on top of.
+    pub base: Option<Value<'s>>,
+    /// Oldest first; at most a few, since checkpoints and memtables combine them.
+    pub pending: Vec<Pending<'s>>,
+}
+
+impl Snapshot {
+    /// The sequence number of the last commit that it sees.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The generation of the silo's structure that it sees.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.version.generation
+    }
+
+    /// A snapshot of the same moment that does not look at checksums.
+    #[must_use]
+    pub fn unverified(&self) -> Self {
+        Self { verify: false, ..self.clone() }
+    }
+
+    /// Handle of a keyspace that exists in this snapshot.
+    ///
+    /// # Errors
+    /// [`crate::Error::UnknownKeyspace`].
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        match self.version.keyspace_by_name(name) {
+            Some(keyspace) => Ok(Keyspace { meta: Arc::clone(&keyspace.meta) }),
+            None => Err(self.version.unknown_keyspace(name)),
+        }
+    }
+
+    /// The keyspaces in this snapshot, by id.
+    #[must_use]
+    pub fn keyspaces(&self) -> Vec<Keyspace> {
+        self.version.keyspaces.iter().map(|k| Keyspace { meta: Arc::clone(&k.meta) }).collect()
+    }
+
+    #[inline]
+    pub(crate) fn lookup(&self) -> Lookup<'_> {
+        Lookup { version: &self.version, seq: self.seq, verify: self.verify }
+    }
+
+    #[inline]
+    fn find(&self, keyspace: &KeyspaceVersion, key: &[u8]) -> Result<Found<'_>> {
+        let keyspace = match self.version.keyspace_by_id(keyspace.meta.id) {
+            Some(own) => own,
+            None => unreachable!("callers pass a keyspace of this version"),
+        };
+        let hash = key_hash(key, self.version.hash_seed);
+        let lookup = self.lookup();
+        if keyspace.runs.len() > 1 || self.version.memtables.len() > 1 {
+            lookup.prefetch_index(keyspace, hash);
+        }
+        lookup.find(keyspace, key, hash)
+    }
+
+    fn value<'s>(&'s self, frame: FrameRef<'s>) -> Value<'s> {
+        Value { frame, verify: self.verify }
+    }
+
+    /// A key's value: borrowed from the file, or folded where operands are pending.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] if what was found does not match its checksum, and those of the merge operator.
+    #[inline]
+    pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Cow<'_, [u8]>>> {
+        let key = key.as_ref();
+        let found = self.find(self.version.keyspace(&keyspace.meta)?, key)?;
+        self.fold(keyspace, key, found)
+    }
+
+    pub(crate) fn fold<'s>(&'s self, keyspace: &Keyspace, key: &[u8], found: Found<'s>) -> Result<Option<Cow<'s, [u8]>>> {
+        match found {
+            Found::Absent => Ok(None),
+            Found::Put(frame) => Ok(Some(Cow::Borrowed(self.value(frame).bytes()?))),
+            Found::Pending { base, pending } => {
+                self.fold_pending(keyspace, key, base, &pending).map(|value| Some(Cow::Owned(value)))
+            }
+        }
+    }
+
+    fn fold_pending(
+        &self,
+        keyspace: &Keyspace,
+        key: &[u8],
+        base: Option<FrameRef<'_>>,
+        pending: &[PendingRef<'_>],
+    ) -> Result<Vec<u8>> {
+        let operands = pending
+            .iter()
+            .map(|operand| match operand {
+                PendingRef::Operand(frame) => self.value(*frame).bytes().map(Cow::Borrowed),
+                PendingRef::Delta(delta) => Ok(Cow::Owned(delta.encode())),
+            })
+            .collect::<Result<Vec<Cow<'_, [u8]>>>>()?;
+        let operands: Vec<&[u8]> = operands.iter().map(AsRef::as_ref).collect();
+        let base = base.map(|frame| self.value(frame).bytes()).transpose()?;
+        let folded = keyspace.meta.operator()?.fold(key, base, &operands);
+        folded.map_err(|message| keyspace.meta.merge_error(message))
+    }
+
+    /// A key's base value and pending operands, unfolded. `None` if the key has no value.
+    ///
+    /// Operands of a memtable are combined once and then shared between reads.
+    ///
+    /// # Errors
+    /// As of [`Snapshot::get`].
+    pub fn get_parts(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Parts<'_>>> {
+        Ok(match self.find(self.version.keyspace(&keyspace.meta)?, key.as_ref())? {
+            Found::Absent => None,
+            Found::Put(frame) => Some(Parts { base: Some(self.value(frame)), pending: Vec::new() }),
+            Found::Pending { base, pending } => Some(Parts {
+                base: base.map(|frame| self.value(frame)),
+                pending: pending
+                    .into_iter()
+                    .map(|operand| match operand {
+                        PendingRef::Operand(frame) => Pending::Operand(self.value(frame)),
+                        PendingRef::Delta(delta) => Pending::Delta(delta),
+                    })
+                    .collect(),
+            }),
+        })
+    }
+
+    /// Whether a key has a value.
+    ///
+    /// # Errors
+    /// As of [`Snapshot::get`].
+    pub fn contains(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<bool> {
+        let found = self.find(self.version.keyspace(&keyspace.meta)?, key.as_ref())?;
+        Ok(!matches!(found, Found::Absent))
+    }
+
+    /// The values of several keys, in their order; faster than one [`Snapshot::get`] each, since
+    /// their memory accesses overlap.
+    ///
+    /// # Errors
+    /// As of [`Snapshot::get`].
+    pub fn multi_get<K: AsRef<[u8]>>(
+        &self,
+        keyspace: &Keyspace,
+        keys: &[K],
+    ) -> Result<Vec<Option<Cow<'_, [u8]>>>> {
+        let mut values = Vec::with_capacity(keys.len());
+        self.multi_get_each(keyspace, keys, |_, value| values.push(value))?;
+        Ok(values)
+    }
+
+    /// Like [`Snapshot::multi_get`], passing each key's position and value to `visit`.
+    ///
+    /// # Errors
+    /// As of [`Snapshot::get`].
+    pub fn multi_get_each<'s, K: AsRef<[u8]>>(
+        &'s self,
+        keyspace: &Keyspace,
+        keys: &[K],
+        mut visit: impl FnMut(usize, Option<Cow<'s, [u8]>>),
+    ) -> Result<()> {
+        let own = self.version.keyspace(&keyspace.meta)?;
+        let lookup = self.lookup();
+        let lines = own.typical_frame_lines();
+        let mut hashes = [0u64; WINDOW];
+        for (window, keys) in keys.chunks(WINDOW).enumerate() {
+            for (hash, key) in hashes.iter_mut().zip(keys) {
+                *hash = key_hash(key.as_ref(), self.version.hash_seed);
+                lookup.prefetch_index(own, *hash);
+            }
+            for (&hash, _) in hashes.iter().zip(keys) {
+                lookup.prefetch_frame(own, hash, lines)?;
+            }
+            for (at, (&hash, key)) in hashes.iter().zip(keys).enumerate() {
+                let found = lookup.find(own, key.as_ref(), hash)?;
+                visit(window * WINDOW + at, self.fold(keyspace, key.as_ref(), found)?);
+            }
+        }
+        Ok(())
+    }
+}

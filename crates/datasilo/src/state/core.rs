@@ -1,0 +1,366 @@
+//! The state of a silo that is open for writing, shared by all handles and threads.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::bytes::address::{FileNumber, SeqNo};
+use crate::bytes::file_header::{SegmentRole, SiloId};
+use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::manifest::{Manifest, SegmentRecord, UsageRecord, encode_catalog};
+use crate::error::{Error, Result};
+use crate::files::manifest_file::{self, ReplaceError};
+use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
+use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
+use crate::options::Options;
+use crate::storage::{DirFiles, SiloFile};
+
+use super::background::Wakeup;
+use super::checkpoint::Maintenance;
+use super::memtable::Memtable;
+use super::sync::SyncState;
+use super::version::Version;
+
+/// Locks a mutex whose holder may have panicked. Every critical section leaves its data whole
+/// at each step that can panic, or poisons the silo.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Frames of keyspaces in segments, since the last checkpoint.
+pub(crate) type UsageMap = BTreeMap<FileNumber, SegmentUsage>;
+
+/// What was written to a segment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SegmentUsage {
+    pub(crate) seqs: Option<(SeqNo, SeqNo)>,
+    pub(crate) keyspaces: Vec<UsageRecord>,
+}
+
+impl SegmentUsage {
+    pub(crate) fn of(&mut self, keyspace: u32) -> &mut UsageRecord {
+        let at = self.keyspaces.iter().position(|u| u.keyspace == keyspace).unwrap_or_else(|| {
+            self.keyspaces.push(UsageRecord { keyspace, ..UsageRecord::default() });
+            self.keyspaces.len() - 1
+        });
+        match self.keyspaces.get_mut(at) {
+            Some(usage) => usage,
+            None => unreachable!("the position was just found or made"),
+        }
+    }
+
+    pub(crate) fn add_frames(&mut self, keyspace: u32, frames: u64, bytes: u64) {
+        let usage = self.of(keyspace);
+        usage.frames += frames;
+        usage.bytes += bytes;
+    }
+
+    pub(crate) fn add_dead(&mut self, keyspace: u32, bytes: u64) {
+        let usage = self.of(keyspace);
+        usage.dead_frames += 1;
+        usage.dead_bytes += bytes;
+    }
+
+    pub(crate) fn add_seqs(&mut self, first: SeqNo, last: SeqNo) {
+        let (low, high) = self.seqs.unwrap_or((first, last));
+        self.seqs = Some((low.min(first), high.max(last)));
+    }
+
+    /// Adds this to a segment's record.
+    pub(crate) fn add_to(&self, record: &mut SegmentRecord) {
+        if let Some((low, high)) = self.seqs {
+            record.min_seq = if record.max_seq == 0 { low } else { record.min_seq.min(low) };
+            record.max_seq = record.max_seq.max(high);
+        }
+        for usage in &self.keyspaces {
+            let at = record.usage.iter_mut().find(|u| u.keyspace == usage.keyspace);
+            match at {
+                Some(existing) => {
+                    existing.frames += usage.frames;
+                    existing.bytes += usage.bytes;
+                    existing.dead_frames += usage.dead_frames;
+                    existing.dead_bytes += usage.dead_bytes;
+                }
+                None => record.usage.push(*usage),
+            }
+        }
+    }
+}
+
+/// A log segment that is not appended to any more.
+#[derive(Debug, Clone)]
+pub(crate) struct FullSegment {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) len: u64,
+    /// What lies behind `len` was only ever reserved, so it can be given back. False for segments of
+    /// a writer that ended uncleanly: another process may have read its unsynced end.
+    pub(crate) trim: bool,
+}
+
+/// The growing end of the ops log.
+#[derive(Debug)]
+pub(crate) struct LogState {
+    /// Begun by the first commit.
+    pub(crate) writer: Option<SegmentWriter>,
+    pub(crate) next_seq: SeqNo,
+    /// The memtable that commits insert into: the first one of the current version.
+    pub(crate) memtable: Arc<Memtable>,
+    /// Bytes appended since the silo was opened: a position that grows over segments.
+    pub(crate) appended: u64,
+    /// Log segments that are full but not synced, oldest first.
+    pub(crate) unsynced: Vec<Arc<Segment>>,
+    /// Log segments that the next checkpoint seals, or finishes replaying; oldest first.
+    pub(crate) full: Vec<FullSegment>,
+    /// What was appended since the last checkpoint.
+    pub(crate) usage: UsageMap,
+    pub(crate) bytes_since_checkpoint: u64,
+    /// Keyspaces that bulk sessions have to themselves.
+    pub(crate) bulk: Vec<u32>,
+    pub(crate) closed: bool,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) files: DirFiles,
+    pub(crate) options: Options,
+    /// Holds the lock for as long as it lives.
+    pub(crate) _lock: SiloFile,
+    pub(crate) silo_id: SiloId,
+    pub(crate) hash_seed: u64,
+    pub(crate) version: ArcSwap<Version>,
+    /// The highest sequence number up to which every commit is visible.
+    pub(crate) published: AtomicU64,
+    /// Taken before `structure` where both are needed.
+    pub(crate) log: Mutex<LogState>,
+    /// The manifest as it is on disk, except for `next_file`, which runs ahead.
+    pub(crate) structure: Mutex<Manifest>,
+    pub(crate) sync: SyncState,
+    /// One checkpoint, compaction, bulk publication or backup at a time. Taken before `log`.
+    pub(crate) maintenance: Mutex<Maintenance>,
+    poison: OnceLock<String>,
+    pub(crate) wakeup: Wakeup,
+    pub(crate) user_bytes: AtomicU64,
+    pub(crate) written_bytes: AtomicU64,
+    pub(crate) retired: Mutex<Vec<(std::sync::Weak<Segment>, u64)>>,
+}
+
+/// What opening hands to a new [`Core`].
+pub(crate) struct CoreParts {
+    pub(crate) files: DirFiles,
+    pub(crate) options: Options,
+    pub(crate) lock: SiloFile,
+    pub(crate) manifest: Manifest,
+    pub(crate) version: Version,
+    pub(crate) log: LogState,
+    pub(crate) sync: SyncState,
+}
+
+impl Core {
+    pub(crate) fn new(parts: CoreParts) -> Self {
+        let CoreParts { files, options, lock, manifest, version, log, sync } = parts;
+        Self {
+            files,
+            options,
+            _lock: lock,
+            silo_id: manifest.silo_id,
+            hash_seed: manifest.hash_seed,
+            version: ArcSwap::from_pointee(version),
+            published: AtomicU64::new(log.next_seq - 1),
+            log: Mutex::new(log),
+            user_bytes: AtomicU64::new(manifest.user_bytes),
+            written_bytes: AtomicU64::new(manifest.written_bytes),
+            structure: Mutex::new(manifest),
+            sync,
+            maintenance: Mutex::new(Maintenance::default()),
+            poison: OnceLock::new(),
+            wakeup: Wakeup::default(),
+            retired: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Stops all writing: the state of the device is unknown.
+    pub(crate) fn poison(&self, why: &Error) {
+        if self.poison.set(why.to_string()).is_ok() {
+            tracing::error!(error = %why, "writing stops until the silo is opened again");
+        }
+        self.sync.wake_all();
+        self.wakeup.notify_progress();
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        match self.poison.get() {
+            None => Ok(()),
+            Some(why) => Err(Error::Poisoned { why: why.clone() }),
+        }
+    }
+
+    /// A number for a new file.
+    pub(crate) fn next_file(&self) -> FileNumber {
+        let mut manifest = lock(&self.structure);
+        let number = manifest.next_file;
+        manifest.next_file += 1;
+        number
+    }
+
+    /// Counts bytes written to files, for the write amplification.
+    pub(crate) fn count_written(&self, bytes: u64) {
+        self.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes a structural change: replaces the manifest, then the version.
+    ///
+    /// Everything that the new manifest names was synced by the caller. An error leaves both
+    /// as they were, and poisons the silo if the manifest on disk is in doubt.
+    pub(crate) fn change(
+        &self,
+        edit: impl FnOnce(&mut Manifest),
+        apply: impl FnOnce(&mut Version),
+    ) -> Result<()> {
+        self.check_poison()?;
+        let mut manifest = lock(&self.structure);
+        let mut next = manifest.clone();
+        next.generation += 1;
+        next.closed_cleanly = false;
+        next.user_bytes = self.user_bytes.load(Ordering::Relaxed);
+        next.written_bytes = self.written_bytes.load(Ordering::Relaxed);
+        edit(&mut next);
+        match manifest_file::replace(&self.files, &next) {
+            Ok(()) => {}
+            Err(ReplaceError::Unchanged(error)) => return Err(error),
+            Err(ReplaceError::Unknown(error)) => {
+                self.poison(&error);
+                return Err(error);
+            }
+        }
+        let mut version = Version::clone(&self.version.load());
+        version.generation = next.generation;
+        *manifest = next;
+        apply(&mut version);
+        version.note_usage(&manifest);
+        self.version.store(Arc::new(version));
+        Ok(())
+    }
+
+    /// Waits until every commit that took a sequence number is visible. The caller holds the log,
+    /// so there will be no new ones meanwhile.
+    pub(crate) fn quiesce(&self, log: &LogState) {
+        while self.published.load(Ordering::Acquire) + 1 != log.next_seq {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Begins a log segment with room for a batch of `batch_len` bytes.
+    pub(crate) fn rotate(&self, log: &mut LogState, batch_len: u64) -> Result<()> {
+        SegmentWriter::check_len(batch_len)?;
+        let number = self.next_file();
+        let (catalog, generation) = {
+            let manifest = lock(&self.structure);
+            (encode_catalog(manifest.next_keyspace, self.hash_seed, &manifest.keyspaces), manifest.generation)
+        };
+        let previous = log.writer.as_ref().map(|w| (w.segment().number(), w.tail()));
+        let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
+        let capacity = self.options.segment_bytes.max(overhead + batch_len).min(MAX_SEGMENT_LEN);
+        let spec = SegmentSpec {
+            number,
+            silo_id: self.silo_id,
+            role: SegmentRole::Log,
+            generation: generation + 1,
+            capacity,
+            previous,
+        };
+        let begun = self.begin_segment(&spec, &catalog, batch_len);
+        let writer = match begun {
+            Ok(writer) => writer,
+            Err(error) => {
+                self.remove_unfinished(crate::bytes::file_header::FileKind::Segment, number);
+                return Err(error);
+            }
+        };
+        let record = new_segment_record(writer.segment(), writer.tail());
+        let segment = Arc::clone(writer.segment());
+        let next_seq = log.next_seq;
+        self.change(
+            |manifest| {
+                manifest.next_seq = manifest.next_seq.max(next_seq);
+                manifest.segments.push(record);
+            },
+            |version| version.segments.insert(segment),
+        )?;
+        if let Some(writer) = log.writer.take() {
+            log.unsynced.push(Arc::clone(writer.segment()));
+            let len = writer.tail();
+            log.full.push(FullSegment { segment: Arc::clone(writer.segment()), len, trim: true });
+        }
+        log.writer = Some(writer);
+        Ok(())
+    }
+
+    fn begin_segment(&self, spec: &SegmentSpec, catalog: &[u8], batch_len: u64) -> Result<SegmentWriter> {
+        let writer = begin_segment(&self.files, spec, catalog, self.options.allocate_bytes, batch_len)?;
+        self.count_written(writer.tail());
+        Ok(writer)
+    }
+
+    /// Removes a file that no manifest names, after a failure. One that stays is an orphan, which
+    /// the next open removes.
+    pub(crate) fn remove_unfinished(&self, kind: crate::bytes::file_header::FileKind, number: FileNumber) {
+        let name = DirFiles::file_name(kind, number);
+        if let Err(error) = self.files.remove(&name)
+            && !error.is_not_found()
+        {
+            tracing::warn!(%error, "an unfinished file stays until the silo is opened again");
+        }
+    }
+
+    /// Notes segments that left the manifest, to tell how much snapshots pin.
+    pub(crate) fn retire(&self, segments: &[Arc<Segment>]) {
+        let mut retired = lock(&self.retired);
+        retired.retain(|(segment, _)| segment.strong_count() > 0);
+        retired.extend(segments.iter().map(|s| (Arc::downgrade(s), s.bytes().len() as u64)));
+    }
+
+    /// Bytes of segments that are out of the manifest but held by snapshots.
+    pub(crate) fn pinned_bytes(&self) -> u64 {
+        let mut retired = lock(&self.retired);
+        retired.retain(|(segment, _)| segment.strong_count() > 0);
+        retired.iter().map(|(_, len)| len).sum()
+    }
+}
+
+/// Creates a log segment with its catalog and makes its name durable.
+pub(crate) fn begin_segment(
+    files: &DirFiles,
+    spec: &SegmentSpec,
+    catalog: &[u8],
+    allocate_step: u64,
+    batch_len: u64,
+) -> Result<SegmentWriter> {
+    let segment = Arc::new(Segment::create(files, spec)?);
+    let mut writer = SegmentWriter::new(segment, spec.capacity, allocate_step);
+    let group = Group::alone(GroupKind::Catalog, 0, 0);
+    writer.allocate(40 + catalog.len() as u64 + batch_len)?;
+    writer.append(&[GroupFrames { template: group, pieces: &[catalog] }])?;
+    writer.segment().file().sync()?;
+    files.sync()?;
+    writer.note_synced(writer.tail());
+    Ok(writer)
+}
+
+/// The manifest's record of a log segment that was just begun.
+pub(crate) fn new_segment_record(segment: &Segment, len: u64) -> SegmentRecord {
+    SegmentRecord {
+        file: segment.number(),
+        origin: segment.origin(),
+        role: SegmentRole::Log,
+        sealed: false,
+        file_len: len,
+        replay_from: len,
+        seq_base: 0,
+        min_seq: 0,
+        max_seq: 0,
+        usage: Vec::new(),
+    }
+}

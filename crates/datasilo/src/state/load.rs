@@ -1,0 +1,90 @@
+//! From a manifest to a version: opening the files that it names.
+
+use std::sync::Arc;
+
+use crate::bytes::manifest::Manifest;
+use crate::error::{Error, Result};
+use crate::files::run::{Run, SegmentMap};
+use crate::files::segment::Segment;
+use crate::options::Options;
+use crate::storage::DirFiles;
+
+use super::memtable::Memtable;
+use super::version::{KeyspaceMeta, KeyspaceVersion, Version};
+
+/// Opens every file that the manifest names. Files that `before` has open are taken from there.
+///
+/// Costs the number of files, not of entries.
+pub(crate) fn open_version(
+    files: &DirFiles,
+    manifest: &Manifest,
+    options: &Options,
+    before: Option<&Version>,
+) -> Result<Version> {
+    let mut segments = SegmentMap::default();
+    for record in &manifest.segments {
+        let known = before.and_then(|version| version.segments.get(record.file));
+        let segment = match known {
+            Some(segment) => Arc::clone(segment),
+            None => {
+                let sealed = record.sealed.then_some(record.file_len);
+                Arc::new(Segment::open(files, record.file, record.origin, sealed)?)
+            }
+        };
+        if segment.role() != Some(record.role) {
+            return Err(segment.corrupt(0, "the segment's role is not what the manifest says"));
+        }
+        segment.raise_readable(record.file_len.min(segment.file().len()?));
+        if (segment.bytes().len() as u64) < record.file_len {
+            return Err(segment.corrupt(segment.bytes().len() as u64, "the segment is shorter than the manifest says"));
+        }
+        segments.insert(segment);
+    }
+    let mut keyspaces = Vec::with_capacity(manifest.keyspaces.len());
+    for record in &manifest.keyspaces {
+        let known = before.and_then(|version| version.keyspace_by_id(record.id));
+        let meta = match known {
+            Some(keyspace) => Arc::clone(&keyspace.meta),
+            None => Arc::new(KeyspaceMeta {
+                id: record.id,
+                name: record.name.clone(),
+                align_shift: record.align_shift,
+                operator: operator(options, &record.name, &record.operator)?,
+            }),
+        };
+        let mut runs = Vec::with_capacity(record.runs.len());
+        for run in &record.runs {
+            let open = known.and_then(|k| k.runs.iter().find(|r| r.number() == run.file));
+            runs.push(match open {
+                Some(open) => Arc::clone(open),
+                None => Arc::new(Run::open(files, run, record.id, manifest.hash_seed, &segments)?),
+            });
+        }
+        keyspaces.push(KeyspaceVersion { meta, runs, live_entries: record.live_entries, typical_frame_len: 0 });
+    }
+    keyspaces.sort_by_key(|keyspace| keyspace.meta.id);
+    let mut version = Version {
+        generation: manifest.generation,
+        hash_seed: manifest.hash_seed,
+        keyspaces,
+        segments,
+        memtables: vec![Arc::new(Memtable::new())],
+    };
+    version.note_usage(manifest);
+    Ok(version)
+}
+
+/// The operator that a keyspace needs.
+pub(crate) fn operator(
+    options: &Options,
+    keyspace: &str,
+    name: &str,
+) -> Result<Option<Arc<dyn crate::merge::MergeOperator>>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    match options.operator(name) {
+        Some(operator) => Ok(Some(operator)),
+        None => Err(Error::OperatorMissing { keyspace: keyspace.to_owned(), operator: name.to_owned() }),
+    }
+}

@@ -1,0 +1,263 @@
+//! Looking a key up: memtables from the newest on, then index runs from the newest on.
+
+use std::sync::Arc;
+
+use crate::bytes::address::SeqNo;
+use crate::bytes::frame::FrameKind;
+use crate::bytes::index::Slot;
+use crate::error::{Error, Result};
+use crate::files::run::Run;
+use crate::merge::Delta;
+use crate::storage::prefetch;
+
+use super::memtable::{Entry, Memtable, SharedDelta};
+use super::version::{FrameRef, KeyspaceMeta, KeyspaceVersion, Version};
+
+/// Operands that are not folded yet.
+#[derive(Debug, Clone)]
+pub(crate) enum PendingRef<'v> {
+    /// One merge frame, of an index run.
+    Operand(FrameRef<'v>),
+    /// Merge frames of a memtable, combined.
+    Delta(Arc<dyn Delta>),
+}
+
+/// What is known of a key.
+#[derive(Debug)]
+pub(crate) enum Found<'v> {
+    /// No value.
+    Absent,
+    /// A value, nothing pending.
+    Put(FrameRef<'v>),
+    /// Operands on top of a base, or of nothing. Oldest first.
+    Pending { base: Option<FrameRef<'v>>, pending: Vec<PendingRef<'v>> },
+}
+
+/// What one memtable or run says about a key.
+enum Layer<'v> {
+    Nothing,
+    Put(FrameRef<'v>),
+    Delete,
+    /// Operands, oldest first, and whether they end at a base of this layer.
+    Merges { base: Option<Base<'v>>, pending: Vec<PendingRef<'v>> },
+}
+
+enum Base<'v> {
+    Put(FrameRef<'v>),
+    Delete,
+}
+
+/// A look-up in a version as of a sequence number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookup<'v> {
+    pub(crate) version: &'v Version,
+    pub(crate) seq: SeqNo,
+    /// Check frames' checksums.
+    pub(crate) verify: bool,
+}
+
+impl<'v> Lookup<'v> {
+    /// Starts loading the cache lines where the key's entries have their homes.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, keyspace: &KeyspaceVersion, hash: u64) {
+        for run in &keyspace.runs {
+            run.prefetch(hash);
+        }
+    }
+
+    /// Starts loading the frame that the key most likely has, if the index is in the cache.
+    #[inline]
+    pub(crate) fn prefetch_frame(&self, keyspace: &KeyspaceVersion, hash: u64, lines: usize) -> Result<()> {
+        for run in &keyspace.runs {
+            if let Some((segment, word)) = run.find(hash, |slot| run.frame_of(slot))? {
+                for line in 0..lines {
+                    prefetch(segment.bytes(), word as usize * 8 + line * 64);
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds what the key has.
+    #[inline]
+    pub(crate) fn find(&self, keyspace: &'v KeyspaceVersion, key: &[u8], hash: u64) -> Result<Found<'v>> {
+        let mut newer: Vec<Vec<PendingRef<'v>>> = Vec::new();
+        let mut base = None;
+        let memtables = self.version.memtables.iter().filter(|m| !m.is_empty());
+        let mut layers = memtables.map(|m| self.in_memtable(m, &keyspace.meta, key, hash));
+        let mut runs = keyspace.runs.iter();
+        loop {
+            let layer = match layers.next() {
+                Some(layer) => layer?,
+                None => match runs.next() {
+                    Some(run) => self.in_run(run, &keyspace.meta, key, hash)?,
+                    None => break,
+                },
+            };
+            match layer {
+                Layer::Nothing => continue,
+                Layer::Put(frame) => base = Some(frame),
+                Layer::Delete => {}
+                Layer::Merges { base: ends_at, pending } => {
+                    newer.push(pending);
+                    match ends_at {
+                        None => continue,
+                        Some(Base::Put(frame)) => base = Some(frame),
+                        Some(Base::Delete) => {}
+                    }
+                }
+            }
+            break;
+        }
+        if newer.is_empty() {
+            return Ok(base.map_or(Found::Absent, Found::Put));
+        }
+        Ok(Found::Pending { base, pending: newer.into_iter().rev().flatten().collect() })
+    }
+
+    #[inline]
+    fn checked(&self, frame: FrameRef<'v>, meta: &KeyspaceMeta) -> Result<FrameRef<'v>> {
+        if self.verify {
+            frame.verify(meta.id)?;
+        }
+        Ok(frame)
+    }
+
+    fn in_run(&self, run: &'v Arc<Run>, meta: &KeyspaceMeta, key: &[u8], hash: u64) -> Result<Layer<'v>> {
+        let align = meta.align();
+        let layer = run.find(hash, |slot| match run.frame_of(slot)? {
+            Some((segment, word)) => {
+                let frame = segment.frame(word, align)?;
+                if frame.key() != key {
+                    return Ok(None);
+                }
+                let frame = self.checked(FrameRef { segment, word, frame }, meta)?;
+                Ok(Some(match frame.frame.kind() {
+                    FrameKind::Put => Layer::Put(frame),
+                    FrameKind::Delete => Layer::Delete,
+                    FrameKind::Merge => {
+                        Layer::Merges { base: None, pending: vec![PendingRef::Operand(frame)] }
+                    }
+                    FrameKind::Fill => return Err(unexpected(&frame)),
+                }))
+            }
+            None => self.in_chain(run, slot, meta, key),
+        })?;
+        Ok(layer.unwrap_or(Layer::Nothing))
+    }
+
+    fn in_chain(&self, run: &'v Arc<Run>, slot: Slot, meta: &KeyspaceMeta, key: &[u8]) -> Result<Option<Layer<'v>>> {
+        let mut base = None;
+        let mut pending = Vec::new();
+        for address in run.chain_of(slot)? {
+            let frame = self.version.frame(address, meta.align())?;
+            if frame.frame.key() != key {
+                return Ok(None);
+            }
+            let frame = self.checked(frame, meta)?;
+            match frame.frame.kind() {
+                FrameKind::Put => base = Some(Base::Put(frame)),
+                FrameKind::Delete => base = Some(Base::Delete),
+                FrameKind::Merge => pending.push(PendingRef::Operand(frame)),
+                FrameKind::Fill => return Err(unexpected(&frame)),
+            }
+        }
+        Ok(Some(Layer::Merges { base, pending }))
+    }
+
+    #[inline]
+    fn in_memtable(
+        &self,
+        memtable: &'v Arc<Memtable>,
+        meta: &KeyspaceMeta,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Layer<'v>> {
+        let mut versions = memtable.versions(meta.id, hash).filter(|e| e.seq() <= self.seq);
+        while let Some(entry) = versions.next() {
+            let frame = self.version.frame(entry.address(), meta.align())?;
+            if frame.frame.key() != key {
+                continue;
+            }
+            let frame = self.checked(frame, meta)?;
+            return match frame.frame.kind() {
+                FrameKind::Put => Ok(Layer::Put(frame)),
+                FrameKind::Delete => Ok(Layer::Delete),
+                FrameKind::Merge => self.combined(entry, frame, versions, meta, key),
+                FrameKind::Fill => Err(unexpected(&frame)),
+            };
+        }
+        Ok(Layer::Nothing)
+    }
+
+    /// The operands from `entry` back to the base, combined with those that an earlier read combined.
+    fn combined(
+        &self,
+        newest: &'v Entry,
+        frame: FrameRef<'v>,
+        older: impl Iterator<Item = &'v Entry>,
+        meta: &KeyspaceMeta,
+        key: &[u8],
+    ) -> Result<Layer<'v>> {
+        let mut before = newest.delta().load_full().map(|shared| (newest, shared));
+        let mut base = None;
+        let mut operands = Vec::new();
+        if before.is_none() {
+            operands.push(frame);
+            for entry in older {
+                let frame = self.version.frame(entry.address(), meta.align())?;
+                if frame.frame.key() != key {
+                    continue;
+                }
+                if let Some(shared) = entry.delta().load_full() {
+                    before = Some((entry, shared));
+                    break;
+                }
+                let frame = self.checked(frame, meta)?;
+                if frame.frame.kind() != FrameKind::Merge {
+                    base = Some(frame);
+                    break;
+                }
+                operands.push(frame);
+            }
+        }
+        if let Some((_, shared)) = &before {
+            base = shared.base.map(|address| self.version.frame(address, meta.align())).transpose()?;
+        }
+        let delta = match &before {
+            Some((_, shared)) if operands.is_empty() => Arc::clone(&shared.delta),
+            _ => {
+                for frame in &operands {
+                    frame.segment.verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
+                }
+                let bytes: Vec<&[u8]> = operands.iter().rev().map(|f| f.frame.value()).collect();
+                let delta = meta
+                    .operator()?
+                    .extend(before.as_ref().map(|(_, shared)| &shared.delta), &bytes)
+                    .map_err(|message| meta.merge_error(message))?;
+                let base = base.map(|frame| frame.address());
+                newest.delta().store(Some(Arc::new(SharedDelta { delta: Arc::clone(&delta), base })));
+                // What was extended is seldom asked for again; an old snapshot that does
+                // combines its operands anew and keeps the result at its own version.
+                if let Some((entry, _)) = before {
+                    entry.delta().store(None);
+                }
+                delta
+            }
+        };
+        let base = match base {
+            None => None,
+            Some(frame) => match frame.frame.kind() {
+                FrameKind::Put => Some(Base::Put(self.checked(frame, meta)?)),
+                _ => Some(Base::Delete),
+            },
+        };
+        Ok(Layer::Merges { base, pending: vec![PendingRef::Delta(delta)] })
+    }
+}
+
+#[cold]
+fn unexpected(frame: &FrameRef<'_>) -> Error {
+    frame.segment.corrupt(frame.address().offset(), "an index entry leads to a fill frame")
+}

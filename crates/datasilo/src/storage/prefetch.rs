@@ -1,0 +1,18 @@
+//! Asking the processor for a cache line ahead of use.
+#![expect(unsafe_code, reason = "prefetch instructions take raw pointers")]
+
+/// Starts loading the cache line at `offset` of `bytes`; nothing happens beyond the end.
+#[inline]
+pub(crate) fn prefetch(bytes: &[u8], offset: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(byte) = bytes.get(offset) {
+        // SAFETY: the pointer comes from a live reference; a prefetch reads nothing visible.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                std::ptr::from_ref(byte).cast::<i8>(),
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, offset);
+}
