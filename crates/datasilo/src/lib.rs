@@ -11,6 +11,8 @@ mod stats;
 mod storage;
 
 pub use api::batch::Batch;
+pub use api::bulk::{BulkReport, BulkSession, BulkWriter};
+pub use api::iter::{Entry, Iter};
 pub use api::keyspace::{IntKey, Keyspace};
 pub use api::silo::Silo;
 pub use api::snapshot::{Parts, Pending, Snapshot, Value};

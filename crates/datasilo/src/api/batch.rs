@@ -35,13 +35,15 @@ pub(crate) struct BatchGroup {
     pub(crate) meta: Arc<KeyspaceMeta>,
     frames: Vec<u8>,
     frame_count: u32,
+    /// Bytes of the frames that are deletes.
+    pub(crate) delete_bytes: u64,
     /// Hash of the key and offset of the frame in `frames`, for each mutation in order.
     pub(crate) ops: Vec<(u64, usize)>,
 }
 
 impl BatchGroup {
     fn new(meta: &Arc<KeyspaceMeta>) -> Self {
-        Self { meta: Arc::clone(meta), frames: Vec::new(), frame_count: 0, ops: Vec::new() }
+        Self { meta: Arc::clone(meta), frames: Vec::new(), frame_count: 0, delete_bytes: 0, ops: Vec::new() }
     }
 
     /// Bytes of its frames.
@@ -59,7 +61,11 @@ impl BatchGroup {
         let ordinal = u16::try_from(self.ops.len()).expect("groups have at most 2^16 mutations");
         self.ops.push((hash, self.frames.len()));
         let input = FrameInput { kind, ordinal, combined: false, key, value };
+        let start = self.frames.len();
         encode_frame(&mut self.frames, self.meta.id, align, &input);
+        if kind == FrameKind::Delete {
+            self.delete_bytes += (self.frames.len() - start) as u64;
+        }
         self.frame_count += 1;
     }
 
@@ -167,6 +173,7 @@ impl Batch {
             group.frames.clear();
             group.ops.clear();
             group.frame_count = 0;
+            group.delete_bytes = 0;
         }
         self.op_count = 0;
         self.user_bytes = 0;

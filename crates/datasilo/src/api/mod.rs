@@ -1,6 +1,8 @@
 //! What programs see: silos, keyspaces, batches, snapshots.
 
 pub(crate) mod batch;
+pub(crate) mod bulk;
+pub(crate) mod iter;
 pub(crate) mod keyspace;
 pub(crate) mod silo;
 pub(crate) mod snapshot;

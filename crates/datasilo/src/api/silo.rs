@@ -153,8 +153,7 @@ impl Silo {
                 manifest.keyspaces.retain(|k| k.id != id);
                 for usage in manifest.segments.iter_mut().flat_map(|s| &mut s.usage) {
                     if usage.keyspace == id {
-                        usage.dead_frames = usage.frames;
-                        usage.dead_bytes = usage.bytes;
+                        usage.kill();
                     }
                 }
             },
@@ -164,8 +163,7 @@ impl Silo {
             },
         )?;
         for usage in log.usage.values_mut().flat_map(|u| &mut u.keyspaces).filter(|u| u.keyspace == id) {
-            usage.dead_frames = usage.frames;
-            usage.dead_bytes = usage.bytes;
+            usage.kill();
         }
         self.core.remove_replaced_runs(&replaced);
         Ok(())

@@ -88,6 +88,42 @@ pub(crate) struct UsageRecord {
     pub(crate) bytes: u64,
     pub(crate) dead_frames: u64,
     pub(crate) dead_bytes: u64,
+    /// Bytes of deletes, dead or not.
+    pub(crate) delete_bytes: u64,
+}
+
+impl UsageRecord {
+    /// Adds the counts of another record of the keyspace.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+        self.dead_frames += other.dead_frames;
+        self.dead_bytes += other.dead_bytes;
+        self.delete_bytes += other.delete_bytes;
+    }
+
+    /// Counts every frame as dead.
+    pub(crate) fn kill(&mut self) {
+        self.dead_frames = self.frames;
+        self.dead_bytes = self.bytes;
+    }
+}
+
+impl SegmentRecord {
+    /// Bytes of frames that nothing leads to.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.usage.iter().map(|u| u.dead_bytes.min(u.bytes)).sum()
+    }
+
+    /// Bytes of deletes.
+    pub(crate) fn delete_bytes(&self) -> u64 {
+        self.usage.iter().map(|u| u.delete_bytes).sum()
+    }
+
+    /// True if the index leads to everything in it that counts.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.sealed && self.replay_from == self.file_len
+    }
 }
 
 impl Manifest {
@@ -262,6 +298,7 @@ impl SegmentRecord {
             out.u64(usage.bytes);
             out.u64(usage.dead_frames);
             out.u64(usage.dead_bytes);
+            out.u64(usage.delete_bytes);
         });
     }
 
@@ -283,6 +320,7 @@ impl SegmentRecord {
                     bytes: fields.u64()?,
                     dead_frames: fields.u64()?,
                     dead_bytes: fields.u64()?,
+                    delete_bytes: fields.u64()?,
                 })
             })?,
         })
@@ -323,7 +361,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Manifest {
-        let usage = UsageRecord { keyspace: 1, frames: 5, bytes: 400, dead_frames: 1, dead_bytes: 80 };
+        let usage = UsageRecord { keyspace: 1, frames: 5, bytes: 400, dead_frames: 1, dead_bytes: 80, delete_bytes: 0 };
         Manifest {
             silo_id: [4; 16],
             generation: 12,

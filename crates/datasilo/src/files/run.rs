@@ -287,6 +287,16 @@ impl Run {
         }
     }
 
+    /// Passes every slot in use to `visit`, in file order.
+    pub(crate) fn for_each_slot(&self, mut visit: impl FnMut(Slot) -> Result<()>) -> Result<()> {
+        for page in 0..self.table_pages {
+            for word in self.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
+                visit(Slot(word.get()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The segment and word that a slot leads to; `None` if it leads to a chain.
     #[inline]
     pub(crate) fn frame_of(&self, slot: Slot) -> Result<Option<(&Arc<Segment>, u32)>> {

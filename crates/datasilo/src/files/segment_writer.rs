@@ -136,34 +136,35 @@ impl SegmentWriter {
     /// by a pad before anything else is written.
     pub(crate) fn append(&mut self, groups: &[GroupFrames<'_>]) -> Result<Vec<u64>> {
         self.cover_damage()?;
+        let start = self.tail;
+        let lease = self.lease(groups)?;
+        self.tail = start;
+        let end = lease.end;
+        match lease.write(groups) {
+            Ok(payloads) => {
+                self.advance(end);
+                Ok(payloads)
+            }
+            Err(error) => {
+                self.damaged = Some(end);
+                // Best tried now; if it fails too, the next append tries again.
+                if let Err(again) = self.cover_damage() {
+                    tracing::warn!(error = %again, "a failed write could not be covered yet");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Reserves the place of a batch, to be written by [`Lease::write`], possibly while others
+    /// write elsewhere in the segment.
+    pub(crate) fn lease(&mut self, groups: &[GroupFrames<'_>]) -> Result<Lease> {
         let (placed, end) = place(groups, self.tail, self.synced);
         assert!(end <= self.capacity, "the caller made sure that the batch fits");
         self.allocate(end - self.tail)?;
-        let seed = self.segment.seed();
-        let headers: Vec<[u8; GROUP_HEADER_LEN]> = placed.iter().map(|(group, _)| group.encode(seed)).collect();
-        let zeros = [0u8; 128];
-        let mut slices = Vec::with_capacity(placed.len() * 2);
-        for ((group, index), header) in placed.iter().zip(&headers) {
-            slices.push(IoSlice::new(header));
-            match index.and_then(|index| groups.get(index)) {
-                Some(frames) => slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece))),
-                None => {
-                    let len = usize::try_from(group.payload_len).unwrap_or(zeros.len());
-                    slices.push(IoSlice::new(zeros.get(..len).unwrap_or(&zeros)));
-                }
-            }
-        }
-        if let Err(error) = self.segment.file().write_slices_at(&mut slices, self.tail) {
-            self.damaged = Some(end);
-            // Best tried now; if it fails too, the next append tries again.
-            if let Err(again) = self.cover_damage() {
-                tracing::warn!(error = %again, "a failed write could not be covered yet");
-            }
-            return Err(error);
-        }
-        self.advance(end);
-        let offsets = placed.iter().filter(|(_, index)| index.is_some());
-        Ok(offsets.map(|(group, _)| group.payload_offset()).collect())
+        let start = self.tail;
+        self.tail = end;
+        Ok(Lease { segment: Arc::clone(&self.segment), start, end, placed })
     }
 
     fn advance(&mut self, end: u64) {
@@ -190,6 +191,44 @@ impl SegmentWriter {
             return Err(Error::BatchTooLarge { bytes: len, max: MAX_SEGMENT_LEN - FIRST_GROUP });
         }
         Ok(())
+    }
+}
+
+/// A reserved stretch of a segment.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) segment: Arc<Segment>,
+    start: u64,
+    end: u64,
+    placed: Vec<(Group, Option<usize>)>,
+}
+
+impl Lease {
+    /// Writes the groups that the lease was made for. Returns the offsets of their payloads.
+    pub(crate) fn write(&self, groups: &[GroupFrames<'_>]) -> Result<Vec<u64>> {
+        let seed = self.segment.seed();
+        let headers: Vec<[u8; GROUP_HEADER_LEN]> =
+            self.placed.iter().map(|(group, _)| group.encode(seed)).collect();
+        let zeros = [0u8; 128];
+        let mut slices = Vec::with_capacity(self.placed.len() * 2);
+        for ((group, index), header) in self.placed.iter().zip(&headers) {
+            slices.push(IoSlice::new(header));
+            match index.and_then(|index| groups.get(index)) {
+                Some(frames) => slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece))),
+                None => {
+                    let len = usize::try_from(group.payload_len).unwrap_or(zeros.len());
+                    slices.push(IoSlice::new(zeros.get(..len).unwrap_or(&zeros)));
+                }
+            }
+        }
+        self.segment.file().write_slices_at(&mut slices, self.start)?;
+        let offsets = self.placed.iter().filter(|(_, index)| index.is_some());
+        Ok(offsets.map(|(group, _)| group.payload_offset()).collect())
+    }
+
+    /// Bytes of the stretch.
+    pub(crate) fn len(&self) -> u64 {
+        self.end - self.start
     }
 }
 

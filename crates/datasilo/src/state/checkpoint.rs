@@ -223,7 +223,7 @@ impl Core {
         let usage = log.usage.entry(segment).or_default();
         let mut addresses = vec![FrameAddress::from_bits(0); folds.len()];
         for (group, payload) in groups.iter().zip(payloads) {
-            usage.add_frames(meta.id, group.members.len() as u64, group.frames.len() as u64);
+            usage.add_frames(meta.id, group.members.len() as u64, group.frames.len() as u64, 0);
             for &(fold, offset) in &group.members {
                 let word = u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
                 if let (Some(address), Some(fold)) = (addresses.get_mut(fold), folds.get(fold)) {
@@ -244,11 +244,7 @@ pub(crate) fn merge_usage(into: &mut UsageMap, from: UsageMap) {
             sum.add_seqs(low, high);
         }
         for record in usage.keyspaces {
-            let target = sum.of(record.keyspace);
-            target.frames += record.frames;
-            target.bytes += record.bytes;
-            target.dead_frames += record.dead_frames;
-            target.dead_bytes += record.dead_bytes;
+            sum.of(record.keyspace).add(&record);
         }
     }
 }
@@ -323,23 +319,23 @@ fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
 }
 
 /// Finds what the keys of a keyspace come to, and counts what becomes dead.
-pub(crate) struct Resolver<'a> {
+pub(crate) struct Resolver<'a, 'u> {
     core: &'a Core,
     version: &'a Version,
     keyspace: &'a KeyspaceVersion,
-    usage: &'a mut UsageMap,
+    usage: &'u mut UsageMap,
     entries: IndexEntries,
     folds: Vec<Fold>,
     fold_bytes: usize,
     live_change: i64,
 }
 
-impl<'a> Resolver<'a> {
+impl<'a, 'u> Resolver<'a, 'u> {
     pub(crate) fn new(
         core: &'a Core,
         version: &'a Version,
         keyspace: &'a KeyspaceVersion,
-        usage: &'a mut UsageMap,
+        usage: &'u mut UsageMap,
     ) -> Self {
         Self {
             core,

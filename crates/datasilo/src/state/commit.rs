@@ -91,7 +91,7 @@ impl Core {
         let usage = log.usage.entry(segment).or_default();
         usage.add_seqs(first_seq, log.next_seq - 1);
         for group in batch.groups() {
-            usage.add_frames(group.meta.id, group.ops.len() as u64, group.frames_len());
+            usage.add_frames(group.meta.id, group.ops.len() as u64, group.frames_len(), group.delete_bytes);
         }
         self.count_written(bytes);
         Ok(Appended {

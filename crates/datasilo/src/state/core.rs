@@ -51,10 +51,11 @@ impl SegmentUsage {
         }
     }
 
-    pub(crate) fn add_frames(&mut self, keyspace: u32, frames: u64, bytes: u64) {
+    pub(crate) fn add_frames(&mut self, keyspace: u32, frames: u64, bytes: u64, delete_bytes: u64) {
         let usage = self.of(keyspace);
         usage.frames += frames;
         usage.bytes += bytes;
+        usage.delete_bytes += delete_bytes;
     }
 
     pub(crate) fn add_dead(&mut self, keyspace: u32, bytes: u64) {
@@ -77,12 +78,7 @@ impl SegmentUsage {
         for usage in &self.keyspaces {
             let at = record.usage.iter_mut().find(|u| u.keyspace == usage.keyspace);
             match at {
-                Some(existing) => {
-                    existing.frames += usage.frames;
-                    existing.bytes += usage.bytes;
-                    existing.dead_frames += usage.dead_frames;
-                    existing.dead_bytes += usage.dead_bytes;
-                }
+                Some(existing) => existing.add(usage),
                 None => record.usage.push(*usage),
             }
         }

@@ -48,9 +48,13 @@ impl IndexEntries {
         self.entries.len()
     }
 
-    /// Entries of single frames, to be changed in place.
-    pub(crate) fn entries_mut(&mut self) -> &mut Vec<(u64, u64)> {
-        &mut self.entries
+    /// Takes over entries of single frames.
+    pub(crate) fn append_frames(&mut self, entries: Vec<(u64, u64)>) {
+        if self.entries.is_empty() {
+            self.entries = entries;
+        } else {
+            self.entries.extend(entries);
+        }
     }
 
     pub(crate) fn sort(&mut self) {

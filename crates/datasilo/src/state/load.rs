@@ -68,6 +68,7 @@ pub(crate) fn open_version(
         hash_seed: manifest.hash_seed,
         keyspaces,
         segments,
+        records: Arc::default(),
         memtables: vec![Arc::new(Memtable::new())],
     };
     version.note_usage(manifest);

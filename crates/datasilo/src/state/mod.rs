@@ -2,11 +2,13 @@
 //! compaction, checks.
 
 pub(crate) mod background;
+pub(crate) mod bulk;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
 pub(crate) mod compaction;
 pub(crate) mod core;
 pub(crate) mod index_update;
+pub(crate) mod live;
 pub(crate) mod load;
 pub(crate) mod memtable;
 pub(crate) mod read;

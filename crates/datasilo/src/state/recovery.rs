@@ -241,8 +241,8 @@ impl Recovery<'_> {
     fn take_synced(&mut self, scan: &ScannedSegment) {
         let Some(memtable) = self.version.memtables.first() else { return };
         scan.count_usage(&mut self.usage, scan.synced);
-        for (position, (group, _)) in scan.groups.iter().enumerate() {
-            if group.end() <= scan.synced {
+        for (position, scanned) in scan.groups.iter().enumerate() {
+            if scanned.group.end() <= scan.synced {
                 memtable.insert(scan.entries_of(position));
                 self.report.ops += scan.entries_of(position).len() as u64;
             }
@@ -259,7 +259,8 @@ impl Recovery<'_> {
     /// what the device never took.
     fn rewrite_unsynced(&mut self, scan: &ScannedSegment) -> Result<()> {
         let mut batch: Vec<usize> = Vec::new();
-        for (position, (group, _)) in scan.groups.iter().enumerate() {
+        for (position, scanned) in scan.groups.iter().enumerate() {
+            let group = &scanned.group;
             if group.end() <= scan.synced {
                 continue;
             }
@@ -275,11 +276,12 @@ impl Recovery<'_> {
     }
 
     fn rewrite_batch(&mut self, scan: &ScannedSegment, positions: &[usize]) -> Result<()> {
-        let groups: Vec<_> = positions.iter().filter_map(|&at| scan.groups.get(at)).map(|g| g.0).collect();
+        let groups: Vec<_> = positions.iter().filter_map(|&at| scan.groups.get(at)).collect();
         let bytes = scan.segment.bytes();
         let payloads: Vec<[&[u8]; 1]> = groups
             .iter()
-            .map(|group| {
+            .map(|scanned| {
+                let group = &scanned.group;
                 let range = usize::try_from(group.payload_offset()).ok().zip(usize::try_from(group.end()).ok());
                 [range.and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default()]
             })
@@ -287,7 +289,7 @@ impl Recovery<'_> {
         let frames: Vec<GroupFrames<'_>> = groups
             .iter()
             .zip(&payloads)
-            .map(|(&template, pieces)| GroupFrames { template, pieces })
+            .map(|(scanned, pieces)| GroupFrames { template: scanned.group, pieces })
             .collect();
         let len = SegmentWriter::worst_len(&frames);
         if !self.writers.last().is_some_and(|writer| writer.has_room(len)) {
@@ -298,7 +300,8 @@ impl Recovery<'_> {
         let segment = writer.segment().number();
         self.report.rewritten_bytes += len;
         for ((&position, group), offset) in positions.iter().zip(&groups).zip(offsets) {
-            let entries: Vec<_> = moved_entries(scan.entries_of(position), group, segment, offset).collect();
+            let moved = moved_entries(scan.entries_of(position), &group.group, segment, offset);
+            let entries: Vec<_> = moved.collect();
             count_group(&mut self.usage, segment, group, &entries);
             self.report.ops += entries.len() as u64;
             if let Some(memtable) = self.version.memtables.first() {
@@ -334,7 +337,8 @@ impl Recovery<'_> {
         for scan in &replay.segments {
             let number = scan.segment.number();
             let len = scan.synced.min(scan.end).max(scan.from);
-            let empty = scan.groups.iter().all(|(group, _)| {
+            let empty = scan.groups.iter().all(|scanned| {
+                let group = &scanned.group;
                 group.end() > len || matches!(group.kind, GroupKind::Catalog | GroupKind::Pad)
             });
             let Some(record) = self.manifest.segments.iter_mut().find(|r| r.file == number) else { continue };

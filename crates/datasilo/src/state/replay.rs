@@ -35,13 +35,22 @@ pub(crate) struct ScannedSegment {
     /// Up to where the segment is known to have been synced.
     pub(crate) synced: u64,
     /// Groups in order, each with the position of its first entry.
-    pub(crate) groups: Vec<(Group, usize)>,
+    pub(crate) groups: Vec<ScannedGroup>,
     /// Mutations, of keyspaces that exist.
     pub(crate) entries: Vec<NewEntry>,
     pub(crate) batch_count: u64,
     /// The highest sequence number seen.
     pub(crate) last_seq: SeqNo,
     damage: Option<(u64, &'static str)>,
+}
+
+/// A group of the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScannedGroup {
+    pub(crate) group: Group,
+    /// Position of its first entry.
+    first_entry: usize,
+    delete_bytes: u64,
 }
 
 /// What may be going on with the log while it is read.
@@ -231,10 +240,11 @@ impl ScannedSegment {
 
     fn take_group(&mut self, version: &Version, view: &GroupView<'_>) {
         let group = view.group;
-        self.groups.push((group, self.entries.len()));
+        let mut scanned = ScannedGroup { group, first_entry: self.entries.len(), delete_bytes: 0 };
         self.end = group.end();
         self.synced = self.synced.max(group.synced);
         if group.kind != GroupKind::Frames || version.keyspace_by_id(group.keyspace).is_none() {
+            self.groups.push(scanned);
             return;
         }
         for (at, frame) in frames(view).filter(|(_, frame)| frame.kind() != FrameKind::Fill) {
@@ -246,7 +256,11 @@ impl ScannedSegment {
                 address: self.segment.address(group.payload_offset() + at as u64),
                 keyspace: group.keyspace,
             });
+            if frame.kind() == FrameKind::Delete {
+                scanned.delete_bytes += frame.len() as u64;
+            }
         }
+        self.groups.push(scanned);
     }
 
     /// Group headers behind damage tell whether it lies below a synced position.
@@ -259,28 +273,34 @@ impl ScannedSegment {
 
     /// Entries of the group at a position of `groups`.
     pub(crate) fn entries_of(&self, position: usize) -> &[NewEntry] {
-        let start = self.groups.get(position).map_or(self.entries.len(), |g| g.1);
-        let end = self.groups.get(position + 1).map_or(self.entries.len(), |g| g.1);
+        let start = self.groups.get(position).map_or(self.entries.len(), |g| g.first_entry);
+        let end = self.groups.get(position + 1).map_or(self.entries.len(), |g| g.first_entry);
         self.entries.get(start..end).unwrap_or_default()
     }
 
     /// Counts the frames of the groups below `limit`.
     pub(crate) fn count_usage(&self, usage: &mut UsageMap, limit: u64) {
-        for (position, (group, _)) in self.groups.iter().enumerate().filter(|(_, (g, _))| g.end() <= limit) {
-            let entries = self.entries_of(position);
-            count_group(usage, self.segment.number(), group, entries);
+        let below = self.groups.iter().enumerate().filter(|(_, g)| g.group.end() <= limit);
+        for (position, scanned) in below {
+            count_group(usage, self.segment.number(), scanned, self.entries_of(position));
         }
     }
 }
 
 /// Counts the frames of a group that lies in a segment.
-pub(crate) fn count_group(usage: &mut UsageMap, segment: FileNumber, group: &Group, entries: &[NewEntry]) {
+pub(crate) fn count_group(
+    usage: &mut UsageMap,
+    segment: FileNumber,
+    scanned: &ScannedGroup,
+    entries: &[NewEntry],
+) {
+    let group = &scanned.group;
     if !matches!(group.kind, GroupKind::Frames | GroupKind::Fold) || group.frame_count == 0 {
         return;
     }
     let sum = usage.entry(segment).or_default();
     let frames = if group.kind == GroupKind::Fold { u64::from(group.frame_count) } else { entries.len() as u64 };
-    sum.add_frames(group.keyspace, frames, group.payload_len);
+    sum.add_frames(group.keyspace, frames, group.payload_len, scanned.delete_bytes);
     let last = entries.iter().map(|e| e.seq).max().unwrap_or(group.base_seq);
     sum.add_seqs(group.base_seq, last);
 }

@@ -1,10 +1,11 @@
 //! A version: the structure of a silo between two structural changes, immutable and shared.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::bytes::address::FrameAddress;
+use crate::bytes::address::{FileNumber, FrameAddress};
 use crate::bytes::frame::FrameView;
-use crate::bytes::manifest::{KeyspaceRecord, Manifest};
+use crate::bytes::manifest::{KeyspaceRecord, Manifest, SegmentRecord};
 use crate::error::{Error, Result};
 use crate::files::run::{Run, SegmentMap};
 use crate::files::run_merge::KeyAccess;
@@ -83,6 +84,8 @@ pub(crate) struct Version {
     /// Ascending by id.
     pub(crate) keyspaces: Vec<KeyspaceVersion>,
     pub(crate) segments: SegmentMap,
+    /// What the manifest says about each segment, by number.
+    pub(crate) records: Arc<BTreeMap<FileNumber, SegmentRecord>>,
     /// Newest first. The first one is written to.
     pub(crate) memtables: Vec<Arc<Memtable>>,
 }
@@ -107,8 +110,9 @@ impl FrameRef<'_> {
 }
 
 impl Version {
-    /// Takes over from a manifest what it says about the keyspaces' frames.
+    /// Takes over from a manifest what it says about segments and the keyspaces' frames.
     pub(crate) fn note_usage(&mut self, manifest: &Manifest) {
+        self.records = Arc::new(manifest.segments.iter().map(|r| (r.file, r.clone())).collect());
         for keyspace in &mut self.keyspaces {
             let usage = manifest.segments.iter().flat_map(|s| &s.usage);
             let (frames, bytes) = usage

@@ -1,0 +1,161 @@
+//! Which frames of segments the index leads to.
+//!
+//! One pass over a keyspace's runs marks the words where live frames begin, one bit for each
+//! 8 bytes of segment, so that segments can then be read from end to end. That is far cheaper than
+//! asking the index about each frame.
+
+use std::collections::BTreeMap;
+
+use crate::bytes::address::{FileNumber, FrameAddress};
+use crate::error::Result;
+use crate::files::run::Target;
+use crate::files::run_merge::{RunMerge, merged_geometry};
+
+use super::version::{KeyspaceVersion, Version};
+
+/// Words of a segment where live frames begin.
+#[derive(Debug)]
+pub(crate) struct LiveBits {
+    words: Vec<u64>,
+    /// Set bits before each word of `words`; filled in by [`LiveBits::count`].
+    before: Vec<u32>,
+}
+
+impl LiveBits {
+    /// For a segment of so many bytes.
+    pub(crate) fn new(segment_len: u64) -> Self {
+        let len = usize::try_from(segment_len.div_ceil(8 * 64)).expect("segments have at most 32 GiB");
+        Self { words: vec![0; len], before: Vec::new() }
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, word: u32) {
+        if let Some(bits) = self.words.get_mut(word as usize / 64) {
+            *bits |= 1 << (word % 64);
+        }
+    }
+
+    pub(crate) fn clear(&mut self, word: u32) {
+        if let Some(bits) = self.words.get_mut(word as usize / 64) {
+            *bits &= !(1 << (word % 64));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_set(&self, word: u32) -> bool {
+        self.words.get(word as usize / 64).is_some_and(|bits| bits >> (word % 64) & 1 != 0)
+    }
+
+    /// Prepares [`LiveBits::rank`]; returns the number of set bits.
+    pub(crate) fn count(&mut self) -> usize {
+        let mut sum = 0u32;
+        self.before = self
+            .words
+            .iter()
+            .map(|bits| {
+                let before = sum;
+                sum += bits.count_ones();
+                before
+            })
+            .collect();
+        sum as usize
+    }
+
+    /// How many bits are set below this one, after [`LiveBits::count`].
+    #[inline]
+    pub(crate) fn rank(&self, word: u32) -> usize {
+        let at = word as usize / 64;
+        let below = self.words.get(at).map_or(0, |bits| (bits & ((1 << (word % 64)) - 1)).count_ones());
+        self.before.get(at).map_or(0, |before| (before + below) as usize)
+    }
+
+    /// Bytes of memory for a segment of so many bytes.
+    pub(crate) fn memory(segment_len: u64) -> u64 {
+        segment_len / 64
+    }
+}
+
+/// Live frames of several segments.
+#[derive(Debug, Default)]
+pub(crate) struct LiveMap {
+    segments: BTreeMap<FileNumber, LiveBits>,
+}
+
+impl LiveMap {
+    pub(crate) fn add_segment(&mut self, number: FileNumber, len: u64) {
+        self.segments.insert(number, LiveBits::new(len));
+    }
+
+    pub(crate) fn get(&self, number: FileNumber) -> Option<&LiveBits> {
+        self.segments.get(&number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: FileNumber) -> Option<&mut LiveBits> {
+        self.segments.get_mut(&number)
+    }
+
+    pub(crate) fn take(&mut self, number: FileNumber) -> Option<LiveBits> {
+        self.segments.remove(&number)
+    }
+
+    fn mark(&mut self, address: FrameAddress) {
+        if let Some(bits) = self.segments.get_mut(&address.segment()) {
+            bits.set(address.word());
+        }
+    }
+
+    /// Marks the frames of a keyspace that lie in the segments of the map. Chains are passed to
+    /// `on_chain` instead of being marked if it returns false for them.
+    pub(crate) fn mark_keyspace(
+        &mut self,
+        version: &Version,
+        keyspace: &KeyspaceVersion,
+        mut on_chain: impl FnMut(&[FrameAddress]) -> bool,
+    ) -> Result<()> {
+        let mut mark = |target: &Target| match target {
+            Target::Frame(address) => self.mark(*address),
+            Target::Chain(addresses) => {
+                if on_chain(addresses) {
+                    for address in addresses {
+                        self.mark(*address);
+                    }
+                }
+            }
+        };
+        if let [only] = keyspace.runs.as_slice() {
+            only.read_ahead();
+            return only.for_each_slot(|slot| {
+                mark(&only.target_of(slot)?);
+                Ok(())
+            });
+        }
+        let most = keyspace.runs.iter().map(|run| run.entry_count()).sum();
+        let geometry = merged_geometry(&keyspace.runs, crate::bytes::index::Geometry::for_entries(most));
+        RunMerge::new(&keyspace.runs, version.key_access(&keyspace.meta), geometry)?.for_each(|_, target| {
+            mark(&target);
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_count_the_bits_below() {
+        let mut bits = LiveBits::new(8 * 300);
+        let set = [0u32, 1, 63, 64, 200, 299];
+        for word in set {
+            bits.set(word);
+        }
+        bits.set(5);
+        bits.clear(5);
+        assert_eq!(bits.count(), set.len());
+        for (rank, word) in set.into_iter().enumerate() {
+            assert!(bits.is_set(word));
+            assert_eq!(bits.rank(word), rank);
+        }
+        assert!(!bits.is_set(2) && !bits.is_set(10_000));
+    }
+}
