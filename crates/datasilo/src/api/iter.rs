@@ -76,7 +76,10 @@ impl<'s> Plan<'s> {
                 let all_live = usage.dead_frames == 0
                     && keyspace.meta.operator.is_none()
                     && !plan.hidden.contains_key(&record.file);
-                plan.segments.push(SegmentPart { segment, len: record.replay_from, all_live });
+                // Folded values lie behind the place where replay starts; marks tell them apart.
+                let used = if record.sealed { record.file_len } else { segment.bytes().len() as u64 };
+                let len = if keyspace.meta.operator.is_some() { used } else { record.replay_from };
+                plan.segments.push(SegmentPart { segment, len, all_live });
             }
         }
         Ok(plan)

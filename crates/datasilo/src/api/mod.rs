@@ -4,5 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod bulk;
 pub(crate) mod iter;
 pub(crate) mod keyspace;
+pub(crate) mod reader;
 pub(crate) mod silo;
 pub(crate) mod snapshot;
+pub(crate) mod upkeep;

@@ -101,6 +101,20 @@ impl Segment {
         Ok(segment)
     }
 
+    /// Opens a segment of which only the name is known. Nothing but its header is readable at first.
+    pub(crate) fn open_unnamed(files: &DirFiles, number: FileNumber) -> Result<Self> {
+        let name = DirFiles::file_name(FileKind::Segment, number);
+        let bytes = {
+            let file = files.open(&name, false)?;
+            let mut bytes = [0; FILE_HEADER_LEN];
+            file.read_at(&mut bytes, 0)?;
+            bytes
+        };
+        let header =
+            FileHeader::validate(&bytes, FileKind::Segment).map_err(|flaw| header_error(&files.path(&name), flaw))?;
+        Self::open(files, number, header.silo_id, None)
+    }
+
     fn assemble(file: SiloFile, header: FileHeader, region: MappedRegion, capacity: u64) -> Self {
         let number = header.number.get();
         let windows = capacity / BLOCK_LEN as u64 + 1;

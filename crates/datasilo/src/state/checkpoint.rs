@@ -196,7 +196,10 @@ impl Core {
     }
 
     /// Appends fold frames of a keyspace to the log and returns their addresses.
-    fn append_folds(&self, meta: &KeyspaceMeta, folds: &[Fold]) -> Result<Vec<FrameAddress>> {
+    ///
+    /// Their usage is counted with the checkpoint that makes the index lead to them: if that fails,
+    /// they are bytes without meaning.
+    fn append_folds(&self, meta: &KeyspaceMeta, folds: &[Fold], usage: &mut UsageMap) -> Result<Vec<FrameAddress>> {
         let groups = encode_folds(meta, folds);
         let pieces: Vec<[&[u8]; 1]> = groups.iter().map(|g| [g.frames.as_slice()]).collect();
         let frames: Vec<GroupFrames<'_>> = groups
@@ -220,7 +223,7 @@ impl Core {
         log.appended += bytes;
         log.bytes_since_checkpoint += bytes;
         self.count_written(bytes);
-        let usage = log.usage.entry(segment).or_default();
+        let usage = usage.entry(segment).or_default();
         let mut addresses = vec![FrameAddress::from_bits(0); folds.len()];
         for (group, payload) in groups.iter().zip(payloads) {
             usage.add_frames(meta.id, group.members.len() as u64, group.frames.len() as u64, 0);
@@ -446,7 +449,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
         }
         let folds = std::mem::take(&mut self.folds);
         self.fold_bytes = 0;
-        let addresses = self.core.append_folds(&self.keyspace.meta, &folds)?;
+        let addresses = self.core.append_folds(&self.keyspace.meta, &folds, self.usage)?;
         for (fold, address) in folds.iter().zip(addresses) {
             let target = match (fold.kind, fold.base) {
                 (FrameKind::Put, _) => Target::Frame(address),

@@ -69,7 +69,7 @@ impl Core {
     /// Compacts every segment that would shrink.
     pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
         let mut maintenance = lock(&self.maintenance);
-        self.seal_active_if_shrinking();
+        self.seal_active();
         self.checkpoint_with(&mut maintenance)?;
         let manifest = lock(&self.structure).clone();
         let shrinks = |r: &&SegmentRecord| r.is_settled() && (r.dead_bytes() > 0 || r.delete_bytes() > 0);
@@ -84,8 +84,8 @@ impl Core {
         self.compact(&mut maintenance, &selected, false)
     }
 
-    /// Ends the active segment if a compaction could shrink it; the next commit begins a new one.
-    fn seal_active_if_shrinking(&self) {
+    /// Ends the active segment, for the next checkpoint to seal; the next commit begins a new one.
+    pub(crate) fn seal_active(&self) {
         let mut log = lock(&self.log);
         if log.closed {
             return;

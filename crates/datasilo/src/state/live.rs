@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::bytes::address::{FileNumber, FrameAddress};
+use crate::bytes::index::Geometry;
 use crate::error::Result;
 use crate::files::run::Target;
 use crate::files::run_merge::{RunMerge, merged_geometry};
@@ -122,20 +123,28 @@ impl LiveMap {
                 }
             }
         };
-        if let [only] = keyspace.runs.as_slice() {
-            only.read_ahead();
-            return only.for_each_slot(|slot| {
-                mark(&only.target_of(slot)?);
-                Ok(())
-            });
-        }
-        let most = keyspace.runs.iter().map(|run| run.entry_count()).sum();
-        let geometry = merged_geometry(&keyspace.runs, crate::bytes::index::Geometry::for_entries(most));
-        RunMerge::new(&keyspace.runs, version.key_access(&keyspace.meta), geometry)?.for_each(|_, target| {
+        for_each_target(version, keyspace, |target| {
             mark(&target);
             Ok(())
         })
     }
+}
+
+/// Passes what every key of a keyspace's index leads to, in no particular order.
+pub(crate) fn for_each_target(
+    version: &Version,
+    keyspace: &KeyspaceVersion,
+    mut visit: impl FnMut(Target) -> Result<()>,
+) -> Result<()> {
+    // One run needs no merging, and so no order.
+    if let [only] = keyspace.runs.as_slice() {
+        only.read_ahead();
+        return only.for_each_slot(|slot| visit(only.target_of(slot)?));
+    }
+    let most = keyspace.runs.iter().map(|run| run.entry_count()).sum();
+    let geometry = merged_geometry(&keyspace.runs, Geometry::for_entries(most));
+    let access = version.key_access(&keyspace.meta);
+    RunMerge::new(&keyspace.runs, access, geometry)?.for_each(|_, target| visit(target))
 }
 
 #[cfg(test)]

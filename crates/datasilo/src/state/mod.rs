@@ -2,7 +2,9 @@
 //! compaction, checks.
 
 pub(crate) mod background;
+pub(crate) mod backup;
 pub(crate) mod bulk;
+pub(crate) mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
 pub(crate) mod compaction;
@@ -13,6 +15,7 @@ pub(crate) mod load;
 pub(crate) mod memtable;
 pub(crate) mod read;
 pub(crate) mod recovery;
+pub(crate) mod repair;
 pub(crate) mod replay;
 pub(crate) mod sync;
 pub(crate) mod version;

@@ -227,6 +227,7 @@ impl Recovery<'_> {
             Ok(()) => {}
             Err(ReplaceError::Unchanged(error) | ReplaceError::Unknown(error)) => return Err(error),
         }
+        self.version.note_usage(&self.manifest);
         if let Some(writer) = self.writers.last() {
             mark.store(writer.segment().number(), writer.tail())?;
         }

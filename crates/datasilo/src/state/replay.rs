@@ -147,18 +147,7 @@ fn cut_at_gap(scanned: Vec<ScannedSegment>, access: LogAccess) -> Result<Replay>
 
 impl ScannedSegment {
     fn new(segment: Arc<Segment>, record: &SegmentRecord) -> Self {
-        Self {
-            segment,
-            from: record.replay_from,
-            end: record.replay_from,
-            torn_bytes: 0,
-            synced: record.file_len,
-            groups: Vec::new(),
-            entries: Vec::new(),
-            batch_count: 0,
-            last_seq: 0,
-            damage: None,
-        }
+        Self { synced: record.file_len, ..Self::resume(segment, record.replay_from) }
     }
 
     fn run(&mut self, version: &Version, record: &SegmentRecord, access: LogAccess) -> Result<()> {
@@ -177,6 +166,22 @@ impl ScannedSegment {
             self.follow(version)?;
         }
         Ok(())
+    }
+
+    /// A scan of a log segment that goes on from a known place.
+    pub(crate) fn resume(segment: Arc<Segment>, from: u64) -> Self {
+        Self {
+            segment,
+            from,
+            end: from,
+            torn_bytes: 0,
+            synced: from,
+            groups: Vec::new(),
+            entries: Vec::new(),
+            batch_count: 0,
+            last_seq: 0,
+            damage: None,
+        }
     }
 
     /// Reads on from `end` in a log that another process appends to. Only bytes of whole, valid
@@ -287,7 +292,8 @@ impl ScannedSegment {
     }
 }
 
-/// Counts the frames of a group that lies in a segment.
+/// Counts the mutations of a group that lies in a segment. Folds are counted by the checkpoint
+/// that wrote them, or not at all if it did not come to its end.
 pub(crate) fn count_group(
     usage: &mut UsageMap,
     segment: FileNumber,
@@ -295,12 +301,11 @@ pub(crate) fn count_group(
     entries: &[NewEntry],
 ) {
     let group = &scanned.group;
-    if !matches!(group.kind, GroupKind::Frames | GroupKind::Fold) || group.frame_count == 0 {
+    if group.kind != GroupKind::Frames || entries.is_empty() {
         return;
     }
     let sum = usage.entry(segment).or_default();
-    let frames = if group.kind == GroupKind::Fold { u64::from(group.frame_count) } else { entries.len() as u64 };
-    sum.add_frames(group.keyspace, frames, group.payload_len, scanned.delete_bytes);
+    sum.add_frames(group.keyspace, entries.len() as u64, group.payload_len, scanned.delete_bytes);
     let last = entries.iter().map(|e| e.seq).max().unwrap_or(group.base_seq);
     sum.add_seqs(group.base_seq, last);
 }

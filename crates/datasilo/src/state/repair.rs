@@ -1,0 +1,534 @@
+//! Repair: a new index and manifest from whatever frames are readable.
+//!
+//! Every segment is walked from end to end; behind damage, the walk goes on at the next group header
+//! that is valid. A frame counts if its checksum does. For each key, frames are ordered by sequence
+//! number, and the latest back to a put or delete make up its entry. Frames of damaged
+//! segments are moved to new ones; the damaged files are kept under another name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::bytes::address::{FileNumber, FrameAddress, SeqNo};
+use crate::bytes::file_header::{FileKind, SegmentRole};
+use crate::bytes::frame::{FrameKind, FrameView};
+use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::index::Geometry;
+use crate::bytes::manifest::{KeyspaceRecord, Manifest, SegmentRecord, decode_catalog};
+use crate::error::{Error, Result};
+use crate::files::log_scan::{GroupView, frames, groups_behind, next_group};
+use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
+use crate::files::run::{Target, key_hash};
+use crate::files::run_builder::{RunBuilder, RunSpec};
+use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
+use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
+use crate::options::Options;
+use crate::stats::RepairReport;
+use crate::storage::DirFiles;
+
+use super::core::SegmentUsage;
+use super::recovery::{random_id, take_lock};
+
+/// Rebuilds the index of a silo from its segments, and its manifest if that is lost. Nobody may
+/// have the silo open for writing.
+///
+/// What is readable is kept, what is not is reported. Nothing is deleted: damaged segments and a
+/// damaged manifest are kept under names that end in `.damaged`. Uses 40 bytes of memory per frame.
+///
+/// # Errors
+/// [`Error::Locked`] if the silo is open for writing, [`Error::NotASilo`] if no segment of one is
+/// there, and those of the system.
+pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> {
+    options.validate()?;
+    let files = DirFiles::new(Arc::clone(&options.storage), dir.as_ref());
+    let names = files.list()?;
+    let numbered = names.iter().filter_map(|name| DirFiles::parse_name(name));
+    if !names.iter().any(|n| n == MANIFEST) && numbered.clone().next().is_none() {
+        return Err(Error::NotASilo {
+            path: files.dir().to_path_buf(),
+            hint: "there is nothing to repair: it has neither a manifest nor segments",
+        });
+    }
+    let _lock = take_lock(&files)?;
+    let mut report = RepairReport::default();
+    let on_disk: Vec<FileNumber> = numbered.filter(|(kind, _)| *kind == FileKind::Segment).map(|n| n.1).collect();
+    let old = match manifest_file::read(&files) {
+        Ok(manifest) => Some(manifest),
+        Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the manifest is made anew from the segments");
+            report.manifest_rebuilt = true;
+            None
+        }
+    };
+    let sources = match &old {
+        Some(manifest) => open_named(&files, manifest, &mut report),
+        None => open_found(&files, &on_disk, &mut report),
+    };
+    let mut repair = Repair {
+        files: &files,
+        options,
+        manifest: base_manifest(old.as_ref(), &sources, &names),
+        found: BTreeMap::new(),
+        live: BTreeMap::new(),
+        report,
+    };
+    for source in &sources {
+        repair.salvage(source)?;
+    }
+    repair.build_indexes()?;
+    repair.finish(old.as_ref())
+}
+
+/// A segment to read.
+struct Source {
+    segment: Arc<Segment>,
+    seq_base: Option<SeqNo>,
+    /// Bytes in use, if the manifest says so.
+    len: Option<u64>,
+}
+
+/// The segments that a readable manifest names.
+fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for record in &manifest.segments {
+        match Segment::open(files, record.file, record.origin, None) {
+            Ok(segment) => sources.push(Source {
+                segment: Arc::new(segment),
+                seq_base: Some(record.seq_base),
+                len: record.sealed.then_some(record.file_len),
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "a segment cannot be read at all");
+                report.missing_files.push(DirFiles::file_name(FileKind::Segment, record.file));
+            }
+        }
+    }
+    sources
+}
+
+/// Every segment in the directory, for want of a manifest.
+fn open_found(files: &DirFiles, numbers: &[FileNumber], report: &mut RepairReport) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for &number in numbers {
+        match Segment::open_unnamed(files, number) {
+            Ok(segment) => {
+                let bulk = segment.role() == Some(SegmentRole::Bulk);
+                sources.push(Source {
+                    segment: Arc::new(segment),
+                    seq_base: if bulk { None } else { Some(0) },
+                    len: None,
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a segment cannot be read at all");
+                report.missing_files.push(DirFiles::file_name(FileKind::Segment, number));
+            }
+        }
+    }
+    sources
+}
+
+/// The manifest to start from: the old one without its files, or one from the newest catalog.
+fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -> Manifest {
+    let highest = names.iter().filter_map(|name| DirFiles::parse_name(name)).map(|(_, n)| n).max().unwrap_or(0);
+    if let Some(old) = old {
+        let mut manifest = Manifest { segments: Vec::new(), closed_cleanly: true, ..old.clone() };
+        manifest.next_file = manifest.next_file.max(highest + 1);
+        for keyspace in &mut manifest.keyspaces {
+            keyspace.runs.clear();
+        }
+        return manifest;
+    }
+    let mut manifest = Manifest {
+        silo_id: random_id(),
+        generation: 1,
+        hash_seed: 0,
+        next_file: highest + 1,
+        next_keyspace: 1,
+        next_seq: 1,
+        closed_cleanly: true,
+        ..Manifest::default()
+    };
+    for source in sources {
+        raise(&source.segment);
+        for view in Walk::new(&source.segment, None).filter_map(|item| item.ok()) {
+            if view.group.kind == GroupKind::Catalog
+                && let Some((next, seed, keyspaces)) = decode_catalog(view.payload)
+                && next >= manifest.next_keyspace
+            {
+                manifest.next_keyspace = next;
+                manifest.hash_seed = seed;
+                manifest.keyspaces = keyspaces;
+            }
+        }
+    }
+    manifest
+}
+
+/// Makes all of a file readable: nobody else writes to it.
+fn raise(segment: &Segment) {
+    if let Ok(len) = segment.file().len() {
+        segment.raise_readable(len.min(segment.capacity()));
+    }
+}
+
+/// The groups of a segment; damaged stretches come as their lengths.
+struct Walk<'s> {
+    segment: &'s Segment,
+    at: u64,
+    len: u64,
+}
+
+impl<'s> Walk<'s> {
+    fn new(segment: &'s Segment, len: Option<u64>) -> Self {
+        let readable = segment.bytes().len() as u64;
+        Self { segment, at: FIRST_GROUP, len: len.unwrap_or(readable).min(readable) }
+    }
+}
+
+impl<'s> Iterator for Walk<'s> {
+    type Item = std::result::Result<GroupView<'s>, u64>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.len {
+            return None;
+        }
+        let window = self.segment.window();
+        if let Ok(view) = next_group(&window, self.at) {
+            self.at = view.group.end();
+            return Some(Ok(view));
+        }
+        let start = self.at;
+        let next = groups_behind(&window, self.at + 8).map(|g| g.offset).find(|&at| at < self.len);
+        self.at = next.unwrap_or(self.len);
+        let (from, to) = (usize::try_from(start).ok()?, usize::try_from(self.at).ok()?);
+        let lost = self.segment.bytes().get(from..to).unwrap_or_default();
+        // Space that was reserved and never written is no loss.
+        let zeros = lost.iter().rev().take_while(|&&b| b == 0).count();
+        let lost = (lost.len() - zeros) as u64;
+        if lost == 0 { self.next() } else { Some(Err(lost)) }
+    }
+}
+
+/// A readable frame.
+#[derive(Clone, Copy)]
+struct FoundFrame {
+    hash: u64,
+    seq: SeqNo,
+    combined: bool,
+    kind: FrameKind,
+    address: FrameAddress,
+    len: u64,
+}
+
+struct Repair<'a> {
+    files: &'a DirFiles,
+    options: &'a Options,
+    manifest: Manifest,
+    found: BTreeMap<u32, Vec<FoundFrame>>,
+    /// Segments of the repaired silo, to read keys from.
+    live: BTreeMap<FileNumber, Arc<Segment>>,
+    report: RepairReport,
+}
+
+impl Repair<'_> {
+    fn keyspace(&self, id: u32) -> Option<&KeyspaceRecord> {
+        self.manifest.keyspaces.iter().find(|k| k.id == id)
+    }
+
+    /// Takes the frames of a segment: in place if it is whole, else by moving them.
+    fn salvage(&mut self, source: &Source) -> Result<()> {
+        let segment = &source.segment;
+        raise(segment);
+        self.report.segments += 1;
+        let seq_base = source.seq_base.or_else(|| sealed_base(segment));
+        let Some(seq_base) = seq_base else {
+            // A bulk session that was never finished.
+            tracing::info!(segment = segment.number(), "leaving an unfinished bulk segment out");
+            return Ok(());
+        };
+        let mut lost = 0;
+        let mut groups = Vec::new();
+        let mut end = FIRST_GROUP;
+        for item in Walk::new(segment, source.len) {
+            match item {
+                Ok(view) => {
+                    end = view.group.end();
+                    lost += self.unreadable(&view);
+                    groups.push(view);
+                }
+                Err(bytes) => lost += bytes,
+            }
+        }
+        if source.len.is_some_and(|len| end < len) && lost == 0 {
+            lost = source.len.unwrap_or(0) - end; // cut off
+        }
+        self.report.lost_bytes += lost;
+        if lost == 0 {
+            self.take_in_place(segment, &groups, seq_base, end);
+            Ok(())
+        } else {
+            self.report.damaged_segments.push(DirFiles::file_name(FileKind::Segment, segment.number()));
+            self.move_frames(&groups, seq_base)
+        }
+    }
+
+    /// Bytes of a group that hold no valid frame.
+    fn unreadable(&self, view: &GroupView<'_>) -> u64 {
+        if !matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
+            return 0;
+        }
+        let good: usize = self.readable_frames(view).map(|(_, frame)| frame.len()).sum();
+        (view.payload.len() - good) as u64
+    }
+
+    /// The frames of a group that match their checksums.
+    fn readable_frames<'v>(&self, view: &GroupView<'v>) -> impl Iterator<Item = (usize, FrameView<'v>)> + use<'v> {
+        let keyspace = view.group.keyspace;
+        frames(view).filter(move |(_, frame)| frame.verify_whole(keyspace))
+    }
+
+    fn take_in_place(&mut self, segment: &Arc<Segment>, groups: &[GroupView<'_>], seq_base: SeqNo, end: u64) {
+        let mut usage = SegmentUsage::default();
+        for view in groups {
+            for (at, frame) in self.readable_frames(view) {
+                let address = segment.address(view.group.payload_offset() + at as u64);
+                self.note(&mut usage, &view.group, seq_base, &frame, address);
+            }
+        }
+        let role = segment.role().unwrap_or(SegmentRole::Log);
+        self.add_record(segment, role, seq_base, end, &usage);
+    }
+
+    fn add_record(&mut self, segment: &Arc<Segment>, role: SegmentRole, seq_base: SeqNo, len: u64, usage: &SegmentUsage) {
+        let mut record = SegmentRecord {
+            file: segment.number(),
+            origin: segment.origin(),
+            role,
+            sealed: true,
+            file_len: len,
+            replay_from: len,
+            seq_base,
+            min_seq: 0,
+            max_seq: 0,
+            usage: Vec::new(),
+        };
+        usage.add_to(&mut record);
+        self.live.insert(segment.number(), Arc::clone(segment));
+        self.manifest.segments.push(record);
+    }
+
+    /// Notes a frame that counts.
+    fn note(
+        &mut self,
+        usage: &mut SegmentUsage,
+        group: &Group,
+        seq_base: SeqNo,
+        frame: &FrameView<'_>,
+        address: FrameAddress,
+    ) {
+        let known = self.keyspace(group.keyspace).is_some();
+        if !matches!(group.kind, GroupKind::Frames | GroupKind::Fold) || frame.kind() == FrameKind::Fill || !known {
+            return;
+        }
+        let seq = seq_base + group.base_seq + u64::from(frame.ordinal());
+        let len = frame.len() as u64;
+        let delete = if frame.kind() == FrameKind::Delete { len } else { 0 };
+        usage.add_frames(group.keyspace, 1, len, delete);
+        usage.add_seqs(seq, seq);
+        self.report.frames += 1;
+        self.manifest.next_seq = self.manifest.next_seq.max(seq + 1);
+        self.found.entry(group.keyspace).or_default().push(FoundFrame {
+            hash: key_hash(frame.key(), self.manifest.hash_seed),
+            seq,
+            combined: frame.is_combined(),
+            kind: frame.kind(),
+            address,
+            len,
+        });
+    }
+
+    /// Moves the readable frames of a damaged segment to a new one.
+    fn move_frames(&mut self, groups: &[GroupView<'_>], seq_base: SeqNo) -> Result<()> {
+        let bytes: u64 = groups.iter().map(|view| view.group.payload_len + 128).sum();
+        SegmentWriter::check_len(bytes)?;
+        let number = self.manifest.next_file;
+        self.manifest.next_file += 1;
+        let spec = SegmentSpec {
+            number,
+            silo_id: self.manifest.silo_id,
+            role: SegmentRole::Compaction,
+            generation: self.manifest.generation + 1,
+            capacity: (FIRST_GROUP + bytes).min(MAX_SEGMENT_LEN),
+            previous: None,
+        };
+        let segment = Arc::new(Segment::create(self.files, &spec)?);
+        let mut writer = SegmentWriter::new(Arc::clone(&segment), spec.capacity, self.options.allocate_bytes);
+        let mut usage = SegmentUsage::default();
+        for view in groups.iter().filter(|v| matches!(v.group.kind, GroupKind::Frames | GroupKind::Fold)) {
+            // Fills stay, so that frames keep their alignment; lost frames become fills by being left
+            // out only where nothing needs aligning.
+            for (_, frame) in self.readable_frames(view).filter(|(_, f)| f.kind() != FrameKind::Fill) {
+                let group = Group { base_seq: view.group.base_seq + seq_base, frame_count: 1, ..view.group };
+                let pieces = [frame.as_bytes()];
+                let offsets = writer.append(&[GroupFrames { template: group, pieces: &pieces }])?;
+                if let Some(&offset) = offsets.first() {
+                    let address = segment.address(offset);
+                    self.note(&mut usage, &group, 0, &frame, address);
+                }
+            }
+        }
+        segment.file().set_len(writer.tail())?;
+        segment.file().sync()?;
+        self.add_record(&segment, SegmentRole::Compaction, 0, writer.tail(), &usage);
+        Ok(())
+    }
+
+    fn build_indexes(&mut self) -> Result<()> {
+        for (id, mut found) in std::mem::take(&mut self.found) {
+            found.sort_unstable_by_key(|f| (f.hash, std::cmp::Reverse((f.seq, f.combined))));
+            let Some(align_shift) = self.keyspace(id).map(|k| k.align_shift) else { continue };
+            let mut entries: Vec<(u64, Target)> = Vec::new();
+            let mut live_entries = 0;
+            for list in found.chunk_by(|a, b| a.hash == b.hash) {
+                for (target, live) in self.resolve(id, align_shift, list)? {
+                    live_entries += u64::from(live);
+                    entries.push((list.first().map_or(0, |f| f.hash), target));
+                }
+            }
+            self.report.entries += live_entries;
+            let run = if entries.is_empty() { None } else { Some(self.write_run(id, &entries)?) };
+            if let Some(keyspace) = self.manifest.keyspaces.iter_mut().find(|k| k.id == id) {
+                keyspace.runs = run.into_iter().collect();
+                keyspace.live_entries = live_entries;
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of the keys that share a hash, and whether they have a value.
+    fn resolve(&mut self, id: u32, align_shift: u8, list: &[FoundFrame]) -> Result<Vec<(Target, bool)>> {
+        let mut entries = Vec::new();
+        let mut keyed = Vec::with_capacity(list.len());
+        for found in list {
+            let Some(segment) = self.live.get(&found.address.segment()) else { continue };
+            let frame = segment.frame(found.address.word(), 1 << align_shift)?;
+            keyed.push((frame.key().to_vec(), *found));
+        }
+        while let Some((key, _)) = keyed.first().cloned() {
+            let of_key: Vec<FoundFrame> = keyed.iter().filter(|(k, _)| *k == key).map(|(_, f)| *f).collect();
+            keyed.retain(|(k, _)| *k != key);
+            let mut chain = Vec::new();
+            let mut covered = false;
+            let mut used = 0;
+            let mut base = None;
+            for found in &of_key {
+                if found.kind != FrameKind::Merge {
+                    base = Some(*found);
+                    break;
+                }
+                // A combined operand stands for the ones before it.
+                if !covered {
+                    chain.push(found.address);
+                    used += 1;
+                }
+                covered |= found.combined;
+            }
+            chain.extend(base.map(|b| b.address));
+            chain.reverse();
+            self.count_dead(id, &of_key, &chain);
+            let deleted = used == 0 && base.is_some_and(|b| b.kind == FrameKind::Delete);
+            let target = match chain[..] {
+                [only] if used == 0 => Target::Frame(only),
+                _ => Target::Chain(chain),
+            };
+            entries.push((target, !deleted));
+        }
+        Ok(entries)
+    }
+
+    fn count_dead(&mut self, id: u32, frames: &[FoundFrame], live: &[FrameAddress]) {
+        for found in frames.iter().filter(|f| !live.contains(&f.address)) {
+            let record = self.manifest.segments.iter_mut().find(|r| r.file == found.address.segment());
+            let usage = record.and_then(|r| r.usage.iter_mut().find(|u| u.keyspace == id));
+            if let Some(usage) = usage {
+                usage.dead_frames += 1;
+                usage.dead_bytes += found.len;
+            }
+        }
+    }
+
+    fn write_run(&mut self, id: u32, entries: &[(u64, Target)]) -> Result<crate::bytes::manifest::RunRecord> {
+        let number = self.manifest.next_file;
+        self.manifest.next_file += 1;
+        let spec = RunSpec {
+            number,
+            silo_id: self.manifest.silo_id,
+            generation: self.manifest.generation + 1,
+            keyspace: id,
+            hash_seed: self.manifest.hash_seed,
+            geometry: Geometry::for_entries(entries.len() as u64),
+        };
+        let mut builder = RunBuilder::new(self.files, spec)?;
+        for (hash, target) in entries {
+            builder.push(*hash, target)?;
+        }
+        builder.finish()
+    }
+
+    /// Switches to the repaired state and puts damaged files aside.
+    fn finish(mut self, old: Option<&Manifest>) -> Result<RepairReport> {
+        self.files.sync()?;
+        self.manifest.generation += 1;
+        if old.is_none() && self.files.list()?.iter().any(|name| name == MANIFEST) {
+            self.files.rename(MANIFEST, "MANIFEST.damaged")?;
+        }
+        match manifest_file::replace(self.files, &self.manifest) {
+            Ok(()) => {}
+            Err(ReplaceError::Unchanged(error) | ReplaceError::Unknown(error)) => return Err(error),
+        }
+        for name in &self.report.damaged_segments {
+            self.files.rename(name, &format!("{name}.damaged"))?;
+        }
+        self.files.sync()?;
+        tracing::info!(entries = self.report.entries, lost = self.report.lost_bytes, "repaired");
+        Ok(self.report)
+    }
+}
+
+/// The base of a bulk segment's sequence numbers, from its seal.
+fn sealed_base(segment: &Segment) -> Option<SeqNo> {
+    Walk::new(segment, None).filter_map(|item| item.ok()).find_map(|view| {
+        let (base, rest) = view.payload.split_first_chunk::<8>().filter(|_| view.group.kind == GroupKind::Seal)?;
+        let check = rest.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))?;
+        (check == u64::from(crc32fast::hash(base))).then(|| u64::from_le_bytes(*base))
+    })
+}
+
+/// Removes a silo with all its files; other files in the directory stay, and then so does the directory.
+///
+/// # Errors
+/// [`Error::Locked`] if it is open for writing, [`Error::NotASilo`] if there is none, and those of
+/// the system.
+pub fn destroy(dir: impl AsRef<Path>, options: &Options) -> Result<()> {
+    let files = DirFiles::new(Arc::clone(&options.storage), dir.as_ref());
+    super::recovery::read_manifest(&files).map(|_| ()).or_else(|error| match error {
+        Error::Corrupt(_) => Ok(()),
+        other => Err(other),
+    })?;
+    let lock = take_lock(&files)?;
+    // Without a manifest there is no silo, whatever comes next.
+    files.remove(MANIFEST)?;
+    files.sync()?;
+    for name in files.list()? {
+        let own = DirFiles::parse_name(name.strip_suffix(".damaged").unwrap_or(&name)).is_some()
+            || matches!(name.as_str(), "MARK" | "LOCK" | "MANIFEST.tmp" | "MANIFEST.damaged");
+        if own {
+            files.remove(&name)?;
+        }
+    }
+    drop(lock);
+    files.sync()?;
+    if files.list()?.is_empty() { files.remove_dir() } else { Ok(()) }
+}
