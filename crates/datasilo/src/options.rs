@@ -53,7 +53,7 @@ impl Default for Options {
         Self {
             create: true,
             segment_bytes: 256 << 20,
-            region_bytes: 1 << 20,
+            region_bytes: 2 << 20,
             allocate_bytes: 16 << 20,
             checkpoint_ops: 1_000_000,
             checkpoint_bytes: 1 << 30,
@@ -91,7 +91,8 @@ impl Options {
         self
     }
 
-    /// Bytes that a bulk writer gathers before it writes: 1 KiB or more; 1 MiB by default.
+    /// Bytes that a bulk writer gathers before it writes: 1 KiB or more; 2 MiB by default, which file
+    /// systems with large folios turn into huge pages.
     #[must_use]
     pub fn region_bytes(mut self, bytes: usize) -> Self {
         self.region_bytes = bytes;

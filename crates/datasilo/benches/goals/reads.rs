@@ -190,8 +190,8 @@ fn after_updates(config: &Config, table: &mut Table, silo: &Silo, keyspace: &Key
         config.rounds,
         keys.len() as u64,
         &mut [
-            &mut || cpu(|| read_all(&before, keyspace, keys)),
-            &mut || cpu(|| read_all(&after, keyspace, keys)),
+            &mut || thread_cpu(|| read_all(&before, keyspace, keys)),
+            &mut || thread_cpu(|| read_all(&after, keyspace, keys)),
         ],
     );
     table.ratio("get after 20 % updates", "ns", times[1], times[0], 1.15, Some(1.05));

@@ -11,7 +11,7 @@ use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::error::{Error, Result};
 use crate::files::run::key_hash;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
-use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
+use crate::files::segment_writer::{GroupFrames, HUGE_WRITE_SLACK, MAX_SEGMENT_LEN, SegmentWriter};
 use crate::state::bulk::{BulkEntries, BulkOutcome, RankedGroup};
 use crate::state::core::{Core, SegmentUsage, UsageMap, lock};
 use crate::state::version::KeyspaceMeta;
@@ -334,7 +334,7 @@ impl BulkWriter {
         let region = self.shared.core.options.region_bytes;
         let Some(buffer) = self.buffers.get_mut(at) else { return Ok(()) };
         let len = frame_len(key.len(), value.len(), keyspace.align());
-        if !buffer.frames.is_empty() && buffer.frames.len() + len > region {
+        if !buffer.frames.is_empty() && buffer.frames.len() + len + HUGE_WRITE_SLACK > region {
             self.shared.flush(buffer)?;
         }
         let hash = key_hash(key, self.shared.core.hash_seed);
@@ -427,7 +427,7 @@ impl Shared {
                 self.begin_segment(&mut state, len)?;
             }
             match state.writer.as_mut() {
-                Some(writer) => writer.lease(&frames)?,
+                Some(writer) => writer.lease_huge(&frames, SEAL_LEN)?,
                 None => return Ok(()),
             }
         };

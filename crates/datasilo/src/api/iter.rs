@@ -20,14 +20,13 @@ use crate::files::segment::{FIRST_GROUP, Segment};
 use crate::state::index_update::find_target;
 use crate::state::live::{LiveBits, LiveMap};
 use crate::state::version::{FrameRef, KeyspaceVersion};
+use crate::storage::READ_AHEAD;
 
 use super::keyspace::Keyspace;
 use super::snapshot::Snapshot;
 
 /// Memory for marks, in bytes; segments are taken in stretches that keep to it.
 const MARK_MEMORY: u64 = 32 << 20;
-/// Segments are read ahead by this many bytes.
-const READ_AHEAD: usize = 4 << 20;
 
 /// A key and its value.
 pub type Entry<'s> = (&'s [u8], Cow<'s, [u8]>);

@@ -8,7 +8,7 @@ use crate::bytes::address::SeqNo;
 use crate::error::Result;
 use crate::files::run::key_hash;
 use crate::merge::Delta;
-use crate::state::read::{Found, Lookup, PendingRef};
+use crate::state::read::{Found, Lookup, PendingRef, Plain};
 use crate::state::version::{FrameRef, KeyspaceVersion, Version};
 
 use super::keyspace::Keyspace;
@@ -137,18 +137,19 @@ impl Snapshot {
         Lookup { version: &self.version, seq: self.seq, verify: self.verify }
     }
 
+    /// Starts loading what a look-up will need, where that is more than one line.
     #[inline]
-    fn find(&self, keyspace: &KeyspaceVersion, key: &[u8]) -> Result<Found<'_>> {
-        let keyspace = match self.version.keyspace_by_id(keyspace.meta.id) {
-            Some(own) => own,
-            None => unreachable!("callers pass a keyspace of this version"),
-        };
-        let hash = key_hash(key, self.version.hash_seed);
-        let lookup = self.lookup();
+    fn prefetch(&self, keyspace: &KeyspaceVersion, hash: u64) {
         if keyspace.runs.len() > 1 || self.version.memtables.len() > 1 {
-            lookup.prefetch_index(keyspace, hash);
+            self.lookup().prefetch_index(keyspace, hash);
         }
-        lookup.find(keyspace, key, hash)
+    }
+
+    fn find(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Found<'_>> {
+        let own = self.version.keyspace(&keyspace.meta)?;
+        let hash = key_hash(key, self.version.hash_seed);
+        self.prefetch(own, hash);
+        self.lookup().find(own, key, hash)
     }
 
     fn value<'s>(&'s self, frame: FrameRef<'s>) -> Value<'s> {
@@ -162,7 +163,36 @@ impl Snapshot {
     #[inline]
     pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Cow<'_, [u8]>>> {
         let key = key.as_ref();
-        let found = self.find(self.version.keyspace(&keyspace.meta)?, key)?;
+        let own = self.version.keyspace(&keyspace.meta)?;
+        let hash = key_hash(key, self.version.hash_seed);
+        self.prefetch(own, hash);
+        self.get_hashed(keyspace, own, key, hash)
+    }
+
+    #[inline]
+    fn get_hashed<'s>(
+        &'s self,
+        keyspace: &Keyspace,
+        own: &'s KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Option<Cow<'s, [u8]>>> {
+        match self.lookup().find_plain(own, key, hash)? {
+            Plain::Value(value) => Ok(Some(Cow::Borrowed(value))),
+            Plain::Absent => Ok(None),
+            Plain::Unknown => self.get_slow(keyspace, own, key, hash),
+        }
+    }
+
+    #[inline(never)]
+    fn get_slow<'s>(
+        &'s self,
+        keyspace: &Keyspace,
+        own: &'s KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Option<Cow<'s, [u8]>>> {
+        let found = self.lookup().find(own, key, hash)?;
         self.fold(keyspace, key, found)
     }
 
@@ -203,7 +233,7 @@ impl Snapshot {
     /// # Errors
     /// As of [`Snapshot::get`].
     pub fn get_parts(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Parts<'_>>> {
-        Ok(match self.find(self.version.keyspace(&keyspace.meta)?, key.as_ref())? {
+        Ok(match self.find(keyspace, key.as_ref())? {
             Found::Absent => None,
             Found::Put(frame) => Some(Parts { base: Some(self.value(frame)), pending: Vec::new() }),
             Found::Pending { base, pending } => Some(Parts {
@@ -224,8 +254,15 @@ impl Snapshot {
     /// # Errors
     /// As of [`Snapshot::get`].
     pub fn contains(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<bool> {
-        let found = self.find(self.version.keyspace(&keyspace.meta)?, key.as_ref())?;
-        Ok(!matches!(found, Found::Absent))
+        let key = key.as_ref();
+        let own = self.version.keyspace(&keyspace.meta)?;
+        let hash = key_hash(key, self.version.hash_seed);
+        self.prefetch(own, hash);
+        match self.lookup().find_plain(own, key, hash)? {
+            Plain::Value(_) => Ok(true),
+            Plain::Absent => Ok(false),
+            Plain::Unknown => Ok(!matches!(self.lookup().find(own, key, hash)?, Found::Absent)),
+        }
     }
 
     /// The values of several keys, in their order; faster than one [`Snapshot::get`] each, since
@@ -266,8 +303,8 @@ impl Snapshot {
                 lookup.prefetch_frame(own, hash, lines)?;
             }
             for (at, (&hash, key)) in hashes.iter().zip(keys).enumerate() {
-                let found = lookup.find(own, key.as_ref(), hash)?;
-                visit(window * WINDOW + at, self.fold(keyspace, key.as_ref(), found)?);
+                let value = self.get_hashed(keyspace, own, key.as_ref(), hash)?;
+                visit(window * WINDOW + at, value);
             }
         }
         Ok(())

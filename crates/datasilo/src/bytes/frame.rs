@@ -173,6 +173,44 @@ pub(crate) fn fill_len(position: usize, align: usize) -> usize {
     }
 }
 
+/// A put of the plainest shape, which most are: short key, no alignment, no block table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainPut<'a> {
+    crc: u32,
+    /// Everything that the checksum covers.
+    covered: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> PlainPut<'a> {
+    /// Looks at the frame that starts `bytes`, of a keyspace without alignment. `None` if it is
+    /// not such a put of this key; it may still be another frame of it.
+    #[inline]
+    pub(crate) fn parse(bytes: &'a [u8], key: &[u8]) -> Option<Self> {
+        let (header, after) = FrameHeader::ref_from_prefix(bytes).ok()?;
+        let value_len = header.value_len.get() as usize;
+        let plain = header.flags & 0b11 == FrameKind::Put.code()
+            && header.flags & !KNOWN_FLAGS == 0
+            && usize::from(header.key_len) == key.len()
+            && header.key_len != LONG_KEY
+            && value_len <= BLOCK_LEN;
+        if !plain {
+            return None;
+        }
+        let (own_key, rest) = after.split_at_checked(key.len())?;
+        if own_key != key {
+            return None;
+        }
+        let end = (FRAME_HEADER_LEN + key.len() + value_len).next_multiple_of(8);
+        Some(Self { crc: header.crc.get(), covered: bytes.get(4..end)?, value: rest.get(..value_len)? })
+    }
+
+    #[inline]
+    pub(crate) fn verify(&self, keyspace: u32) -> bool {
+        seeded_crc(keyspace, self.covered) == self.crc
+    }
+}
+
 /// A frame in place. Its bounds are checked, its checksum is not.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameView<'a> {

@@ -16,6 +16,7 @@ use crate::bytes::manifest::RunRecord;
 use crate::error::{Error, Result};
 use crate::storage::{Access, DirFiles, MappedRegion, SiloFile, advise, prefetch};
 
+use super::line::{Line, matching, slot_at};
 use super::segment::{Segment, read_header};
 use super::verified::VerifiedBits;
 
@@ -253,7 +254,6 @@ impl Run {
 
     /// Offers every slot that a key with this hash may have to `matches`, until it returns something.
     #[inline]
-    #[expect(clippy::indexing_slicing, reason = "lines are below 64 and slots of a line below 8")]
     pub(crate) fn find<T>(
         &self,
         hash: u64,
@@ -265,19 +265,20 @@ impl Run {
             let words = self.page(page)?;
             for step in 0..PAGE_LINES {
                 let line = (home + step) % PAGE_LINES;
-                // The last word of the last line is the trailer.
-                let slots = if line == PAGE_LINES - 1 { LINE_SLOTS - 1 } else { LINE_SLOTS };
-                let start = line * LINE_SLOTS;
-                for word in &words[start..start + slots] {
-                    let slot = Slot(word.get());
-                    if slot.is_empty() {
-                        return Ok(None);
-                    }
-                    if slot.tag() == tag
+                let slots = line_of(words, line);
+                let mut candidates = matching(slots, tag) & slot_mask(line);
+                while candidates != 0 {
+                    let slot = slot_at(slots, candidates.trailing_zeros());
+                    if !slot.is_empty()
                         && let Some(found) = matches(slot)?
                     {
                         return Ok(Some(found));
                     }
+                    candidates &= candidates - 1;
+                }
+                // Lines fill from the front: one with a free slot has it at the end.
+                if slot_at(slots, last_slot(line)).is_empty() {
+                    return Ok(None);
                 }
             }
             page += 1;
@@ -344,6 +345,26 @@ impl Shape {
         let file_len = chains.checked_add(usize::try_from(header.chain_bytes.get()).ok()?)?;
         Some(Self { parts, chains, file_len })
     }
+}
+
+#[inline]
+fn line_of(words: &PageWords, line: usize) -> &Line {
+    let (lines, _) = words.as_chunks::<LINE_SLOTS>();
+    match lines.get(line % PAGE_LINES) {
+        Some(slots) => slots,
+        None => unreachable!("a page has 64 lines"),
+    }
+}
+
+/// The last word of the last line is the page's trailer, not a slot.
+#[inline]
+fn slot_mask(line: usize) -> u32 {
+    if line == PAGE_LINES - 1 { 0x7F } else { 0xFF }
+}
+
+#[inline]
+fn last_slot(line: usize) -> u32 {
+    if line == PAGE_LINES - 1 { 6 } else { 7 }
 }
 
 /// True if keys of this page lie in a later one.

@@ -12,6 +12,15 @@ use super::segment::{FIRST_GROUP, Segment};
 /// The most bytes of a segment: offsets are counted in words of 32 bits.
 pub(crate) const MAX_SEGMENT_LEN: u64 = (u32::MAX as u64) * 8;
 
+/// File systems that keep large folios make one huge page of each stretch of this many bytes that is
+/// written at once, at a multiple of it. Large writes are laid out so.
+pub(crate) const HUGE_WRITE: u64 = 2 << 20;
+
+/// What a huge write needs beyond its frames: group header, alignment, file header and pad.
+pub(crate) const HUGE_WRITE_SLACK: usize = 512;
+
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// The frames of one group, in one or more pieces.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GroupFrames<'a> {
@@ -130,6 +139,21 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// [`SegmentWriter::append`] for a batch of about [`HUGE_WRITE`] bytes.
+    pub(crate) fn append_huge(&mut self, groups: &[GroupFrames<'_>]) -> Result<Vec<u64>> {
+        let start = self.tail;
+        let lease = self.lease_huge(groups, 0)?;
+        self.tail = start;
+        let payloads = lease.write(groups)?;
+        self.advance(lease.end);
+        Ok(payloads)
+    }
+
+    /// Bytes of frames that a huge write may have, so that it ends where the next one should start.
+    pub(crate) fn huge_room(&self) -> u64 {
+        align_up(self.tail + 1, HUGE_WRITE) - self.tail
+    }
+
     /// Appends groups as one batch, and returns the offsets of their payloads.
     ///
     /// If writing fails, nothing of the batch counts: what it may have left in the file is covered
@@ -165,6 +189,25 @@ impl SegmentWriter {
         let start = self.tail;
         self.tail = end;
         Ok(Lease { segment: Arc::clone(&self.segment), start, end, placed })
+    }
+
+    /// [`SegmentWriter::lease`] for a batch of about [`HUGE_WRITE`] bytes: padded up to the next
+    /// multiple of that, so that this write and the next one fill huge pages. The last `reserve` bytes
+    /// of the segment are left free.
+    pub(crate) fn lease_huge(&mut self, groups: &[GroupFrames<'_>], reserve: u64) -> Result<Lease> {
+        let mut lease = self.lease(groups)?;
+        let gap = align_up(lease.end, HUGE_WRITE) - lease.end;
+        let header = GROUP_HEADER_LEN as u64;
+        let wasteful = gap > lease.len() / 64;
+        if gap >= header && !wasteful && lease.end + gap + reserve <= self.capacity {
+            let mut pad = Group::alone(GroupKind::Pad, lease.end, gap - header);
+            pad.synced = self.synced;
+            self.allocate(gap)?;
+            self.tail += gap;
+            lease.end += gap;
+            lease.placed.push((pad, None));
+        }
+        Ok(lease)
     }
 
     fn advance(&mut self, end: u64) {
@@ -209,15 +252,14 @@ impl Lease {
         let seed = self.segment.seed();
         let headers: Vec<[u8; GROUP_HEADER_LEN]> =
             self.placed.iter().map(|(group, _)| group.encode(seed)).collect();
-        let zeros = [0u8; 128];
         let mut slices = Vec::with_capacity(self.placed.len() * 2);
         for ((group, index), header) in self.placed.iter().zip(&headers) {
             slices.push(IoSlice::new(header));
             match index.and_then(|index| groups.get(index)) {
                 Some(frames) => slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece))),
                 None => {
-                    let len = usize::try_from(group.payload_len).unwrap_or(zeros.len());
-                    slices.push(IoSlice::new(zeros.get(..len).unwrap_or(&zeros)));
+                    let len = usize::try_from(group.payload_len).expect("pads are short");
+                    slices.push(IoSlice::new(ZEROS.get(..len).expect("pads are below 64 KiB")));
                 }
             }
         }

@@ -19,14 +19,15 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD, words};
 use crate::bytes::file_header::{FileKind, SegmentRole};
 use crate::bytes::frame::{FrameKind, encode_fill, fill_len};
-use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::bytes::manifest::SegmentRecord;
 use crate::error::{Error, Result};
 use crate::files::log_scan::{GroupView, frames, next_group};
 use crate::files::run::Target;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
-use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
+use crate::files::segment_writer::{GroupFrames, HUGE_WRITE, HUGE_WRITE_SLACK, MAX_SEGMENT_LEN, SegmentWriter};
 use crate::stats::CompactionReport;
+use crate::storage::READ_AHEAD;
 
 use super::checkpoint::Maintenance;
 use super::core::{Core, FullSegment, SegmentUsage, lock};
@@ -34,12 +35,10 @@ use super::index_update::NewRuns;
 use super::live::{LiveBits, LiveMap};
 use super::version::Version;
 
-/// Frames are written in batches of about this many bytes …
-const BATCH_BYTES: usize = 1 << 20;
-/// … and at most this many pieces.
+/// Frames are written in batches of at most this many bytes, about what makes a huge page …
+const BATCH_BYTES: usize = HUGE_WRITE as usize;
+/// … and at most this many pieces, which the system takes in one call.
 const BATCH_PIECES: usize = 1000;
-/// Read ahead of the pass over a segment, in bytes.
-const READ_AHEAD: usize = 4 << 20;
 /// Bytes of segments taken at a time, so that a checkpoint need not wait long.
 const STEP_BYTES: u64 = 4 << 30;
 /// Segments below this share of the full size are put together once there are this many.
@@ -445,6 +444,13 @@ impl Worker<'_, '_> {
                 bundle.offsets.push(usize::MAX);
                 continue;
             }
+            let pieces = self.pending_pieces + bundle.pieces.len();
+            let full = self.pending_bytes + bundle.len + frame.len() > self.batch_room();
+            if full || pieces >= BATCH_PIECES {
+                bundles.push(std::mem::replace(&mut bundle, Bundle::new(&group, record.seq_base)));
+                end_of_last = None;
+                self.write(bundles, new)?;
+            }
             let gap = fill_len(bundle.len, group.align());
             let contiguous = gap == 0 && end_of_last == Some(at);
             bundle.push(view.payload, at, frame.len(), gap, contiguous);
@@ -453,19 +459,21 @@ impl Worker<'_, '_> {
             if delete {
                 bundle.delete_bytes += frame.len() as u64;
             }
-            let pieces = self.pending_pieces + bundle.pieces.len();
-            if self.pending_bytes + bundle.len >= BATCH_BYTES || pieces >= BATCH_PIECES {
-                bundles.push(std::mem::replace(&mut bundle, Bundle::new(&group, record.seq_base)));
-                end_of_last = None;
-                self.write(bundles, new)?;
-            }
         }
         if !bundle.offsets.is_empty() {
-            self.pending_bytes += bundle.len;
+            self.pending_bytes += bundle.len + GROUP_HEADER_LEN;
             self.pending_pieces += bundle.pieces.len() + 1;
             bundles.push(bundle);
         }
         Ok(())
+    }
+
+    /// Bytes of frames for the next write, so that it ends at a multiple of a huge page.
+    fn batch_room(&self) -> usize {
+        let room = self.writer.as_ref().map_or(BATCH_BYTES, |w| usize::try_from(w.huge_room()).unwrap_or(BATCH_BYTES));
+        // Close to the end of a huge page the next one is begun as well.
+        let room = if room < BATCH_BYTES / 4 { room + BATCH_BYTES } else { room };
+        room - HUGE_WRITE_SLACK
     }
 
     /// Writes bundles and notes their frames' addresses.
@@ -488,7 +496,7 @@ impl Worker<'_, '_> {
                 self.begin_segment(len)?;
             }
             let Some(writer) = self.writer.as_mut() else { return Ok(()) };
-            payloads = writer.append(&groups)?;
+            payloads = writer.append_huge(&groups)?;
             number = writer.segment().number();
             for bundle in &filled {
                 let frames = bundle.offsets.iter().filter(|&&o| o != usize::MAX).count() as u64;

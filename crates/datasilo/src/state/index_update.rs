@@ -40,10 +40,6 @@ impl IndexEntries {
         self.entries.push((hash, bits));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

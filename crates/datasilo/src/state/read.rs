@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::bytes::address::SeqNo;
-use crate::bytes::frame::FrameKind;
+use crate::bytes::frame::{FrameKind, PlainPut};
 use crate::bytes::index::Slot;
 use crate::error::{Error, Result};
 use crate::files::run::Run;
@@ -47,6 +47,14 @@ enum Base<'v> {
     Delete,
 }
 
+/// What [`Lookup::find_plain`] found.
+pub(crate) enum Plain<'v> {
+    Value(&'v [u8]),
+    Absent,
+    /// Something less plain: [`Lookup::find`] tells.
+    Unknown,
+}
+
 /// A look-up in a version as of a sequence number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lookup<'v> {
@@ -79,8 +87,39 @@ impl<'v> Lookup<'v> {
         Ok(())
     }
 
-    /// Finds what the key has.
+    /// Finds the value of a key in the plainest cases: it is nowhere, or the memtables have nothing
+    /// and the index leads to a short, unaligned put.
     #[inline]
+    pub(crate) fn find_plain(
+        &self,
+        keyspace: &'v KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Plain<'v>> {
+        let id = keyspace.meta.id;
+        for memtable in &self.version.memtables {
+            if !memtable.is_empty() && memtable.versions(id, hash).next().is_some() {
+                return Ok(Plain::Unknown);
+            }
+        }
+        for run in &keyspace.runs {
+            // The first candidate is nearly always the key; if not, the general way sorts it out.
+            let Some(candidate) = run.find(hash, |slot| Ok(Some(run.frame_of(slot)?)))? else { continue };
+            let Some((segment, word)) = candidate.filter(|_| keyspace.meta.align_shift == 0) else {
+                return Ok(Plain::Unknown);
+            };
+            let Some(put) = segment.bytes().get(word as usize * 8..).and_then(|b| PlainPut::parse(b, key)) else {
+                return Ok(Plain::Unknown);
+            };
+            if self.verify && !put.verify(id) {
+                return Err(segment.corrupt(u64::from(word) * 8, "the frame's checksum does not match"));
+            }
+            return Ok(Plain::Value(put.value));
+        }
+        Ok(Plain::Absent)
+    }
+
+    /// Finds what the key has.
     pub(crate) fn find(&self, keyspace: &'v KeyspaceVersion, key: &[u8], hash: u64) -> Result<Found<'v>> {
         let mut newer: Vec<Vec<PendingRef<'v>>> = Vec::new();
         let mut base = None;

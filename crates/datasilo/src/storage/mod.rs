@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
-pub(crate) use advice::{Access, advise};
+pub(crate) use advice::{Access, READ_AHEAD, advise};
 pub(crate) use file::{DirFiles, SiloFile};
 pub(crate) use prefetch::prefetch;
 pub use mapping::MappedRegion;
