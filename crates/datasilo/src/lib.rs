@@ -16,13 +16,14 @@ pub use api::iter::{Entry, Iter};
 pub use api::keyspace::{IntKey, Keyspace};
 pub use api::reader::SiloReader;
 pub use api::silo::Silo;
-pub use state::check::CheckReport;
 pub use api::snapshot::{Parts, Pending, Snapshot, Value};
 pub use error::{Corruption, Error, Result};
 pub use merge::{Delta, MergeOperator, MergeResult};
 pub use options::{Durability, KeyspaceOptions, Options, Strictness};
+pub use state::check::CheckReport;
 pub use state::repair::{destroy, repair};
 pub use stats::{
-    BackupReport, CheckpointReport, CompactionReport, KeyspaceStats, RecoveryReport, RepairReport, SegmentStats, Stats,
+    BackupReport, CheckpointReport, CompactionReport, KeyspaceStats, RecoveryReport, RepairReport,
+    SegmentStats, Stats,
 };
 pub use storage::{MappedRegion, OsStorage, Storage, StorageFile};

@@ -60,7 +60,15 @@ impl Table {
     }
 
     /// A row whose figure is `ours / limit` and should be at most `must`.
-    pub fn ratio(&mut self, work: &str, unit: &str, ours: f64, limit: f64, must: f64, stretch: Option<f64>) {
+    pub fn ratio(
+        &mut self,
+        work: &str,
+        unit: &str,
+        ours: f64,
+        limit: f64,
+        must: f64,
+        stretch: Option<f64>,
+    ) {
         let text = |v: f64| format!("{v:.0} {unit}");
         self.push(Row {
             work: work.to_owned(),
@@ -74,7 +82,15 @@ impl Table {
     }
 
     /// A row whose figure is a plain number; `at_least` says which way is good.
-    pub fn figure(&mut self, work: &str, ours: f64, unit: &str, must: f64, stretch: Option<f64>, at_least: bool) {
+    pub fn figure(
+        &mut self,
+        work: &str,
+        ours: f64,
+        unit: &str,
+        must: f64,
+        stretch: Option<f64>,
+        at_least: bool,
+    ) {
         let row = Row {
             work: work.to_owned(),
             ours: format!("{ours:.2} {unit}"),
@@ -88,7 +104,10 @@ impl Table {
     }
 
     fn push(&mut self, row: Row) {
-        eprintln!("  {}: {} (limit {}) = {:.2}", row.work, row.ours, row.limit, row.figure);
+        eprintln!(
+            "  {}: {} (limit {}) = {:.2}",
+            row.work, row.ours, row.limit, row.figure
+        );
         self.rows.push(row);
     }
 
@@ -97,7 +116,13 @@ impl Table {
         println!("|---|---|---|---|---|---|---|");
         for row in &self.rows {
             let sign = if row.at_least { "≥" } else { "≤" };
-            let meets = |goal: f64| if row.at_least { row.figure >= goal } else { row.figure <= goal };
+            let meets = |goal: f64| {
+                if row.at_least {
+                    row.figure >= goal
+                } else {
+                    row.figure <= goal
+                }
+            };
             let verdict = match row.stretch {
                 Some(stretch) if meets(stretch) => "stretch",
                 _ if meets(row.must) => "met",

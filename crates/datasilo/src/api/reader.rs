@@ -58,8 +58,17 @@ impl SiloReader {
         let files = DirFiles::new(Arc::clone(&options.storage), dir.as_ref());
         let (version, follow) = load(&files, &options, None)?;
         tracing::info!(dir = %files.dir().display(), generation = version.generation, "opened for reading");
-        let snapshot = Snapshot { version: Arc::new(version), seq: follow.seq, verify: options.verify_reads };
-        Ok(Self { files, options, current: ArcSwap::from_pointee(snapshot), follow: Mutex::new(follow) })
+        let snapshot = Snapshot {
+            version: Arc::new(version),
+            seq: follow.seq,
+            verify: options.verify_reads,
+        };
+        Ok(Self {
+            files,
+            options,
+            current: ArcSwap::from_pointee(snapshot),
+            follow: Mutex::new(follow),
+        })
     }
 
     /// The directory.
@@ -77,11 +86,14 @@ impl SiloReader {
         let mut follow = lock(&self.follow);
         let before = Arc::clone(&self.current.load().version);
         let manifest = read_manifest(&self.files)?;
-        if manifest.generation == follow.manifest.generation && manifest.silo_id == follow.manifest.silo_id {
+        if manifest.generation == follow.manifest.generation
+            && manifest.silo_id == follow.manifest.silo_id
+        {
             return self.read_on(before, &mut follow);
         }
         if continues(&follow.manifest, &manifest)
-            && let Ok(mut version) = open_version(&self.files, &manifest, &self.options, Some(&before))
+            && let Ok(mut version) =
+                open_version(&self.files, &manifest, &self.options, Some(&before))
         {
             // The same log goes on in more segments: what was read of it stays in the memtable.
             version.memtables.clone_from(&before.memtables);
@@ -100,16 +112,28 @@ impl SiloReader {
     }
 
     fn publish(&self, version: Arc<Version>, seq: u64) {
-        self.current.store(Arc::new(Snapshot { version, seq, verify: self.options.verify_reads }));
+        self.current.store(Arc::new(Snapshot {
+            version,
+            seq,
+            verify: self.options.verify_reads,
+        }));
     }
 
     /// Reads on where the log was left.
     fn read_on(&self, version: Arc<Version>, follow: &mut Follow) -> Result<()> {
-        let segments: Vec<_> = follow.log.iter().map(|(number, end)| (version.segments.get(*number), *end)).collect();
+        let segments: Vec<_> = follow
+            .log
+            .iter()
+            .map(|(number, end)| (version.segments.get(*number), *end))
+            .collect();
         let mut gap = false;
         let mut ends = Vec::with_capacity(segments.len());
-        let followers: Vec<Option<(FileNumber, u64)>> =
-            segments.iter().skip(1).map(|(s, _)| s.and_then(|s| s.previous())).chain([None]).collect();
+        let followers: Vec<Option<(FileNumber, u64)>> = segments
+            .iter()
+            .skip(1)
+            .map(|(s, _)| s.and_then(|s| s.previous()))
+            .chain([None])
+            .collect();
         for ((segment, from), follower) in segments.into_iter().zip(followers) {
             let Some(segment) = segment.filter(|_| !gap) else {
                 ends.push(from);
@@ -122,7 +146,8 @@ impl SiloReader {
             }
             follow.seq = follow.seq.max(scan.last_seq);
             ends.push(scan.end);
-            gap = follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
+            gap =
+                follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
         }
         for (known, end) in follow.log.iter_mut().zip(ends) {
             known.1 = end;
@@ -161,8 +186,15 @@ impl SiloReader {
 /// True if the log that was read so far is still to be replayed from where it was, so that only
 /// segments were added.
 fn continues(before: &Manifest, after: &Manifest) -> bool {
-    let unchanged = before.segments.iter().all(|old| after.segments.contains(old));
-    let grown = after.segments.iter().filter(|new| !before.segments.contains(new)).all(|new| !new.sealed);
+    let unchanged = before
+        .segments
+        .iter()
+        .all(|old| after.segments.contains(old));
+    let grown = after
+        .segments
+        .iter()
+        .filter(|new| !before.segments.contains(new))
+        .all(|new| !new.sealed);
     before.silo_id == after.silo_id
         && before.next_keyspace == after.next_keyspace
         && before.keyspaces == after.keyspaces
@@ -171,7 +203,11 @@ fn continues(before: &Manifest, after: &Manifest) -> bool {
 }
 
 /// Opens what the manifest names and replays the log.
-fn load(files: &DirFiles, options: &Options, before: Option<&Version>) -> Result<(Version, Follow)> {
+fn load(
+    files: &DirFiles,
+    options: &Options,
+    before: Option<&Version>,
+) -> Result<(Version, Follow)> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -181,7 +217,9 @@ fn load(files: &DirFiles, options: &Options, before: Option<&Version>) -> Result
             Err(error) if attempt < ATTEMPTS && is_outdated(files, &manifest) => {
                 tracing::debug!(%error, "the manifest changed while it was read");
             }
-            result => return result.map(|(version, log, seq)| (version, Follow { manifest, log, seq })),
+            result => {
+                return result.map(|(version, log, seq)| (version, Follow { manifest, log, seq }));
+            }
         }
     }
 }

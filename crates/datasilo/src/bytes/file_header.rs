@@ -91,7 +91,12 @@ pub(crate) enum HeaderFlaw {
 }
 
 impl FileHeader {
-    pub(crate) fn new(kind: FileKind, silo_id: SiloId, number: FileNumber, generation: u64) -> Self {
+    pub(crate) fn new(
+        kind: FileKind,
+        silo_id: SiloId,
+        number: FileNumber,
+        generation: u64,
+    ) -> Self {
         Self {
             magic: kind.magic(),
             version: FORMAT_VERSION.into(),
@@ -115,7 +120,10 @@ impl FileHeader {
     }
 
     fn expected_crc(&self) -> u32 {
-        let covered = self.as_bytes().split_last_chunk::<4>().map_or(&[][..], |(head, _)| head);
+        let covered = self
+            .as_bytes()
+            .split_last_chunk::<4>()
+            .map_or(&[][..], |(head, _)| head);
         crc32fast::hash(covered)
     }
 
@@ -163,7 +171,10 @@ mod tests {
         for bit in 0..FILE_HEADER_LEN * 8 {
             let mut bytes = good.as_bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(FileHeader::validate(&bytes, FileKind::Segment).is_err(), "bit {bit}");
+            assert!(
+                FileHeader::validate(&bytes, FileKind::Segment).is_err(),
+                "bit {bit}"
+            );
         }
         assert!(FileHeader::validate(good.as_bytes(), FileKind::Index).is_err());
         assert!(FileHeader::validate(&good.as_bytes()[..63], FileKind::Segment).is_err());

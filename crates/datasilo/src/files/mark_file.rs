@@ -22,14 +22,23 @@ impl MarkFile {
         let file = files.open_or_create(MARK)?;
         file.allocate(0, 2 * MARK_SLOT_LEN as u64)?;
         let counter = read(files, silo_id)?.map_or(0, |mark| mark.counter);
-        Ok(Self { file, silo_id, counter })
+        Ok(Self {
+            file,
+            silo_id,
+            counter,
+        })
     }
 
     /// Notes up to where a segment was synced.
     pub(crate) fn store(&mut self, segment: FileNumber, synced: u64) -> Result<()> {
         self.counter += 1;
-        let mark = SyncMark { counter: self.counter, segment, synced };
-        self.file.write_all_at(&mark.encode(self.silo_id), mark.slot_offset())
+        let mark = SyncMark {
+            counter: self.counter,
+            segment,
+            synced,
+        };
+        self.file
+            .write_all_at(&mark.encode(self.silo_id), mark.slot_offset())
     }
 }
 

@@ -56,7 +56,10 @@ impl Core {
         self.checkpoint_with(&mut maintenance)
     }
 
-    pub(crate) fn checkpoint_with(&self, maintenance: &mut Maintenance) -> Result<CheckpointReport> {
+    pub(crate) fn checkpoint_with(
+        &self,
+        maintenance: &mut Maintenance,
+    ) -> Result<CheckpointReport> {
         self.check_poison()?;
         let Some(boundary) = self.begin_checkpoint(maintenance.boundary.take()) else {
             return Ok(CheckpointReport::default());
@@ -88,7 +91,10 @@ impl Core {
         let mut boundary = Boundary {
             usage: std::mem::take(&mut log.usage),
             full: std::mem::take(&mut log.full),
-            active: log.writer.as_ref().map(|w| (Arc::clone(w.segment()), w.tail())),
+            active: log
+                .writer
+                .as_ref()
+                .map(|w| (Arc::clone(w.segment()), w.tail())),
             next_seq: log.next_seq,
             position: log.appended,
         };
@@ -113,7 +119,9 @@ impl Core {
         let mut ops = 0;
         for (id, mut versions) in versions_by_keyspace(memtables) {
             // Entries of a keyspace that was dropped meanwhile have nowhere to go.
-            let Some(keyspace) = version.keyspace_by_id(id) else { continue };
+            let Some(keyspace) = version.keyspace_by_id(id) else {
+                continue;
+            };
             ops += versions.len() as u64;
             versions.sort_unstable_by(|a, b| (a.hash, b.seq).cmp(&(b.hash, a.seq)));
             let mut resolver = Resolver::new(self, &version, keyspace, &mut usage);
@@ -146,8 +154,14 @@ impl Core {
                             segment.add_to(record);
                         }
                     }
-                    let full = boundary.full.iter().find(|f| f.segment.number() == record.file);
-                    let active = boundary.active.iter().find(|(s, _)| s.number() == record.file);
+                    let full = boundary
+                        .full
+                        .iter()
+                        .find(|f| f.segment.number() == record.file);
+                    let active = boundary
+                        .active
+                        .iter()
+                        .find(|(s, _)| s.number() == record.file);
                     if let Some(len) = full.map(|f| f.len).or(active.map(|a| a.1)) {
                         record.file_len = len;
                         record.replay_from = len;
@@ -188,7 +202,11 @@ impl Core {
     pub(crate) fn remove_replaced_runs(&self, replaced: &[Arc<Run>]) {
         let version = self.version.load();
         for run in replaced {
-            let named = version.keyspaces.iter().flat_map(|k| &k.runs).any(|r| r.number() == run.number());
+            let named = version
+                .keyspaces
+                .iter()
+                .flat_map(|k| &k.runs)
+                .any(|r| r.number() == run.number());
             if !named {
                 self.remove_unfinished(FileKind::Index, run.number());
             }
@@ -199,18 +217,30 @@ impl Core {
     ///
     /// Their usage is counted with the checkpoint that makes the index lead to them: if that fails,
     /// they are bytes without meaning.
-    fn append_folds(&self, meta: &KeyspaceMeta, folds: &[Fold], usage: &mut UsageMap) -> Result<Vec<FrameAddress>> {
+    fn append_folds(
+        &self,
+        meta: &KeyspaceMeta,
+        folds: &[Fold],
+        usage: &mut UsageMap,
+    ) -> Result<Vec<FrameAddress>> {
         let groups = encode_folds(meta, folds);
         let pieces: Vec<[&[u8]; 1]> = groups.iter().map(|g| [g.frames.as_slice()]).collect();
         let frames: Vec<GroupFrames<'_>> = groups
             .iter()
             .zip(&pieces)
-            .map(|(group, pieces)| GroupFrames { template: group.template, pieces })
+            .map(|(group, pieces)| GroupFrames {
+                template: group.template,
+                pieces,
+            })
             .collect();
         let mut guard = lock(&self.log);
         let log: &mut LogState = &mut guard;
         let len = SegmentWriter::worst_len(&frames);
-        if !log.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
+        if !log
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.has_room(len))
+        {
             self.rotate(log, len)?;
         }
         let Some(writer) = log.writer.as_mut() else {
@@ -226,9 +256,15 @@ impl Core {
         let usage = usage.entry(segment).or_default();
         let mut addresses = vec![FrameAddress::from_bits(0); folds.len()];
         for (group, payload) in groups.iter().zip(payloads) {
-            usage.add_frames(meta.id, group.members.len() as u64, group.frames.len() as u64, 0);
+            usage.add_frames(
+                meta.id,
+                group.members.len() as u64,
+                group.frames.len() as u64,
+                0,
+            );
             for &(fold, offset) in &group.members {
-                let word = u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
+                let word =
+                    u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
                 if let (Some(address), Some(fold)) = (addresses.get_mut(fold), folds.get(fold)) {
                     *address = FrameAddress::new(segment, word);
                     usage.add_seqs(fold.seq, fold.seq);
@@ -262,8 +298,16 @@ struct KeyVersion {
 
 fn versions_by_keyspace(memtables: &[Arc<Memtable>]) -> HashMap<u32, Vec<KeyVersion>> {
     let mut keyspaces: HashMap<u32, Vec<KeyVersion>> = HashMap::new();
-    for entry in memtables.iter().flat_map(|memtable| memtable.lists()).flatten() {
-        let version = KeyVersion { hash: entry.hash(), seq: entry.seq(), address: entry.address() };
+    for entry in memtables
+        .iter()
+        .flat_map(|memtable| memtable.lists())
+        .flatten()
+    {
+        let version = KeyVersion {
+            hash: entry.hash(),
+            seq: entry.seq(),
+            address: entry.address(),
+        };
         keyspaces.entry(entry.keyspace()).or_default().push(version);
     }
     keyspaces
@@ -290,7 +334,11 @@ struct FoldGroup {
 
 /// Encodes folds in groups, so that the sequence numbers of a group are within 2¹⁶.
 fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
-    let mut order: Vec<(SeqNo, usize)> = folds.iter().enumerate().map(|(at, fold)| (fold.seq, at)).collect();
+    let mut order: Vec<(SeqNo, usize)> = folds
+        .iter()
+        .enumerate()
+        .map(|(at, fold)| (fold.seq, at))
+        .collect();
     order.sort_unstable();
     let mut groups: Vec<FoldGroup> = Vec::new();
     for (seq, at) in order {
@@ -303,9 +351,15 @@ fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
                 align_shift: meta.align_shift,
                 ..Group::alone(GroupKind::Fold, 0, 0)
             };
-            groups.push(FoldGroup { template, frames: Vec::new(), members: Vec::new() });
+            groups.push(FoldGroup {
+                template,
+                frames: Vec::new(),
+                members: Vec::new(),
+            });
         }
-        let Some(group) = groups.last_mut() else { continue };
+        let Some(group) = groups.last_mut() else {
+            continue;
+        };
         let gap = fill_len(group.frames.len(), meta.align());
         if gap > 0 {
             encode_fill(&mut group.frames, meta.id, gap);
@@ -313,8 +367,13 @@ fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
         }
         group.members.push((at, group.frames.len()));
         let ordinal = u16::try_from(seq - group.template.base_seq).unwrap_or(u16::MAX);
-        let input =
-            FrameInput { kind: fold.kind, ordinal, combined: true, key: &fold.key, value: &fold.value };
+        let input = FrameInput {
+            kind: fold.kind,
+            ordinal,
+            combined: true,
+            key: &fold.key,
+            value: &fold.value,
+        };
         encode_frame(&mut group.frames, meta.id, meta.align(), &input);
         group.template.frame_count += 1;
     }
@@ -356,15 +415,22 @@ impl<'a, 'u> Resolver<'a, 'u> {
     fn resolve_list(&mut self, list: &[KeyVersion]) -> Result<()> {
         let mut frames = Vec::with_capacity(list.len());
         for version in list {
-            let frame = self.version.frame(version.address, self.keyspace.meta.align())?;
+            let frame = self
+                .version
+                .frame(version.address, self.keyspace.meta.align())?;
             frame.verify(self.keyspace.meta.id)?;
             frames.push((version.seq, frame));
         }
-        let Some(hash) = list.first().map(|v| v.hash) else { return Ok(()) };
+        let Some(hash) = list.first().map(|v| v.hash) else {
+            return Ok(());
+        };
         while let Some(&(_, newest)) = frames.first() {
             let key = newest.frame.key();
-            let of_key: Vec<(SeqNo, FrameRef<'a>)> =
-                frames.iter().filter(|(_, f)| f.frame.key() == key).copied().collect();
+            let of_key: Vec<(SeqNo, FrameRef<'a>)> = frames
+                .iter()
+                .filter(|(_, f)| f.frame.key() == key)
+                .copied()
+                .collect();
             frames.retain(|(_, f)| f.frame.key() != key);
             self.resolve(key, hash, &of_key)?;
         }
@@ -372,15 +438,25 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// Resolves one key, whose new frames are given newest first.
-    pub(crate) fn resolve(&mut self, key: &[u8], hash: u64, frames: &[(SeqNo, FrameRef<'a>)]) -> Result<()> {
+    pub(crate) fn resolve(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        frames: &[(SeqNo, FrameRef<'a>)],
+    ) -> Result<()> {
         let id = self.keyspace.meta.id;
         let older = find_target(self.version, self.keyspace, key, hash)?.unwrap_or_default();
         let was_live = is_live(&older);
-        let operands = frames.iter().take_while(|(_, f)| f.frame.kind() == FrameKind::Merge).count();
+        let operands = frames
+            .iter()
+            .take_while(|(_, f)| f.frame.kind() == FrameKind::Merge)
+            .count();
         let (merges, rest) = frames.split_at(operands);
         let is_live = if let [] = merges {
             // Newest is a put or a delete; everything before it is dead.
-            let Some(((_, newest), dead)) = rest.split_first() else { return Ok(()) };
+            let Some(((_, newest), dead)) = rest.split_first() else {
+                return Ok(());
+            };
             count_dead(self.usage, id, dead.iter().map(|(_, f)| *f).chain(older));
             self.entries.push(hash, Target::Frame(newest.address()));
             newest.frame.kind() != FrameKind::Delete
@@ -403,14 +479,26 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// Resolves operands on top of a base: `stack` holds the base, if any, and operands in order.
-    fn resolve_merges(&mut self, key: &[u8], hash: u64, seq: SeqNo, stack: Vec<FrameRef<'a>>) -> Result<()> {
+    fn resolve_merges(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        seq: SeqNo,
+        stack: Vec<FrameRef<'a>>,
+    ) -> Result<()> {
         let meta = &self.keyspace.meta;
-        let base_count = usize::from(stack.first().is_some_and(|f| f.frame.kind() != FrameKind::Merge));
+        let base_count = usize::from(
+            stack
+                .first()
+                .is_some_and(|f| f.frame.kind() != FrameKind::Merge),
+        );
         let (base, operands) = stack.split_at(base_count);
         let base = base.first().copied();
         let put = base.filter(|f| f.frame.kind() == FrameKind::Put);
         for frame in operands {
-            frame.segment.verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
+            frame
+                .segment
+                .verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
         }
         let bytes: Vec<&[u8]> = operands.iter().map(|f| f.frame.value()).collect();
         let pending_len = bytes.iter().map(|b| b.len()).sum();
@@ -419,11 +507,21 @@ impl<'a, 'u> Resolver<'a, 'u> {
         let base_len = put.map(|f| f.frame.value_len());
         if operator.should_fold(base_len, pending_len) {
             if let Some(put) = put {
-                put.segment.verify_value(put.word, &put.frame, 0..put.frame.value_len())?;
+                put.segment
+                    .verify_value(put.word, &put.frame, 0..put.frame.value_len())?;
             }
-            let value = operator.fold(key, put.map(|f| f.frame.value()), &bytes).map_err(refused)?;
+            let value = operator
+                .fold(key, put.map(|f| f.frame.value()), &bytes)
+                .map_err(refused)?;
             count_dead(self.usage, meta.id, stack.iter().copied());
-            return self.add_fold(Fold { seq, kind: FrameKind::Put, key: key.to_vec(), value, hash, base: None });
+            return self.add_fold(Fold {
+                seq,
+                kind: FrameKind::Put,
+                key: key.to_vec(),
+                value,
+                hash,
+                base: None,
+            });
         }
         if let [_] = operands {
             let chain = stack.iter().map(FrameRef::address).collect();
@@ -433,14 +531,25 @@ impl<'a, 'u> Resolver<'a, 'u> {
         let value = operator.combine(&bytes).map_err(refused)?;
         count_dead(self.usage, meta.id, operands.iter().copied());
         let base = base.map(|f| f.address());
-        self.add_fold(Fold { seq, kind: FrameKind::Merge, key: key.to_vec(), value, hash, base })
+        self.add_fold(Fold {
+            seq,
+            kind: FrameKind::Merge,
+            key: key.to_vec(),
+            value,
+            hash,
+            base,
+        })
     }
 
     fn add_fold(&mut self, fold: Fold) -> Result<()> {
         crate::api::batch::check_lengths(&fold.key, &fold.value)?;
         self.fold_bytes += fold.key.len() + fold.value.len();
         self.folds.push(fold);
-        if self.fold_bytes >= FOLD_BATCH_BYTES { self.flush_folds() } else { Ok(()) }
+        if self.fold_bytes >= FOLD_BATCH_BYTES {
+            self.flush_folds()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush_folds(&mut self) -> Result<()> {
@@ -449,7 +558,9 @@ impl<'a, 'u> Resolver<'a, 'u> {
         }
         let folds = std::mem::take(&mut self.folds);
         self.fold_bytes = 0;
-        let addresses = self.core.append_folds(&self.keyspace.meta, &folds, self.usage)?;
+        let addresses = self
+            .core
+            .append_folds(&self.keyspace.meta, &folds, self.usage)?;
         for (fold, address) in folds.iter().zip(addresses) {
             let target = match (fold.kind, fold.base) {
                 (FrameKind::Put, _) => Target::Frame(address),

@@ -41,10 +41,17 @@ pub(crate) struct SegmentUsage {
 
 impl SegmentUsage {
     pub(crate) fn of(&mut self, keyspace: u32) -> &mut UsageRecord {
-        let at = self.keyspaces.iter().position(|u| u.keyspace == keyspace).unwrap_or_else(|| {
-            self.keyspaces.push(UsageRecord { keyspace, ..UsageRecord::default() });
-            self.keyspaces.len() - 1
-        });
+        let at = self
+            .keyspaces
+            .iter()
+            .position(|u| u.keyspace == keyspace)
+            .unwrap_or_else(|| {
+                self.keyspaces.push(UsageRecord {
+                    keyspace,
+                    ..UsageRecord::default()
+                });
+                self.keyspaces.len() - 1
+            });
         match self.keyspaces.get_mut(at) {
             Some(usage) => usage,
             None => unreachable!("the position was just found or made"),
@@ -72,11 +79,18 @@ impl SegmentUsage {
     /// Adds this to a segment's record.
     pub(crate) fn add_to(&self, record: &mut SegmentRecord) {
         if let Some((low, high)) = self.seqs {
-            record.min_seq = if record.max_seq == 0 { low } else { record.min_seq.min(low) };
+            record.min_seq = if record.max_seq == 0 {
+                low
+            } else {
+                record.min_seq.min(low)
+            };
             record.max_seq = record.max_seq.max(high);
         }
         for usage in &self.keyspaces {
-            let at = record.usage.iter_mut().find(|u| u.keyspace == usage.keyspace);
+            let at = record
+                .usage
+                .iter_mut()
+                .find(|u| u.keyspace == usage.keyspace);
             match at {
                 Some(existing) => existing.add(usage),
                 None => record.usage.push(*usage),
@@ -156,7 +170,15 @@ pub(crate) struct CoreParts {
 
 impl Core {
     pub(crate) fn new(parts: CoreParts) -> Self {
-        let CoreParts { files, options, lock, manifest, version, log, sync } = parts;
+        let CoreParts {
+            files,
+            options,
+            lock,
+            manifest,
+            version,
+            log,
+            sync,
+        } = parts;
         Self {
             files,
             options,
@@ -254,11 +276,21 @@ impl Core {
         let number = self.next_file();
         let (catalog, generation) = {
             let manifest = lock(&self.structure);
-            (encode_catalog(manifest.next_keyspace, self.hash_seed, &manifest.keyspaces), manifest.generation)
+            (
+                encode_catalog(manifest.next_keyspace, self.hash_seed, &manifest.keyspaces),
+                manifest.generation,
+            )
         };
-        let previous = log.writer.as_ref().map(|w| (w.segment().number(), w.tail()));
+        let previous = log
+            .writer
+            .as_ref()
+            .map(|w| (w.segment().number(), w.tail()));
         let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
-        let capacity = self.options.segment_bytes.max(overhead + batch_len).min(MAX_SEGMENT_LEN);
+        let capacity = self
+            .options
+            .segment_bytes
+            .max(overhead + batch_len)
+            .min(MAX_SEGMENT_LEN);
         let spec = SegmentSpec {
             number,
             silo_id: self.silo_id,
@@ -288,21 +320,40 @@ impl Core {
         if let Some(writer) = log.writer.take() {
             log.unsynced.push(Arc::clone(writer.segment()));
             let len = writer.tail();
-            log.full.push(FullSegment { segment: Arc::clone(writer.segment()), len, trim: true });
+            log.full.push(FullSegment {
+                segment: Arc::clone(writer.segment()),
+                len,
+                trim: true,
+            });
         }
         log.writer = Some(writer);
         Ok(())
     }
 
-    fn begin_segment(&self, spec: &SegmentSpec, catalog: &[u8], batch_len: u64) -> Result<SegmentWriter> {
-        let writer = begin_segment(&self.files, spec, catalog, self.options.allocate_bytes, batch_len)?;
+    fn begin_segment(
+        &self,
+        spec: &SegmentSpec,
+        catalog: &[u8],
+        batch_len: u64,
+    ) -> Result<SegmentWriter> {
+        let writer = begin_segment(
+            &self.files,
+            spec,
+            catalog,
+            self.options.allocate_bytes,
+            batch_len,
+        )?;
         self.count_written(writer.tail());
         Ok(writer)
     }
 
     /// Removes a file that no manifest names, after a failure. One that stays is an orphan, which
     /// the next open removes.
-    pub(crate) fn remove_unfinished(&self, kind: crate::bytes::file_header::FileKind, number: FileNumber) {
+    pub(crate) fn remove_unfinished(
+        &self,
+        kind: crate::bytes::file_header::FileKind,
+        number: FileNumber,
+    ) {
         let name = DirFiles::file_name(kind, number);
         if let Err(error) = self.files.remove(&name)
             && !error.is_not_found()
@@ -315,7 +366,11 @@ impl Core {
     pub(crate) fn retire(&self, segments: &[Arc<Segment>]) {
         let mut retired = lock(&self.retired);
         retired.retain(|(segment, _)| segment.strong_count() > 0);
-        retired.extend(segments.iter().map(|s| (Arc::downgrade(s), s.bytes().len() as u64)));
+        retired.extend(
+            segments
+                .iter()
+                .map(|s| (Arc::downgrade(s), s.bytes().len() as u64)),
+        );
     }
 
     /// Bytes of segments that are out of the manifest but held by snapshots.
@@ -338,7 +393,10 @@ pub(crate) fn begin_segment(
     let mut writer = SegmentWriter::new(segment, spec.capacity, allocate_step);
     let group = Group::alone(GroupKind::Catalog, 0, 0);
     writer.allocate(40 + catalog.len() as u64 + batch_len)?;
-    writer.append(&[GroupFrames { template: group, pieces: &[catalog] }])?;
+    writer.append(&[GroupFrames {
+        template: group,
+        pieces: &[catalog],
+    }])?;
     writer.segment().file().sync()?;
     files.sync()?;
     writer.note_synced(writer.tail());

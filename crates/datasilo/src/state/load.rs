@@ -36,7 +36,10 @@ pub(crate) fn open_version(
         }
         segment.raise_readable(record.file_len.min(segment.file().len()?));
         if (segment.bytes().len() as u64) < record.file_len {
-            return Err(segment.corrupt(segment.bytes().len() as u64, "the segment is shorter than the manifest says"));
+            return Err(segment.corrupt(
+                segment.bytes().len() as u64,
+                "the segment is shorter than the manifest says",
+            ));
         }
         segments.insert(segment);
     }
@@ -57,10 +60,21 @@ pub(crate) fn open_version(
             let open = known.and_then(|k| k.runs.iter().find(|r| r.number() == run.file));
             runs.push(match open {
                 Some(open) => Arc::clone(open),
-                None => Arc::new(Run::open(files, run, record.id, manifest.hash_seed, &segments)?),
+                None => Arc::new(Run::open(
+                    files,
+                    run,
+                    record.id,
+                    manifest.hash_seed,
+                    &segments,
+                )?),
             });
         }
-        keyspaces.push(KeyspaceVersion { meta, runs, live_entries: record.live_entries, typical_frame_len: 0 });
+        keyspaces.push(KeyspaceVersion {
+            meta,
+            runs,
+            live_entries: record.live_entries,
+            typical_frame_len: 0,
+        });
     }
     keyspaces.sort_by_key(|keyspace| keyspace.meta.id);
     let mut version = Version {
@@ -86,6 +100,9 @@ pub(crate) fn operator(
     }
     match options.operator(name) {
         Some(operator) => Ok(Some(operator)),
-        None => Err(Error::OperatorMissing { keyspace: keyspace.to_owned(), operator: name.to_owned() }),
+        None => Err(Error::OperatorMissing {
+            keyspace: keyspace.to_owned(),
+            operator: name.to_owned(),
+        }),
     }
 }

@@ -30,7 +30,10 @@ pub(crate) enum Found<'v> {
     /// A value, nothing pending.
     Put(FrameRef<'v>),
     /// Operands on top of a base, or of nothing. Oldest first.
-    Pending { base: Option<FrameRef<'v>>, pending: Vec<PendingRef<'v>> },
+    Pending {
+        base: Option<FrameRef<'v>>,
+        pending: Vec<PendingRef<'v>>,
+    },
 }
 
 /// What one memtable or run says about a key.
@@ -39,7 +42,10 @@ enum Layer<'v> {
     Put(FrameRef<'v>),
     Delete,
     /// Operands, oldest first, and whether they end at a base of this layer.
-    Merges { base: Option<Base<'v>>, pending: Vec<PendingRef<'v>> },
+    Merges {
+        base: Option<Base<'v>>,
+        pending: Vec<PendingRef<'v>>,
+    },
 }
 
 enum Base<'v> {
@@ -75,7 +81,12 @@ impl<'v> Lookup<'v> {
 
     /// Starts loading the frame that the key most likely has, if the index is in the cache.
     #[inline]
-    pub(crate) fn prefetch_frame(&self, keyspace: &KeyspaceVersion, hash: u64, lines: usize) -> Result<()> {
+    pub(crate) fn prefetch_frame(
+        &self,
+        keyspace: &KeyspaceVersion,
+        hash: u64,
+        lines: usize,
+    ) -> Result<()> {
         for run in &keyspace.runs {
             if let Some((segment, word)) = run.find(hash, |slot| run.frame_of(slot))? {
                 for line in 0..lines {
@@ -104,15 +115,23 @@ impl<'v> Lookup<'v> {
         }
         for run in &keyspace.runs {
             // The first candidate is nearly always the key; if not, the general way sorts it out.
-            let Some(candidate) = run.find(hash, |slot| Ok(Some(run.frame_of(slot)?)))? else { continue };
+            let Some(candidate) = run.find(hash, |slot| Ok(Some(run.frame_of(slot)?)))? else {
+                continue;
+            };
             let Some((segment, word)) = candidate.filter(|_| keyspace.meta.align_shift == 0) else {
                 return Ok(Plain::Unknown);
             };
-            let Some(put) = segment.bytes().get(word as usize * 8..).and_then(|b| PlainPut::parse(b, key)) else {
+            let Some(put) = segment
+                .bytes()
+                .get(word as usize * 8..)
+                .and_then(|b| PlainPut::parse(b, key))
+            else {
                 return Ok(Plain::Unknown);
             };
             if self.verify && !put.verify(id) {
-                return Err(segment.corrupt(u64::from(word) * 8, "the frame's checksum does not match"));
+                return Err(
+                    segment.corrupt(u64::from(word) * 8, "the frame's checksum does not match")
+                );
             }
             return Ok(Plain::Value(put.value));
         }
@@ -120,7 +139,12 @@ impl<'v> Lookup<'v> {
     }
 
     /// Finds what the key has.
-    pub(crate) fn find(&self, keyspace: &'v KeyspaceVersion, key: &[u8], hash: u64) -> Result<Found<'v>> {
+    pub(crate) fn find(
+        &self,
+        keyspace: &'v KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Found<'v>> {
         let mut newer: Vec<Vec<PendingRef<'v>>> = Vec::new();
         let mut base = None;
         let memtables = self.version.memtables.iter().filter(|m| !m.is_empty());
@@ -138,7 +162,10 @@ impl<'v> Lookup<'v> {
                 Layer::Nothing => continue,
                 Layer::Put(frame) => base = Some(frame),
                 Layer::Delete => {}
-                Layer::Merges { base: ends_at, pending } => {
+                Layer::Merges {
+                    base: ends_at,
+                    pending,
+                } => {
                     newer.push(pending);
                     match ends_at {
                         None => continue,
@@ -152,7 +179,10 @@ impl<'v> Lookup<'v> {
         if newer.is_empty() {
             return Ok(base.map_or(Found::Absent, Found::Put));
         }
-        Ok(Found::Pending { base, pending: newer.into_iter().rev().flatten().collect() })
+        Ok(Found::Pending {
+            base,
+            pending: newer.into_iter().rev().flatten().collect(),
+        })
     }
 
     #[inline]
@@ -163,7 +193,13 @@ impl<'v> Lookup<'v> {
         Ok(frame)
     }
 
-    fn in_run(&self, run: &'v Arc<Run>, meta: &KeyspaceMeta, key: &[u8], hash: u64) -> Result<Layer<'v>> {
+    fn in_run(
+        &self,
+        run: &'v Arc<Run>,
+        meta: &KeyspaceMeta,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Layer<'v>> {
         let align = meta.align();
         let layer = run.find(hash, |slot| match run.frame_of(slot)? {
             Some((segment, word)) => {
@@ -171,13 +207,21 @@ impl<'v> Lookup<'v> {
                 if frame.key() != key {
                     return Ok(None);
                 }
-                let frame = self.checked(FrameRef { segment, word, frame }, meta)?;
+                let frame = self.checked(
+                    FrameRef {
+                        segment,
+                        word,
+                        frame,
+                    },
+                    meta,
+                )?;
                 Ok(Some(match frame.frame.kind() {
                     FrameKind::Put => Layer::Put(frame),
                     FrameKind::Delete => Layer::Delete,
-                    FrameKind::Merge => {
-                        Layer::Merges { base: None, pending: vec![PendingRef::Operand(frame)] }
-                    }
+                    FrameKind::Merge => Layer::Merges {
+                        base: None,
+                        pending: vec![PendingRef::Operand(frame)],
+                    },
                     FrameKind::Fill => return Err(unexpected(&frame)),
                 }))
             }
@@ -186,7 +230,13 @@ impl<'v> Lookup<'v> {
         Ok(layer.unwrap_or(Layer::Nothing))
     }
 
-    fn in_chain(&self, run: &'v Arc<Run>, slot: Slot, meta: &KeyspaceMeta, key: &[u8]) -> Result<Option<Layer<'v>>> {
+    fn in_chain(
+        &self,
+        run: &'v Arc<Run>,
+        slot: Slot,
+        meta: &KeyspaceMeta,
+        key: &[u8],
+    ) -> Result<Option<Layer<'v>>> {
         let mut base = None;
         let mut pending = Vec::new();
         for address in run.chain_of(slot)? {
@@ -213,7 +263,9 @@ impl<'v> Lookup<'v> {
         key: &[u8],
         hash: u64,
     ) -> Result<Layer<'v>> {
-        let mut versions = memtable.versions(meta.id, hash).filter(|e| e.seq() <= self.seq);
+        let mut versions = memtable
+            .versions(meta.id, hash)
+            .filter(|e| e.seq() <= self.seq);
         while let Some(entry) = versions.next() {
             let frame = self.version.frame(entry.address(), meta.align())?;
             if frame.frame.key() != key {
@@ -262,13 +314,20 @@ impl<'v> Lookup<'v> {
             }
         }
         if let Some((_, shared)) = &before {
-            base = shared.base.map(|address| self.version.frame(address, meta.align())).transpose()?;
+            base = shared
+                .base
+                .map(|address| self.version.frame(address, meta.align()))
+                .transpose()?;
         }
         let delta = match &before {
             Some((_, shared)) if operands.is_empty() => Arc::clone(&shared.delta),
             _ => {
                 for frame in &operands {
-                    frame.segment.verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
+                    frame.segment.verify_value(
+                        frame.word,
+                        &frame.frame,
+                        0..frame.frame.value_len(),
+                    )?;
                 }
                 let bytes: Vec<&[u8]> = operands.iter().rev().map(|f| f.frame.value()).collect();
                 let delta = meta
@@ -276,7 +335,10 @@ impl<'v> Lookup<'v> {
                     .extend(before.as_ref().map(|(_, shared)| &shared.delta), &bytes)
                     .map_err(|message| meta.merge_error(message))?;
                 let base = base.map(|frame| frame.address());
-                newest.delta().store(Some(Arc::new(SharedDelta { delta: Arc::clone(&delta), base })));
+                newest.delta().store(Some(Arc::new(SharedDelta {
+                    delta: Arc::clone(&delta),
+                    base,
+                })));
                 // What was extended is seldom asked for again; an old snapshot that does
                 // combines its operands anew and keeps the result at its own version.
                 if let Some((entry, _)) = before {
@@ -292,11 +354,17 @@ impl<'v> Lookup<'v> {
                 _ => Some(Base::Delete),
             },
         };
-        Ok(Layer::Merges { base, pending: vec![PendingRef::Delta(delta)] })
+        Ok(Layer::Merges {
+            base,
+            pending: vec![PendingRef::Delta(delta)],
+        })
     }
 }
 
 #[cold]
 fn unexpected(frame: &FrameRef<'_>) -> Error {
-    frame.segment.corrupt(frame.address().offset(), "an index entry leads to a fill frame")
+    frame.segment.corrupt(
+        frame.address().offset(),
+        "an index entry leads to a fill frame",
+    )
 }

@@ -15,9 +15,9 @@ use std::path::Path;
 
 pub(crate) use advice::{Access, READ_AHEAD, advise};
 pub(crate) use file::{DirFiles, SiloFile};
-pub(crate) use prefetch::prefetch;
 pub use mapping::MappedRegion;
 pub use os::OsStorage;
+pub(crate) use prefetch::prefetch;
 
 /// Operations on names in a directory.
 pub trait Storage: Debug + Send + Sync {
