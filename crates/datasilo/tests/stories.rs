@@ -43,3 +43,21 @@ fn operands_in_two_index_runs_count_once() {
     );
     assert_eq!(value(&silo, &lazy, b"key").unwrap(), b"ab");
 }
+
+/// The checkpoint that a backup begins with folds operands into a new segment, which was
+/// left out of the copy because it was not sealed.
+#[test]
+fn backup_has_what_its_own_checkpoint_folded() {
+    let dir = tempfile::tempdir().unwrap();
+    let silo = Silo::open(dir.path().join("silo"), tiny()).unwrap();
+    let append = silo
+        .create_keyspace("append", &KeyspaceOptions::new().merge_operator("append"))
+        .unwrap();
+    silo.merge(&append, b"key", b"a", Durability::Process)
+        .unwrap();
+    let target = dir.path().join("copy");
+    silo.backup(&target).unwrap();
+    let copy = Silo::open(&target, tiny()).unwrap();
+    assert_eq!(value(&copy, &append, b"key").unwrap(), b"a");
+    copy.check(Strictness::Strict).unwrap();
+}
