@@ -13,10 +13,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::bytes::address::{FrameAddress, SeqNo, WORD};
+use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD};
 use crate::bytes::file_header::FileKind;
 use crate::bytes::frame::{FrameInput, FrameKind, encode_fill, encode_frame, fill_len};
 use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::manifest::SegmentRecord;
 use crate::error::Result;
 use crate::files::run::{Run, Target};
 use crate::files::segment::Segment;
@@ -129,8 +130,7 @@ impl Core {
             let live = keyspace.live_entries.saturating_add_signed(live_change);
             changed.insert(id, (runs, live));
         }
-        let position = lock(&self.log).appended;
-        self.sync_to(position)?;
+        let synced = self.sync_log()?;
         self.files.sync()?;
         for full in boundary.full.iter().filter(|full| full.trim) {
             full.segment.file().set_len(full.len)?;
@@ -154,6 +154,7 @@ impl Core {
                         record.sealed = full.is_some();
                     }
                 }
+                raise_synced(&mut manifest.segments, &synced);
                 for keyspace in &mut manifest.keyspaces {
                     if let Some((runs, live)) = changed.get(&keyspace.id) {
                         keyspace.runs = runs.iter().map(|run| run.record()).collect();
@@ -182,6 +183,18 @@ impl Core {
         };
         tracing::info!(ops, bytes = report.bytes_written, elapsed = ?report.elapsed, "checkpoint");
         Ok(report)
+    }
+
+    /// Syncs the log, and returns how far that reaches in its unsealed segments.
+    pub(crate) fn sync_log(&self) -> Result<Vec<(FileNumber, u64)>> {
+        let (position, reached) = {
+            let log = lock(&self.log);
+            let full = log.full.iter().map(|full| (full.segment.number(), full.len));
+            let active = log.writer.iter().map(|writer| (writer.segment().number(), writer.tail()));
+            (log.appended, full.chain(active).collect())
+        };
+        self.sync_to(position)?;
+        Ok(reached)
     }
 
     /// Removes run files that the manifest no longer names.
@@ -236,6 +249,16 @@ impl Core {
             }
         }
         Ok(addresses)
+    }
+}
+
+/// Notes in the manifest how far unsealed segments are synced. The index leads to folds behind the
+/// place where replay starts; recovery must not take them for a torn tail if the mark is lost.
+pub(crate) fn raise_synced(records: &mut [SegmentRecord], synced: &[(FileNumber, u64)]) {
+    for record in records.iter_mut().filter(|record| !record.sealed) {
+        if let Some((_, len)) = synced.iter().find(|(number, _)| *number == record.file) {
+            record.file_len = record.file_len.max(*len);
+        }
     }
 }
 
