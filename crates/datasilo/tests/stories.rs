@@ -149,3 +149,32 @@ fn closing_leaves_nothing_to_replay_when_folds_span_segments() {
     );
     assert_eq!(silo.snapshot().iter(&append).unwrap().count(), 40);
 }
+
+/// A reader that refreshed over a recovery read on behind the end at which the recovery had sealed
+/// the log, and so took batches twice that the recovery had written again.
+#[test]
+fn reader_takes_batches_once_that_a_recovery_wrote_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("silo");
+    let silo = Silo::open(&path, tiny()).unwrap();
+    let append = silo
+        .create_keyspace("append", &KeyspaceOptions::new().merge_operator("append"))
+        .unwrap();
+    silo.merge(&append, b"key", b"a", Durability::Power)
+        .unwrap();
+    silo.merge(&append, b"key", b"b", Durability::Process)
+        .unwrap();
+    let crashed = dir.path().join("crashed");
+    dirs::copy(&path, &crashed);
+    let reader = SiloReader::open(&crashed, tiny()).unwrap();
+    let silo = Silo::open(&crashed, tiny()).unwrap();
+    assert!(silo.recovery().rewritten_bytes > 0);
+    for _ in 0..3 {
+        reader.refresh().unwrap();
+        let snapshot = reader.snapshot();
+        assert_eq!(
+            snapshot.get(&append, b"key").unwrap().unwrap().as_ref(),
+            b"ab"
+        );
+    }
+}
