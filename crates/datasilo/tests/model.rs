@@ -294,8 +294,12 @@ impl Machine {
                 }
             }
             Step::Create(kind) => self.create(*kind),
-            Step::Checkpoint => drop(self.silo().checkpoint().unwrap()),
-            Step::Compact => drop(self.silo().compact().unwrap()),
+            Step::Checkpoint => {
+                self.silo().checkpoint().unwrap();
+            }
+            Step::Compact => {
+                self.silo().compact().unwrap();
+            }
             Step::Sync => self.silo().sync().unwrap(),
             Step::Hold => self.held.push((self.silo().snapshot(), self.world.clone())),
             Step::Release(at) => {

@@ -438,25 +438,40 @@ impl<'a, 'u> Resolver<'a, 'u> {
         let bytes: Vec<&[u8]> = operands.iter().map(|f| f.frame.value()).collect();
         let pending_len = bytes.iter().map(|b| b.len()).sum();
         let operator = meta.operator()?;
-        let refused = |message| meta.merge_error(message);
         let base_len = put.map(|f| f.frame.value_len());
-        if operator.should_fold(base_len, pending_len) {
+        let folds = operator.should_fold(base_len, pending_len);
+        let result = if folds {
             if let Some(put) = put {
                 put.segment.verify_value(put.word, &put.frame, 0..put.frame.value_len())?;
             }
-            let value = operator.fold(key, put.map(|f| f.frame.value()), &bytes).map_err(refused)?;
+            operator.fold(key, put.map(|f| f.frame.value()), &bytes)
+        } else if operands.len() > 1 {
+            operator.combine(&bytes)
+        } else {
+            return self.keep_chain(hash, &stack);
+        };
+        let value = match result {
+            Ok(value) => value,
+            Err(message) => {
+                // Reading the key tells the caller. Failing here would stop all checkpoints for it.
+                let error = meta.merge_error(message);
+                tracing::warn!(%error, "operands of a key are kept as they are");
+                return self.keep_chain(hash, &stack);
+            }
+        };
+        if folds {
             count_dead(self.usage, meta.id, stack.iter().copied());
             return self.add_fold(Fold { seq, kind: FrameKind::Put, key: key.to_vec(), value, hash, base: None });
         }
-        if let [_] = operands {
-            let chain = stack.iter().map(FrameRef::address).collect();
-            self.entries.push(hash, Target::Chain(chain));
-            return Ok(());
-        }
-        let value = operator.combine(&bytes).map_err(refused)?;
         count_dead(self.usage, meta.id, operands.iter().copied());
         let base = base.map(|f| f.address());
         self.add_fold(Fold { seq, kind: FrameKind::Merge, key: key.to_vec(), value, hash, base })
+    }
+
+    /// The key's entry leads to its base and operands as they are.
+    fn keep_chain(&mut self, hash: u64, stack: &[FrameRef<'a>]) -> Result<()> {
+        self.entries.push(hash, Target::Chain(stack.iter().map(FrameRef::address).collect()));
+        Ok(())
     }
 
     fn add_fold(&mut self, fold: Fold) -> Result<()> {
