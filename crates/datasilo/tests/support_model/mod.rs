@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of this")]
 
 pub(crate) mod dirs;
+pub(crate) mod full_disk;
 pub(crate) mod operators;
 pub(crate) mod world;
 
