@@ -118,8 +118,8 @@ impl Core {
             if let Some(writer) = log.writer.as_mut().filter(|w| w.segment().number() == segment.number()) {
                 writer.note_synced(tail);
             }
-            log.unsynced.retain(|s| !full.iter().any(|f| f.number() == s.number()));
         }
+        lock(&self.log).unsynced.retain(|s| !full.iter().any(|f| f.number() == s.number()));
         Ok(position)
     }
 }
