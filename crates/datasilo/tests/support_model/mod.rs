@@ -1,6 +1,7 @@
 //! What the model, behaviour, concurrency and process tests share.
 #![allow(dead_code, reason = "every test binary uses a part of this")]
 
+pub(crate) mod children;
 pub(crate) mod dirs;
 pub(crate) mod full_disk;
 pub(crate) mod operators;
