@@ -247,7 +247,10 @@ fn load_manifest(
             memtable.insert(&scan.entries);
         }
         seq = seq.max(scan.last_seq);
-        log.push((scan.segment.number(), scan.end));
+        // What lies behind the end of a sealed segment was cut off, or written again elsewhere.
+        if version.records.get(&scan.segment.number()).is_some_and(|record| !record.sealed) {
+            log.push((scan.segment.number(), scan.end));
+        }
     }
     Ok((version, log, seq))
 }

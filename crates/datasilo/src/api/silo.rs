@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::files::segment_writer::SegmentWriter;
 use crate::options::{Durability, KeyspaceOptions, Options};
 use crate::state::background;
-use crate::state::core::{Core, lock};
+use crate::state::core::{Core, FullSegment, lock};
 use crate::state::load;
 use crate::state::recovery;
 use crate::state::version::{KeyspaceMeta, KeyspaceVersion, Version};
@@ -409,29 +409,36 @@ impl Core {
         let mut maintenance = lock(&self.maintenance);
         self.checkpoint_with(&mut maintenance)?;
         let mut log = lock(&self.log);
-        let writer = log.writer.take();
-        let Some(writer) = writer else {
-            return Ok(());
-        };
-        self.seal_log(&writer)
+        let full = std::mem::take(&mut log.full);
+        match log.writer.take() {
+            Some(writer) => self.seal_log(&writer, &full),
+            None => Ok(()),
+        }
     }
 
-    /// Seals the active segment, or removes it if it holds nothing.
-    fn seal_log(&self, writer: &SegmentWriter) -> Result<()> {
+    /// Seals the active segment, or removes it if it holds nothing, and those that the last
+    /// checkpoint filled with folds. Nothing in them is left to be replayed.
+    fn seal_log(&self, writer: &SegmentWriter, full: &[FullSegment]) -> Result<()> {
         let number = writer.segment().number();
+        for full in full {
+            full.segment.file().sync()?;
+            full.segment.file().set_len(full.len)?;
+        }
         writer.segment().file().sync()?;
         writer.segment().file().set_len(writer.tail())?;
         let mut removed = None;
         self.change(
             |manifest| {
                 manifest.closed_cleanly = true;
-                let at = manifest
-                    .segments
-                    .iter()
-                    .position(|record| record.file == number);
-                let Some(record) = at.and_then(|at| manifest.segments.get_mut(at)) else {
-                    return;
-                };
+                for record in &mut manifest.segments {
+                    if let Some(full) = full.iter().find(|full| full.segment.number() == record.file) {
+                        record.sealed = true;
+                        record.file_len = full.len;
+                        record.replay_from = full.len;
+                    }
+                }
+                let at = manifest.segments.iter().position(|record| record.file == number);
+                let Some(record) = at.and_then(|at| manifest.segments.get_mut(at)) else { return };
                 if recovery::holds_nothing(record) {
                     removed = Some(number);
                     manifest.segments.retain(|r| r.file != number);

@@ -22,9 +22,20 @@ pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
     let mut maintenance = lock(&core.maintenance);
     core.seal_active();
     core.checkpoint_with(&mut maintenance)?;
+    // What the checkpoint folded lies in a segment that it began, between commits that came since.
+    // The copy takes both: the end of the log that is known now.
+    core.seal_active();
+    let ended = lock(&core.log).full.clone();
+    ended.iter().try_for_each(|full| full.segment.file().sync())?;
     let mut manifest = lock(&core.structure).clone();
+    for record in &mut manifest.segments {
+        if let Some(full) = ended.iter().find(|full| full.segment.number() == record.file) {
+            record.sealed = true;
+            record.file_len = full.len;
+        }
+    }
     // Segments begun since then hold only later commits.
-    manifest.segments.retain(|record| record.is_settled());
+    manifest.segments.retain(|record| record.sealed);
     manifest.silo_id = random_id();
     manifest.closed_cleanly = true;
     let into = core.files.at(target);

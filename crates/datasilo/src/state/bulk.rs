@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use rayon::slice::ParallelSliceMut;
 
 use crate::api::bulk::BulkReport;
-use crate::bytes::address::{FrameAddress, SeqNo};
+use crate::bytes::address::{FileNumber, FrameAddress, SeqNo};
 use crate::bytes::file_header::SegmentRole;
 use crate::bytes::frame::FrameKind;
 use crate::bytes::group::{Group, GroupKind};
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::files::run::Run;
 use crate::files::segment_writer::{GroupFrames, SegmentWriter};
 
-use super::checkpoint::{Resolver, merge_usage};
+use super::checkpoint::{Resolver, merge_usage, raise_synced};
 use super::core::{Core, UsageMap, lock};
 use super::index_update::{IndexEntries, NewRuns, count_dead, find_target, is_live};
 use super::version::{FrameRef, KeyspaceVersion, Version};
@@ -140,11 +140,10 @@ impl Core {
         synced?;
         let (runs, dead, replaced) = built?;
         // The session is durable, so everything before it must be.
-        let position = lock(&self.log).appended;
-        self.sync_to(position)?;
+        let synced = self.sync_log()?;
         self.files.sync()?;
         let bytes = outcome.segments.iter().map(SegmentWriter::tail).sum();
-        self.switch_to_bulk(&outcome, &runs, &dead, seq_base)?;
+        self.switch_to_bulk(&outcome, &runs, &dead, &synced, seq_base)?;
         new_runs.keep();
         tracing::info!(ops, bytes, replaced, "bulk session published");
         Ok(BulkReport {
@@ -169,6 +168,7 @@ impl Core {
         outcome: &BulkOutcome,
         runs: &BTreeMap<u32, (Vec<Arc<Run>>, u64)>,
         dead: &UsageMap,
+        synced: &[(FileNumber, u64)],
         seq_base: SeqNo,
     ) -> Result<()> {
         let mut replaced = Vec::new();
@@ -185,6 +185,7 @@ impl Core {
                         usage.add_to(record);
                     }
                 }
+                raise_synced(&mut manifest.segments, synced);
                 for keyspace in &mut manifest.keyspaces {
                     if let Some((runs, live)) = runs.get(&keyspace.id) {
                         keyspace.runs = runs.iter().map(|run| run.record()).collect();

@@ -13,10 +13,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::bytes::address::{FrameAddress, SeqNo, WORD};
+use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD};
 use crate::bytes::file_header::FileKind;
 use crate::bytes::frame::{FrameInput, FrameKind, encode_fill, encode_frame, fill_len};
 use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::manifest::SegmentRecord;
 use crate::error::Result;
 use crate::files::run::{Run, Target};
 use crate::files::segment::Segment;
@@ -137,8 +138,7 @@ impl Core {
             let live = keyspace.live_entries.saturating_add_signed(live_change);
             changed.insert(id, (runs, live));
         }
-        let position = lock(&self.log).appended;
-        self.sync_to(position)?;
+        let synced = self.sync_log()?;
         self.files.sync()?;
         for full in boundary.full.iter().filter(|full| full.trim) {
             full.segment.file().set_len(full.len)?;
@@ -168,6 +168,7 @@ impl Core {
                         record.sealed = full.is_some();
                     }
                 }
+                raise_synced(&mut manifest.segments, &synced);
                 for keyspace in &mut manifest.keyspaces {
                     if let Some((runs, live)) = changed.get(&keyspace.id) {
                         keyspace.runs = runs.iter().map(|run| run.record()).collect();
@@ -196,6 +197,18 @@ impl Core {
         };
         tracing::info!(ops, bytes = report.bytes_written, elapsed = ?report.elapsed, "checkpoint");
         Ok(report)
+    }
+
+    /// Syncs the log, and returns how far that reaches in its unsealed segments.
+    pub(crate) fn sync_log(&self) -> Result<Vec<(FileNumber, u64)>> {
+        let (position, reached) = {
+            let log = lock(&self.log);
+            let full = log.full.iter().map(|full| (full.segment.number(), full.len));
+            let active = log.writer.iter().map(|writer| (writer.segment().number(), writer.tail()));
+            (log.appended, full.chain(active).collect())
+        };
+        self.sync_to(position)?;
+        Ok(reached)
     }
 
     /// Removes run files that the manifest no longer names.
@@ -272,6 +285,16 @@ impl Core {
             }
         }
         Ok(addresses)
+    }
+}
+
+/// Notes in the manifest how far unsealed segments are synced. The index leads to folds behind the
+/// place where replay starts; recovery must not take them for a torn tail if the mark is lost.
+pub(crate) fn raise_synced(records: &mut [SegmentRecord], synced: &[(FileNumber, u64)]) {
+    for record in records.iter_mut().filter(|record| !record.sealed) {
+        if let Some((_, len)) = synced.iter().find(|(number, _)| *number == record.file) {
+            record.file_len = record.file_len.max(*len);
+        }
     }
 }
 
@@ -503,16 +526,29 @@ impl<'a, 'u> Resolver<'a, 'u> {
         let bytes: Vec<&[u8]> = operands.iter().map(|f| f.frame.value()).collect();
         let pending_len = bytes.iter().map(|b| b.len()).sum();
         let operator = meta.operator()?;
-        let refused = |message| meta.merge_error(message);
         let base_len = put.map(|f| f.frame.value_len());
-        if operator.should_fold(base_len, pending_len) {
+        let folds = operator.should_fold(base_len, pending_len);
+        let result = if folds {
             if let Some(put) = put {
                 put.segment
                     .verify_value(put.word, &put.frame, 0..put.frame.value_len())?;
             }
-            let value = operator
-                .fold(key, put.map(|f| f.frame.value()), &bytes)
-                .map_err(refused)?;
+            operator.fold(key, put.map(|f| f.frame.value()), &bytes)
+        } else if operands.len() > 1 {
+            operator.combine(&bytes)
+        } else {
+            return self.keep_chain(hash, &stack);
+        };
+        let value = match result {
+            Ok(value) => value,
+            Err(message) => {
+                // Reading the key tells the caller. Failing here would stop all checkpoints for it.
+                let error = meta.merge_error(message);
+                tracing::warn!(%error, "operands of a key are kept as they are");
+                return self.keep_chain(hash, &stack);
+            }
+        };
+        if folds {
             count_dead(self.usage, meta.id, stack.iter().copied());
             return self.add_fold(Fold {
                 seq,
@@ -523,12 +559,6 @@ impl<'a, 'u> Resolver<'a, 'u> {
                 base: None,
             });
         }
-        if let [_] = operands {
-            let chain = stack.iter().map(FrameRef::address).collect();
-            self.entries.push(hash, Target::Chain(chain));
-            return Ok(());
-        }
-        let value = operator.combine(&bytes).map_err(refused)?;
         count_dead(self.usage, meta.id, operands.iter().copied());
         let base = base.map(|f| f.address());
         self.add_fold(Fold {
@@ -539,6 +569,12 @@ impl<'a, 'u> Resolver<'a, 'u> {
             hash,
             base,
         })
+    }
+
+    /// The key's entry leads to its base and operands as they are.
+    fn keep_chain(&mut self, hash: u64, stack: &[FrameRef<'a>]) -> Result<()> {
+        self.entries.push(hash, Target::Chain(stack.iter().map(FrameRef::address).collect()));
+        Ok(())
     }
 
     fn add_fold(&mut self, fold: Fold) -> Result<()> {

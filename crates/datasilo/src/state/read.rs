@@ -151,10 +151,11 @@ impl<'v> Lookup<'v> {
         let mut layers = memtables.map(|m| self.in_memtable(m, &keyspace.meta, key, hash));
         let mut runs = keyspace.runs.iter();
         loop {
-            let layer = match layers.next() {
-                Some(layer) => layer?,
+            let (layer, decides) = match layers.next() {
+                Some(layer) => (layer?, false),
                 None => match runs.next() {
-                    Some(run) => self.in_run(run, &keyspace.meta, key, hash)?,
+                    // The first run that holds a key names all that counts of it below the memtables.
+                    Some(run) => (self.in_run(run, &keyspace.meta, key, hash)?, true),
                     None => break,
                 },
             };
@@ -168,6 +169,7 @@ impl<'v> Lookup<'v> {
                 } => {
                     newer.push(pending);
                     match ends_at {
+                        None if decides => {}
                         None => continue,
                         Some(Base::Put(frame)) => base = Some(frame),
                         Some(Base::Delete) => {}

@@ -113,7 +113,7 @@ fn apply_later_marks(scanned: &mut [ScannedSegment], manifest: &Manifest, mark: 
         }
         let record = manifest.segments.iter().find(|r| r.file == number);
         // A new segment is synced with nothing but its catalog in it.
-        let initial = record.map_or(FIRST_GROUP, |r| r.file_len);
+        let initial = record.map_or(FIRST_GROUP, |r| r.replay_from);
         later_synced |= scan.synced > initial || mark.is_some_and(|mark| mark.segment == number);
         later = scan.segment.previous();
     }

@@ -140,9 +140,8 @@ impl Core {
             {
                 writer.note_synced(tail);
             }
-            log.unsynced
-                .retain(|s| !full.iter().any(|f| f.number() == s.number()));
         }
+        lock(&self.log).unsynced.retain(|s| !full.iter().any(|f| f.number() == s.number()));
         Ok(position)
     }
 }
