@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use rayon::slice::ParallelSliceMut;
 
 use crate::api::bulk::BulkReport;
-use crate::bytes::address::{FrameAddress, SeqNo};
+use crate::bytes::address::{FileNumber, FrameAddress, SeqNo};
 use crate::bytes::file_header::SegmentRole;
 use crate::bytes::frame::FrameKind;
 use crate::bytes::group::{Group, GroupKind};
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::files::run::Run;
 use crate::files::segment_writer::{GroupFrames, SegmentWriter};
 
-use super::checkpoint::{Resolver, merge_usage};
+use super::checkpoint::{Resolver, merge_usage, raise_synced};
 use super::core::{Core, UsageMap, lock};
 use super::index_update::{IndexEntries, NewRuns, count_dead, find_target, is_live};
 use super::version::{FrameRef, KeyspaceVersion, Version};
@@ -131,11 +131,10 @@ impl Core {
         synced?;
         let (runs, dead, replaced) = built?;
         // The session is durable, so everything before it must be.
-        let position = lock(&self.log).appended;
-        self.sync_to(position)?;
+        let ends = self.sync_log()?;
         self.files.sync()?;
         let bytes = outcome.segments.iter().map(SegmentWriter::tail).sum();
-        self.switch_to_bulk(&outcome, &runs, &dead, seq_base)?;
+        self.switch_to_bulk(&outcome, &runs, &dead, seq_base, &ends)?;
         new_runs.keep();
         tracing::info!(ops, bytes, replaced, "bulk session published");
         Ok(BulkReport { ops, replaced, bytes })
@@ -157,6 +156,7 @@ impl Core {
         runs: &BTreeMap<u32, (Vec<Arc<Run>>, u64)>,
         dead: &UsageMap,
         seq_base: SeqNo,
+        ends: &[(FileNumber, u64)],
     ) -> Result<()> {
         let mut replaced = Vec::new();
         self.change(
@@ -165,6 +165,7 @@ impl Core {
                 for writer in &outcome.segments {
                     manifest.segments.push(bulk_record(writer, outcome, seq_base));
                 }
+                raise_synced(manifest, ends);
                 for record in &mut manifest.segments {
                     if let Some(usage) = dead.get(&record.file) {
                         usage.add_to(record);

@@ -13,10 +13,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::bytes::address::{FrameAddress, SeqNo, WORD};
+use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD};
 use crate::bytes::file_header::FileKind;
 use crate::bytes::frame::{FrameInput, FrameKind, encode_fill, encode_frame, fill_len};
 use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::manifest::Manifest;
 use crate::error::Result;
 use crate::files::run::{Run, Target};
 use crate::files::segment::Segment;
@@ -129,8 +130,7 @@ impl Core {
             let live = keyspace.live_entries.saturating_add_signed(live_change);
             changed.insert(id, (runs, live));
         }
-        let position = lock(&self.log).appended;
-        self.sync_to(position)?;
+        let ends = self.sync_log()?;
         self.files.sync()?;
         for full in boundary.full.iter().filter(|full| full.trim) {
             full.segment.file().set_len(full.len)?;
@@ -154,6 +154,7 @@ impl Core {
                         record.sealed = full.is_some();
                     }
                 }
+                raise_synced(manifest, &ends);
                 for keyspace in &mut manifest.keyspaces {
                     if let Some((runs, live)) = changed.get(&keyspace.id) {
                         keyspace.runs = runs.iter().map(|run| run.record()).collect();
@@ -182,6 +183,19 @@ impl Core {
         };
         tracing::info!(ops, bytes = report.bytes_written, elapsed = ?report.elapsed, "checkpoint");
         Ok(report)
+    }
+
+    /// Syncs the log as it is now. Returns up to where its open segments are in use, for
+    /// [`raise_synced`].
+    pub(crate) fn sync_log(&self) -> Result<Vec<(FileNumber, u64)>> {
+        let (position, ends) = {
+            let log = lock(&self.log);
+            let full = log.full.iter().map(|full| (full.segment.number(), full.len));
+            let active = log.writer.iter().map(|w| (w.segment().number(), w.tail()));
+            (log.appended, full.chain(active).collect())
+        };
+        self.sync_to(position)?;
+        Ok(ends)
     }
 
     /// Removes run files that the manifest no longer names.
@@ -248,6 +262,16 @@ pub(crate) fn merge_usage(into: &mut UsageMap, from: UsageMap) {
         }
         for record in usage.keyspaces {
             sum.of(record.keyspace).add(&record);
+        }
+    }
+}
+
+/// Notes in the manifest up to where open log segments were synced. Runs lead to fold frames
+/// there, so whatever else is lost of the log, a recovery must not cut these off.
+pub(crate) fn raise_synced(manifest: &mut Manifest, ends: &[(FileNumber, u64)]) {
+    for record in manifest.segments.iter_mut().filter(|record| !record.sealed) {
+        if let Some((_, end)) = ends.iter().find(|(number, _)| *number == record.file) {
+            record.file_len = record.file_len.max(*end);
         }
     }
 }
