@@ -20,11 +20,11 @@ const COPY_LEN: usize = 1 << 20;
 pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
     // Nothing is removed while maintenance waits, so every file of the manifest stays.
     let mut maintenance = lock(&core.maintenance);
-    core.seal_active();
     core.checkpoint_with(&mut maintenance)?;
+    core.seal_log_so_far()?;
     let mut manifest = lock(&core.structure).clone();
     // Segments begun since then hold only later commits.
-    manifest.segments.retain(|record| record.is_settled());
+    manifest.segments.retain(|record| record.sealed);
     manifest.silo_id = random_id();
     manifest.closed_cleanly = true;
     let into = core.files.at(target);
@@ -38,6 +38,26 @@ pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
         remove_files(&into);
     }
     result.map(|()| report)
+}
+
+impl Core {
+    /// Seals the log up to now. What was committed since the last checkpoint stays to be replayed: runs
+    /// lead to fold frames among it, so these segments are needed whether or not it is.
+    fn seal_log_so_far(&self) -> Result<()> {
+        self.seal_active();
+        let ends = self.sync_log()?;
+        self.change(
+            |manifest| {
+                for record in &mut manifest.segments {
+                    if let Some((_, end)) = ends.iter().find(|(number, _)| *number == record.file) {
+                        record.sealed = true;
+                        record.file_len = *end;
+                    }
+                }
+            },
+            |_| {},
+        )
+    }
 }
 
 /// Number, kind and length of every file that a manifest names.
