@@ -302,7 +302,13 @@ impl Core {
 
     /// Removes a file that no manifest names, after a failure. One that stays is an orphan, which
     /// the next open removes.
+    ///
+    /// A poisoned silo removes nothing: the manifest whose replacement failed half-way may be the one
+    /// that is found, and name the file.
     pub(crate) fn remove_unfinished(&self, kind: crate::bytes::file_header::FileKind, number: FileNumber) {
+        if self.check_poison().is_err() {
+            return;
+        }
         let name = DirFiles::file_name(kind, number);
         if let Err(error) = self.files.remove(&name)
             && !error.is_not_found()

@@ -145,9 +145,7 @@ impl FaultyStorage {
 
     /// Ends a lasting fault.
     pub fn heal(&self) {
-        let mut state = self.locked();
-        state.lasting = None;
-        state.plan = None;
+        self.locked().lasting = None;
     }
 
     /// The failed call, if it came to that and its caller could see it. Asked once.
