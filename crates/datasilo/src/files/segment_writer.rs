@@ -172,8 +172,8 @@ impl SegmentWriter {
         self.segment.raise_readable(end);
     }
 
-    /// Covers what a failed write may have left.
-    fn cover_damage(&mut self) -> Result<()> {
+    /// Covers what a failed write may have left, which takes room.
+    pub(crate) fn cover_damage(&mut self) -> Result<()> {
         let Some(end) = self.damaged else {
             return Ok(());
         };

@@ -44,7 +44,7 @@ impl Core {
     /// Seals the log up to now. What was committed since the last checkpoint stays to be replayed: runs
     /// lead to fold frames among it, so these segments are needed whether or not it is.
     fn seal_log_so_far(&self) -> Result<()> {
-        self.seal_active();
+        self.seal_active()?;
         let ends = self.sync_log()?;
         self.change(
             |manifest| {

@@ -132,7 +132,7 @@ impl Core {
         let (runs, dead, replaced) = built?;
         // The session is durable, so everything before it must be.
         let ends = self.sync_log()?;
-        self.files.sync()?;
+        self.sync_names()?;
         let bytes = outcome.segments.iter().map(SegmentWriter::tail).sum();
         self.switch_to_bulk(&outcome, &runs, &dead, seq_base, &ends)?;
         new_runs.keep();

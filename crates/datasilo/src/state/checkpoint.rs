@@ -131,7 +131,7 @@ impl Core {
             changed.insert(id, (runs, live));
         }
         let ends = self.sync_log()?;
-        self.files.sync()?;
+        self.sync_names()?;
         for full in boundary.full.iter().filter(|full| full.trim) {
             full.segment.file().set_len(full.len)?;
         }
@@ -224,12 +224,7 @@ impl Core {
         let mut guard = lock(&self.log);
         let log: &mut LogState = &mut guard;
         let len = SegmentWriter::worst_len(&frames);
-        if !log.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
-            self.rotate(log, len)?;
-        }
-        let Some(writer) = log.writer.as_mut() else {
-            unreachable!("rotation begins a segment");
-        };
+        let writer = self.writer_with_room(log, len)?;
         let before = writer.tail();
         let payloads = writer.append(&frames)?;
         let segment = writer.segment().number();

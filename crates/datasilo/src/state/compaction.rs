@@ -69,7 +69,7 @@ impl Core {
     /// Compacts every segment that would shrink.
     pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
         let mut maintenance = lock(&self.maintenance);
-        self.seal_active();
+        self.seal_active()?;
         self.checkpoint_with(&mut maintenance)?;
         let manifest = lock(&self.structure).clone();
         let shrinks = |r: &&SegmentRecord| r.is_settled() && (r.dead_bytes() > 0 || r.delete_bytes() > 0);
@@ -85,16 +85,20 @@ impl Core {
     }
 
     /// Ends the active segment, for the next checkpoint to seal; the next commit begins a new one.
-    pub(crate) fn seal_active(&self) {
+    pub(crate) fn seal_active(&self) -> Result<()> {
         let mut log = lock(&self.log);
         if log.closed {
-            return;
+            return Ok(());
+        }
+        if let Some(writer) = log.writer.as_mut() {
+            writer.cover_damage()?;
         }
         if let Some(writer) = log.writer.take() {
             let (segment, len) = (Arc::clone(writer.segment()), writer.tail());
             log.unsynced.push(Arc::clone(&segment));
             log.full.push(FullSegment { segment, len, trim: true });
         }
+        Ok(())
     }
 
     fn due_segments(&self) -> Vec<FileNumber> {
@@ -158,7 +162,7 @@ impl Core {
         }
         let freed: u64 = records.map(|r| r.file_len).sum();
         let (moved, outputs) = mover.run(jobs)?;
-        self.files.sync()?;
+        self.sync_names()?;
         let mut extended = Version::clone(&version);
         for output in &outputs {
             extended.segments.insert(Arc::clone(&output.segment));
@@ -170,7 +174,7 @@ impl Core {
                 new_runs.rewrite(&keyspace.meta, &extended, &keyspace.runs, |target| Ok(moved.map(target)))?;
             runs.insert(keyspace.meta.id, run);
         }
-        self.files.sync()?;
+        self.sync_names()?;
         let mut replaced = Vec::new();
         let mut retired = Vec::new();
         self.change(

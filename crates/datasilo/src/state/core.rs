@@ -240,6 +240,29 @@ impl Core {
         Ok(())
     }
 
+    /// Makes the names of new files durable. A failure is final: names that others made may have been
+    /// given up with it, and a later sync would not tell.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        self.files.sync().inspect_err(|error| self.poison(error))
+    }
+
+    /// The writer of the log, with room for a batch of `len` bytes.
+    ///
+    /// What a failed batch may have left is covered first, and takes room. As long as that fails there
+    /// is no writer: a new segment would bury it in the log, where a recovery would find it.
+    pub(crate) fn writer_with_room<'l>(&self, log: &'l mut LogState, len: u64) -> Result<&'l mut SegmentWriter> {
+        if let Some(writer) = log.writer.as_mut() {
+            writer.cover_damage()?;
+        }
+        if !log.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
+            self.rotate(log, len)?;
+        }
+        match log.writer.as_mut() {
+            Some(writer) => Ok(writer),
+            None => unreachable!("rotation begins a segment"),
+        }
+    }
+
     /// Waits until every commit that took a sequence number is visible. The caller holds the log,
     /// so there will be no new ones meanwhile.
     pub(crate) fn quiesce(&self, log: &LogState) {
@@ -278,13 +301,18 @@ impl Core {
         let record = new_segment_record(writer.segment(), writer.tail());
         let segment = Arc::clone(writer.segment());
         let next_seq = log.next_seq;
-        self.change(
+        let named = self.change(
             |manifest| {
                 manifest.next_seq = manifest.next_seq.max(next_seq);
                 manifest.segments.push(record);
             },
             |version| version.segments.insert(segment),
-        )?;
+        );
+        if let Err(error) = named {
+            // On a full disk, the space reserved for it would be missed.
+            self.remove_unfinished(crate::bytes::file_header::FileKind::Segment, number);
+            return Err(error);
+        }
         if let Some(writer) = log.writer.take() {
             log.unsynced.push(Arc::clone(writer.segment()));
             let len = writer.tail();
@@ -296,6 +324,7 @@ impl Core {
 
     fn begin_segment(&self, spec: &SegmentSpec, catalog: &[u8], batch_len: u64) -> Result<SegmentWriter> {
         let writer = begin_segment(&self.files, spec, catalog, self.options.allocate_bytes, batch_len)?;
+        self.sync_names()?;
         self.count_written(writer.tail());
         Ok(writer)
     }
@@ -332,7 +361,7 @@ impl Core {
     }
 }
 
-/// Creates a log segment with its catalog and makes its name durable.
+/// Creates a log segment with its catalog. Its name is for the caller to sync.
 pub(crate) fn begin_segment(
     files: &DirFiles,
     spec: &SegmentSpec,
@@ -346,7 +375,6 @@ pub(crate) fn begin_segment(
     writer.allocate(40 + catalog.len() as u64 + batch_len)?;
     writer.append(&[GroupFrames { template: group, pieces: &[catalog] }])?;
     writer.segment().file().sync()?;
-    files.sync()?;
     writer.note_synced(writer.tail());
     Ok(writer)
 }
