@@ -21,7 +21,7 @@ use std::time::Instant;
 use datasilo::{Durability, Error, KeyspaceOptions, Options, Silo, SiloReader, Strictness};
 use support::disk::{Call, DataLoss, Image, Loss, NameLoss, RecordingStorage, crash};
 use support::history::{
-    Contents, DOCS, backup_dir, EXTRA, Event, Generator, LOG, Op, contents_after, counter_of, difference, dump,
+    Contents, DOCS, backup_dir, commit, EXTRA, Event, Generator, LOG, Op, contents_after, counter_of, difference, dump,
     open_and_dump, options, perform,
 };
 use support::{assert_no_leftovers, campaign, keep_for_inspection, scratch, seed};
@@ -274,6 +274,51 @@ fn every_cut_of_a_short_history_recovers() {
             .map(|_| ())
             .map_err(|what| format!("cut {cut} {:?} {loss:?}: {what}", calls.last()))
     });
+}
+
+#[test]
+fn a_commit_beside_a_compaction_does_not_outlive_those_before_it() {
+    use Durability::{Power, Process};
+    let events = vec![
+        Event::Open,
+        Event::Create(DOCS),
+        Event::Create(LOG),
+        Event::Batch(vec![put(DOCS, "a", 10)], Power),
+        Event::Batch(vec![put(DOCS, "b", 10)], Process),
+        Event::Batch(vec![put(DOCS, "c", 10)], Process),
+    ];
+    let root = scratch();
+    let storage = RecordingStorage::new(root.path());
+    let own = options(4096).storage(std::sync::Arc::new(storage.clone()));
+    let dir = root.path().join(SILO);
+    let mut silo = None;
+    for (at, event) in events.iter().enumerate().take(5) {
+        storage.note(Call::Begin(at));
+        perform(&mut silo, &dir, &own, at, event).unwrap();
+        storage.note(Call::Done(at));
+    }
+    // The compaction ends the segment with the last commit, and is about to sync it. Another
+    // thread commits now, into the next segment.
+    let silo = std::sync::Arc::new(silo.unwrap());
+    let (other, recorder) = (std::sync::Arc::clone(&silo), storage.clone());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let ops = match &events[5] {
+        Event::Batch(ops, _) => ops.clone(),
+        _ => unreachable!(),
+    };
+    storage.before_next_sync(move || {
+        recorder.note(Call::Begin(5));
+        commit(&other, &ops, 6, Process).unwrap();
+        recorder.note(Call::Done(5));
+        sender.send(recorder.calls()).unwrap();
+    });
+    silo.compact().unwrap();
+    let calls = receiver.recv().unwrap();
+    for seed in 0..60 {
+        let loss = Loss { data: DataLoss::Torn(4096), names: NameLoss::Kept, seed };
+        let result = examine(&crash(&calls, loss), &events, &calls, false, &options(4096));
+        result.unwrap_or_else(|what| panic!("{loss:?}: {what}"));
+    }
 }
 
 /// A silo that lives through crashes: each life begins with a recovery from the last one's end.

@@ -152,6 +152,13 @@ impl Subject {
                 return Err("a failed sync does not stop the writer".to_owned());
             }
             same(&found, &before)?;
+            if hit.kind != Kind::Remove {
+                // What failed leaves no files behind either: on a full disk they would take its room.
+                std::fs::remove_file(self.dir.join("MANIFEST.tmp")).ok();
+                assert_no_leftovers(&silo, &self.dir);
+            } else if matches!(self.events[at], Event::Backup) {
+                std::fs::remove_dir_all(backup_dir(&self.dir, at)).ok();
+            }
             self.silo = Some(silo);
             return Ok(false);
         }

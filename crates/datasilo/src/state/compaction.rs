@@ -95,6 +95,7 @@ impl Core {
         }
         if let Some(writer) = log.writer.take() {
             let (segment, len) = (Arc::clone(writer.segment()), writer.tail());
+            log.ended = Some((segment.number(), len));
             log.unsynced.push(Arc::clone(&segment));
             log.full.push(FullSegment { segment, len, trim: true });
         }

@@ -103,6 +103,8 @@ pub(crate) struct LogState {
     pub(crate) next_seq: SeqNo,
     /// The memtable that commits insert into: the first one of the current version.
     pub(crate) memtable: Arc<Memtable>,
+    /// The last log segment and its length, if it was ended before it was full.
+    pub(crate) ended: Option<(FileNumber, u64)>,
     /// Bytes appended since the silo was opened: a position that grows over segments.
     pub(crate) appended: u64,
     /// Log segments that are full but not synced, oldest first.
@@ -279,7 +281,7 @@ impl Core {
             let manifest = lock(&self.structure);
             (encode_catalog(manifest.next_keyspace, self.hash_seed, &manifest.keyspaces), manifest.generation)
         };
-        let previous = log.writer.as_ref().map(|w| (w.segment().number(), w.tail()));
+        let previous = log.writer.as_ref().map(|w| (w.segment().number(), w.tail())).or(log.ended);
         let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
         let capacity = self.options.segment_bytes.max(overhead + batch_len).min(MAX_SEGMENT_LEN);
         let spec = SegmentSpec {

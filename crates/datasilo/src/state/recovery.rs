@@ -151,6 +151,7 @@ pub(crate) fn open_locked(files: DirFiles, options: Options, lock: SiloFile) -> 
         writer,
         next_seq: manifest.next_seq,
         memtable,
+        ended: None,
         appended: 0,
         unsynced: Vec::new(),
         full,
