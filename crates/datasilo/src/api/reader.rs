@@ -39,7 +39,7 @@ pub struct SiloReader {
 }
 
 /// Where the reader is in the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Follow {
     manifest: Manifest,
     /// Log segments read, and up to where.
@@ -97,13 +97,17 @@ impl SiloReader {
         {
             // The same log goes on in more segments: what was read of it stays in the memtable.
             version.memtables.clone_from(&before.memtables);
+            // Taken over only when all of it was read: a failure must not leave half a step behind.
+            let mut next = follow.clone();
             for record in manifest.segments.iter().filter(|r| !r.sealed) {
-                if !follow.log.iter().any(|(number, _)| *number == record.file) {
-                    follow.log.push((record.file, record.replay_from));
+                if !next.log.iter().any(|(number, _)| *number == record.file) {
+                    next.log.push((record.file, record.replay_from));
                 }
             }
-            follow.manifest = manifest;
-            return self.read_on(Arc::new(version), &mut follow);
+            next.manifest = manifest;
+            self.read_on(Arc::new(version), &mut next)?;
+            *follow = next;
+            return Ok(());
         }
         let (version, next) = load(&self.files, &self.options, Some(&before))?;
         self.publish(Arc::new(version), next.seq);
@@ -128,12 +132,9 @@ impl SiloReader {
             .collect();
         let mut gap = false;
         let mut ends = Vec::with_capacity(segments.len());
-        let followers: Vec<Option<(FileNumber, u64)>> = segments
-            .iter()
-            .skip(1)
-            .map(|(s, _)| s.and_then(|s| s.previous()))
-            .chain([None])
-            .collect();
+        let mut scans = Vec::new();
+        let followers: Vec<Option<(FileNumber, u64)>> =
+            segments.iter().skip(1).map(|(s, _)| s.and_then(|s| s.previous())).chain([None]).collect();
         for ((segment, from), follower) in segments.into_iter().zip(followers) {
             let Some(segment) = segment.filter(|_| !gap) else {
                 ends.push(from);
@@ -141,13 +142,16 @@ impl SiloReader {
             };
             let mut scan = ScannedSegment::resume(Arc::clone(segment), from);
             scan.follow(&version)?;
+            ends.push(scan.end);
+            gap = follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
+            scans.push(scan);
+        }
+        // After the last thing that can fail: what is inserted twice would count twice.
+        for scan in scans {
             if let Some(memtable) = version.memtables.first() {
                 memtable.insert(&scan.entries);
             }
             follow.seq = follow.seq.max(scan.last_seq);
-            ends.push(scan.end);
-            gap =
-                follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
         }
         for (known, end) in follow.log.iter_mut().zip(ends) {
             known.1 = end;

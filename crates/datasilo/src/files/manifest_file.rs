@@ -8,7 +8,8 @@ use super::segment::header_error;
 
 /// Name of the manifest in a silo's directory.
 pub(crate) const MANIFEST: &str = "MANIFEST";
-const MANIFEST_NEXT: &str = "MANIFEST.tmp";
+/// Name of a manifest that is being written.
+pub(crate) const MANIFEST_NEXT: &str = "MANIFEST.tmp";
 
 /// Reads the manifest. [`Error::is_not_found`] if there is none.
 pub(crate) fn read(files: &DirFiles) -> Result<Manifest> {

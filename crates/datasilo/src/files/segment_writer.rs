@@ -155,12 +155,16 @@ impl SegmentWriter {
         if needed <= self.allocated {
             return Ok(());
         }
-        let step = align_up(needed - self.allocated, 4096).max(self.allocate_step);
-        let end = (self.allocated + step).min(self.capacity).max(needed);
-        self.segment
-            .file()
-            .allocate(self.allocated, end - self.allocated)?;
-        self.allocated = end;
+        let least = align_up(needed - self.allocated, 4096);
+        let end = |step: u64| (self.allocated + step).min(self.capacity).max(needed);
+        let reserve = |end: u64| {
+            self.segment.file().allocate(self.allocated, end - self.allocated).map(|()| end)
+        };
+        self.allocated = match reserve(end(least.max(self.allocate_step))) {
+            // A disk that is nearly full may still have room for what is needed now.
+            Err(Error::DiskFull { .. }) if least < self.allocate_step => reserve(end(least))?,
+            result => result?,
+        };
         Ok(())
     }
 
@@ -248,8 +252,8 @@ impl SegmentWriter {
         self.segment.raise_readable(end);
     }
 
-    /// Covers what a failed write may have left.
-    fn cover_damage(&mut self) -> Result<()> {
+    /// Covers what a failed write may have left, which takes room.
+    pub(crate) fn cover_damage(&mut self) -> Result<()> {
         let Some(end) = self.damaged else {
             return Ok(());
         };

@@ -20,20 +20,9 @@ const COPY_LEN: usize = 1 << 20;
 pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
     // Nothing is removed while maintenance waits, so every file of the manifest stays.
     let mut maintenance = lock(&core.maintenance);
-    core.seal_active();
     core.checkpoint_with(&mut maintenance)?;
-    // What the checkpoint folded lies in a segment that it began, between commits that came since.
-    // The copy takes both: the end of the log that is known now.
-    core.seal_active();
-    let ended = lock(&core.log).full.clone();
-    ended.iter().try_for_each(|full| full.segment.file().sync())?;
+    core.seal_log_so_far()?;
     let mut manifest = lock(&core.structure).clone();
-    for record in &mut manifest.segments {
-        if let Some(full) = ended.iter().find(|full| full.segment.number() == record.file) {
-            record.sealed = true;
-            record.file_len = full.len;
-        }
-    }
     // Segments begun since then hold only later commits.
     manifest.segments.retain(|record| record.sealed);
     manifest.silo_id = random_id();
@@ -51,6 +40,26 @@ pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
         remove_files(&into);
     }
     result.map(|()| report)
+}
+
+impl Core {
+    /// Seals the log up to now. What was committed since the last checkpoint stays to be replayed: runs
+    /// lead to fold frames among it, so these segments are needed whether or not it is.
+    fn seal_log_so_far(&self) -> Result<()> {
+        self.seal_active()?;
+        let ends = self.sync_log()?;
+        self.change(
+            |manifest| {
+                for record in &mut manifest.segments {
+                    if let Some((_, end)) = ends.iter().find(|(number, _)| *number == record.file) {
+                        record.sealed = true;
+                        record.file_len = *end;
+                    }
+                }
+            },
+            |_| {},
+        )
+    }
 }
 
 /// Number, kind and length of every file that a manifest names.

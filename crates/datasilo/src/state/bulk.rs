@@ -140,10 +140,10 @@ impl Core {
         synced?;
         let (runs, dead, replaced) = built?;
         // The session is durable, so everything before it must be.
-        let synced = self.sync_log()?;
-        self.files.sync()?;
+        let ends = self.sync_log()?;
+        self.sync_names()?;
         let bytes = outcome.segments.iter().map(SegmentWriter::tail).sum();
-        self.switch_to_bulk(&outcome, &runs, &dead, &synced, seq_base)?;
+        self.switch_to_bulk(&outcome, &runs, &dead, seq_base, &ends)?;
         new_runs.keep();
         tracing::info!(ops, bytes, replaced, "bulk session published");
         Ok(BulkReport {
@@ -168,8 +168,8 @@ impl Core {
         outcome: &BulkOutcome,
         runs: &BTreeMap<u32, (Vec<Arc<Run>>, u64)>,
         dead: &UsageMap,
-        synced: &[(FileNumber, u64)],
         seq_base: SeqNo,
+        ends: &[(FileNumber, u64)],
     ) -> Result<()> {
         let mut replaced = Vec::new();
         self.change(
@@ -180,12 +180,12 @@ impl Core {
                         .segments
                         .push(bulk_record(writer, outcome, seq_base));
                 }
+                raise_synced(manifest, ends);
                 for record in &mut manifest.segments {
                     if let Some(usage) = dead.get(&record.file) {
                         usage.add_to(record);
                     }
                 }
-                raise_synced(&mut manifest.segments, synced);
                 for keyspace in &mut manifest.keyspaces {
                     if let Some((runs, live)) = runs.get(&keyspace.id) {
                         keyspace.runs = runs.iter().map(|run| run.record()).collect();

@@ -17,7 +17,7 @@ use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD};
 use crate::bytes::file_header::FileKind;
 use crate::bytes::frame::{FrameInput, FrameKind, encode_fill, encode_frame, fill_len};
 use crate::bytes::group::{Group, GroupKind};
-use crate::bytes::manifest::SegmentRecord;
+use crate::bytes::manifest::Manifest;
 use crate::error::Result;
 use crate::files::run::{Run, Target};
 use crate::files::segment::Segment;
@@ -138,8 +138,8 @@ impl Core {
             let live = keyspace.live_entries.saturating_add_signed(live_change);
             changed.insert(id, (runs, live));
         }
-        let synced = self.sync_log()?;
-        self.files.sync()?;
+        let ends = self.sync_log()?;
+        self.sync_names()?;
         for full in boundary.full.iter().filter(|full| full.trim) {
             full.segment.file().set_len(full.len)?;
         }
@@ -168,7 +168,7 @@ impl Core {
                         record.sealed = full.is_some();
                     }
                 }
-                raise_synced(&mut manifest.segments, &synced);
+                raise_synced(manifest, &ends);
                 for keyspace in &mut manifest.keyspaces {
                     if let Some((runs, live)) = changed.get(&keyspace.id) {
                         keyspace.runs = runs.iter().map(|run| run.record()).collect();
@@ -199,16 +199,17 @@ impl Core {
         Ok(report)
     }
 
-    /// Syncs the log, and returns how far that reaches in its unsealed segments.
+    /// Syncs the log as it is now. Returns up to where its open segments are in use, for
+    /// [`raise_synced`].
     pub(crate) fn sync_log(&self) -> Result<Vec<(FileNumber, u64)>> {
-        let (position, reached) = {
+        let (position, ends) = {
             let log = lock(&self.log);
             let full = log.full.iter().map(|full| (full.segment.number(), full.len));
-            let active = log.writer.iter().map(|writer| (writer.segment().number(), writer.tail()));
+            let active = log.writer.iter().map(|w| (w.segment().number(), w.tail()));
             (log.appended, full.chain(active).collect())
         };
         self.sync_to(position)?;
-        Ok(reached)
+        Ok(ends)
     }
 
     /// Removes run files that the manifest no longer names.
@@ -249,16 +250,7 @@ impl Core {
         let mut guard = lock(&self.log);
         let log: &mut LogState = &mut guard;
         let len = SegmentWriter::worst_len(&frames);
-        if !log
-            .writer
-            .as_ref()
-            .is_some_and(|writer| writer.has_room(len))
-        {
-            self.rotate(log, len)?;
-        }
-        let Some(writer) = log.writer.as_mut() else {
-            unreachable!("rotation begins a segment");
-        };
+        let writer = self.writer_with_room(log, len)?;
         let before = writer.tail();
         let payloads = writer.append(&frames)?;
         let segment = writer.segment().number();
@@ -288,16 +280,6 @@ impl Core {
     }
 }
 
-/// Notes in the manifest how far unsealed segments are synced. The index leads to folds behind the
-/// place where replay starts; recovery must not take them for a torn tail if the mark is lost.
-pub(crate) fn raise_synced(records: &mut [SegmentRecord], synced: &[(FileNumber, u64)]) {
-    for record in records.iter_mut().filter(|record| !record.sealed) {
-        if let Some((_, len)) = synced.iter().find(|(number, _)| *number == record.file) {
-            record.file_len = record.file_len.max(*len);
-        }
-    }
-}
-
 /// Adds the usage of one stretch of log to that of another.
 pub(crate) fn merge_usage(into: &mut UsageMap, from: UsageMap) {
     for (segment, usage) in from {
@@ -307,6 +289,16 @@ pub(crate) fn merge_usage(into: &mut UsageMap, from: UsageMap) {
         }
         for record in usage.keyspaces {
             sum.of(record.keyspace).add(&record);
+        }
+    }
+}
+
+/// Notes in the manifest up to where open log segments were synced. Runs lead to fold frames
+/// there, so whatever else is lost of the log, a recovery must not cut these off.
+pub(crate) fn raise_synced(manifest: &mut Manifest, ends: &[(FileNumber, u64)]) {
+    for record in manifest.segments.iter_mut().filter(|record| !record.sealed) {
+        if let Some((_, end)) = ends.iter().find(|(number, _)| *number == record.file) {
+            record.file_len = record.file_len.max(*end);
         }
     }
 }

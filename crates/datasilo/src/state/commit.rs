@@ -74,16 +74,7 @@ impl Core {
         let first_seq = log.next_seq;
         let (before, payloads) = batch.with_frames(first_seq, |frames| {
             let len = SegmentWriter::worst_len(frames);
-            if !log
-                .writer
-                .as_ref()
-                .is_some_and(|writer| writer.has_room(len))
-            {
-                self.rotate(log, len)?;
-            }
-            let Some(writer) = log.writer.as_mut() else {
-                unreachable!("rotation begins a segment");
-            };
+            let writer = self.writer_with_room(log, len)?;
             let before = writer.tail();
             writer.append(frames).map(|payloads| (before, payloads))
         })?;

@@ -70,7 +70,7 @@ impl Core {
     /// Compacts every segment that would shrink.
     pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
         let mut maintenance = lock(&self.maintenance);
-        self.seal_active();
+        self.seal_active()?;
         self.checkpoint_with(&mut maintenance)?;
         let manifest = lock(&self.structure).clone();
         let shrinks =
@@ -97,13 +97,17 @@ impl Core {
     }
 
     /// Ends the active segment, for the next checkpoint to seal; the next commit begins a new one.
-    pub(crate) fn seal_active(&self) {
+    pub(crate) fn seal_active(&self) -> Result<()> {
         let mut log = lock(&self.log);
         if log.closed {
-            return;
+            return Ok(());
+        }
+        if let Some(writer) = log.writer.as_mut() {
+            writer.cover_damage()?;
         }
         if let Some(writer) = log.writer.take() {
             let (segment, len) = (Arc::clone(writer.segment()), writer.tail());
+            log.ended = Some((segment.number(), len));
             log.unsynced.push(Arc::clone(&segment));
             log.full.push(FullSegment {
                 segment,
@@ -111,6 +115,7 @@ impl Core {
                 trim: true,
             });
         }
+        Ok(())
     }
 
     fn due_segments(&self) -> Vec<FileNumber> {
@@ -224,7 +229,7 @@ impl Core {
         }
         let freed: u64 = records.map(|r| r.file_len).sum();
         let (moved, outputs) = mover.run(jobs)?;
-        self.files.sync()?;
+        self.sync_names()?;
         let mut extended = Version::clone(&version);
         for output in &outputs {
             extended.segments.insert(Arc::clone(&output.segment));
@@ -241,7 +246,7 @@ impl Core {
             })?;
             runs.insert(keyspace.meta.id, run);
         }
-        self.files.sync()?;
+        self.sync_names()?;
         let mut replaced = Vec::new();
         let mut retired = Vec::new();
         self.change(

@@ -117,6 +117,8 @@ pub(crate) struct LogState {
     pub(crate) next_seq: SeqNo,
     /// The memtable that commits insert into: the first one of the current version.
     pub(crate) memtable: Arc<Memtable>,
+    /// The last log segment and its length, if it was ended before it was full.
+    pub(crate) ended: Option<(FileNumber, u64)>,
     /// Bytes appended since the silo was opened: a position that grows over segments.
     pub(crate) appended: u64,
     /// Log segments that are full but not synced, oldest first.
@@ -262,6 +264,29 @@ impl Core {
         Ok(())
     }
 
+    /// Makes the names of new files durable. A failure is final: names that others made may have been
+    /// given up with it, and a later sync would not tell.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        self.files.sync().inspect_err(|error| self.poison(error))
+    }
+
+    /// The writer of the log, with room for a batch of `len` bytes.
+    ///
+    /// What a failed batch may have left is covered first, and takes room. As long as that fails there
+    /// is no writer: a new segment would bury it in the log, where a recovery would find it.
+    pub(crate) fn writer_with_room<'l>(&self, log: &'l mut LogState, len: u64) -> Result<&'l mut SegmentWriter> {
+        if let Some(writer) = log.writer.as_mut() {
+            writer.cover_damage()?;
+        }
+        if !log.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
+            self.rotate(log, len)?;
+        }
+        match log.writer.as_mut() {
+            Some(writer) => Ok(writer),
+            None => unreachable!("rotation begins a segment"),
+        }
+    }
+
     /// Waits until every commit that took a sequence number is visible. The caller holds the log,
     /// so there will be no new ones meanwhile.
     pub(crate) fn quiesce(&self, log: &LogState) {
@@ -281,10 +306,7 @@ impl Core {
                 manifest.generation,
             )
         };
-        let previous = log
-            .writer
-            .as_ref()
-            .map(|w| (w.segment().number(), w.tail()));
+        let previous = log.writer.as_ref().map(|w| (w.segment().number(), w.tail())).or(log.ended);
         let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
         let capacity = self
             .options
@@ -310,13 +332,18 @@ impl Core {
         let record = new_segment_record(writer.segment(), writer.tail());
         let segment = Arc::clone(writer.segment());
         let next_seq = log.next_seq;
-        self.change(
+        let named = self.change(
             |manifest| {
                 manifest.next_seq = manifest.next_seq.max(next_seq);
                 manifest.segments.push(record);
             },
             |version| version.segments.insert(segment),
-        )?;
+        );
+        if let Err(error) = named {
+            // On a full disk, the space reserved for it would be missed.
+            self.remove_unfinished(crate::bytes::file_header::FileKind::Segment, number);
+            return Err(error);
+        }
         if let Some(writer) = log.writer.take() {
             log.unsynced.push(Arc::clone(writer.segment()));
             let len = writer.tail();
@@ -330,30 +357,22 @@ impl Core {
         Ok(())
     }
 
-    fn begin_segment(
-        &self,
-        spec: &SegmentSpec,
-        catalog: &[u8],
-        batch_len: u64,
-    ) -> Result<SegmentWriter> {
-        let writer = begin_segment(
-            &self.files,
-            spec,
-            catalog,
-            self.options.allocate_bytes,
-            batch_len,
-        )?;
+    fn begin_segment(&self, spec: &SegmentSpec, catalog: &[u8], batch_len: u64) -> Result<SegmentWriter> {
+        let writer = begin_segment(&self.files, spec, catalog, self.options.allocate_bytes, batch_len)?;
+        self.sync_names()?;
         self.count_written(writer.tail());
         Ok(writer)
     }
 
     /// Removes a file that no manifest names, after a failure. One that stays is an orphan, which
     /// the next open removes.
-    pub(crate) fn remove_unfinished(
-        &self,
-        kind: crate::bytes::file_header::FileKind,
-        number: FileNumber,
-    ) {
+    ///
+    /// A poisoned silo removes nothing: the manifest whose replacement failed half-way may be the one
+    /// that is found, and name the file.
+    pub(crate) fn remove_unfinished(&self, kind: crate::bytes::file_header::FileKind, number: FileNumber) {
+        if self.check_poison().is_err() {
+            return;
+        }
         let name = DirFiles::file_name(kind, number);
         if let Err(error) = self.files.remove(&name)
             && !error.is_not_found()
@@ -381,7 +400,7 @@ impl Core {
     }
 }
 
-/// Creates a log segment with its catalog and makes its name durable.
+/// Creates a log segment with its catalog. Its name is for the caller to sync.
 pub(crate) fn begin_segment(
     files: &DirFiles,
     spec: &SegmentSpec,
@@ -398,7 +417,6 @@ pub(crate) fn begin_segment(
         pieces: &[catalog],
     }])?;
     writer.segment().file().sync()?;
-    files.sync()?;
     writer.note_synced(writer.tail());
     Ok(writer)
 }

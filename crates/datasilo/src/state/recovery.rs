@@ -7,7 +7,7 @@ use crate::bytes::file_header::{FileKind, SegmentRole, SiloId};
 use crate::bytes::group::GroupKind;
 use crate::bytes::manifest::{Manifest, SegmentRecord, encode_catalog};
 use crate::error::{Error, Result};
-use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
+use crate::files::manifest_file::{self, MANIFEST, MANIFEST_NEXT, ReplaceError};
 use crate::files::mark_file::{self, MarkFile};
 use crate::files::segment::{FIRST_GROUP, SegmentSpec};
 use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
@@ -60,19 +60,18 @@ pub(crate) fn random_id() -> SiloId {
 fn prepare_directory(files: &DirFiles, options: &Options) -> Result<()> {
     let dir = files.dir();
     match files.list() {
-        Ok(_) => Ok(()),
+        Ok(names) => {
+            if !names.iter().any(|name| name == MANIFEST) {
+                files.sync_name();
+            }
+            Ok(())
+        }
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
             Err(Error::NotADirectory {
                 path: dir.to_path_buf(),
             })
         }
-        Err(error) if error.is_not_found() && options.create => {
-            files.create_dir()?;
-            match dir.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => files.at(parent).sync(),
-                _ => Ok(()),
-            }
-        }
+        Err(error) if error.is_not_found() && options.create => files.create_dir(),
         Err(error) if error.is_not_found() => Err(Error::NotASilo {
             path: dir.to_path_buf(),
             hint: "the directory does not exist; give the path of a silo, or allow creating one",
@@ -150,6 +149,9 @@ pub(crate) fn open_locked(
         result => result?,
     };
     let version = open_version(&files, &manifest, &options, None)?;
+    // A process killed in the middle of replacing the manifest leaves it visible but not durable. It
+    // must be so before anything is removed that the old one names, and before it is built on.
+    files.sync()?;
     remove_orphans(&files, &manifest)?;
     let mark = mark_file::read(&files, manifest.silo_id)?;
     let replay = replay(&version, &manifest, mark, LogAccess::Exclusive)?;
@@ -196,6 +198,7 @@ pub(crate) fn open_locked(
         writer,
         next_seq: manifest.next_seq,
         memtable,
+        ended: None,
         appended: 0,
         unsynced: Vec::new(),
         full,
@@ -239,6 +242,8 @@ fn remove_orphans(files: &DirFiles, manifest: &Manifest) -> Result<()> {
             && !named(kind, number)
         {
             tracing::info!(file = %name, "removing an unfinished file");
+            files.remove(&name)?;
+        } else if name == MANIFEST_NEXT {
             files.remove(&name)?;
         }
     }

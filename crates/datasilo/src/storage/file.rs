@@ -152,10 +152,32 @@ impl DirFiles {
         (Self::file_name(kind, number) == name).then_some((kind, number))
     }
 
+    /// The directory that this one lies in, if it is not the root.
+    fn parent(&self) -> Option<Self> {
+        let parent = self.dir.parent()?;
+        Some(self.at(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }))
+    }
+
+    /// Creates the directory and what is missing above it, durably: each name is synced before
+    /// anything is made below it, so that an interruption leaves at most one that is not.
     pub(crate) fn create_dir(&self) -> Result<()> {
-        self.storage
-            .create_dir(&self.dir)
-            .map_err(|e| Error::io("create", &self.dir, e))
+        let parent = self.parent();
+        if let Some(parent) = &parent {
+            match parent.list() {
+                Err(error) if error.is_not_found() => parent.create_dir()?,
+                _ => parent.sync_name(),
+            }
+        }
+        self.storage.create_dir(&self.dir).map_err(|e| Error::io("create", &self.dir, e))?;
+        parent.map_or(Ok(()), |parent| parent.sync())
+    }
+
+    /// Makes the name of a directory durable that an interrupted creation may have left.
+    pub(crate) fn sync_name(&self) {
+        if let Some(Err(error)) = self.parent().map(|parent| parent.sync()) {
+            // It may have been there all along, below one that cannot be opened.
+            tracing::debug!(%error, "a directory's name could not be synced");
+        }
     }
 
     pub(crate) fn create(&self, name: &str) -> Result<SiloFile> {
