@@ -1,0 +1,68 @@
+//! Defects that damage brought to light, each with the smallest silo that shows it.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
+
+mod damage;
+
+use std::path::Path;
+
+use damage::{Files, Specimen, groups, keyspace_options, options, read_files, scratch, write_files};
+use datasilo::{Durability, Error, Keyspace, Silo, Strictness, repair};
+
+/// A silo with one keyspace, written by `write` and closed.
+fn closed_silo(name: &str, write: impl FnOnce(&Silo, &Keyspace)) -> (tempfile::TempDir, Files) {
+    let dir = scratch();
+    let silo = Silo::open(dir.path(), options().create(true)).unwrap();
+    let space = silo.create_keyspace(name, &keyspace_options(name)).unwrap();
+    write(&silo, &space);
+    silo.close().unwrap();
+    let files = read_files(dir.path());
+    (dir, files)
+}
+
+/// Puts the files back with some bytes of the first segment changed.
+fn damage_segment(dir: &Path, files: &Files, change: impl FnOnce(&mut [u8])) {
+    let mut files = files.clone();
+    let name = files.keys().find(|name| name.starts_with("seg-")).unwrap().clone();
+    change(files.get_mut(&name).unwrap());
+    write_files(dir, &files);
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> usize {
+    bytes.windows(needle.len()).position(|window| window == needle).unwrap()
+}
+
+fn corrupt<T: std::fmt::Debug>(result: Result<T, Error>) -> datasilo::Corruption {
+    match result {
+        Err(Error::Corrupt(corruption)) => corruption,
+        other => panic!("expected corruption, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_key_is_an_error_and_not_an_absent_key() {
+    let (dir, files) = closed_silo("plain", |silo, space| {
+        silo.put(space, b"alpha", b"1", Durability::Process).unwrap();
+    });
+    damage_segment(dir.path(), &files, |bytes| bytes[find(bytes, b"alpha")] ^= 1);
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    let space = silo.keyspace("plain").unwrap();
+    corrupt(silo.snapshot().get(&space, b"alpha"));
+    corrupt(silo.put(&space, b"alpha", b"2", Durability::Process).and_then(|_| silo.checkpoint()));
+}
+
+#[test]
+fn damage_to_a_deleted_key_does_not_bring_the_older_value_back() {
+    let (dir, files) = closed_silo("plain", |silo, space| {
+        for number in 0..40 {
+            silo.put(space, format!("key{number}"), b"old", Durability::Process).unwrap();
+        }
+        silo.checkpoint().unwrap();
+        silo.delete(space, b"key7", Durability::Process).unwrap();
+    });
+    damage_segment(dir.path(), &files, |bytes| {
+        let last = bytes.windows(4).rposition(|window| window == b"key7").unwrap();
+        bytes[last] ^= 1;
+    });
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    corrupt(silo.snapshot().get(&silo.keyspace("plain").unwrap(), b"key7"));
+}
