@@ -66,3 +66,51 @@ fn damage_to_a_deleted_key_does_not_bring_the_older_value_back() {
     let silo = Silo::open(dir.path(), options()).unwrap();
     corrupt(silo.snapshot().get(&silo.keyspace("plain").unwrap(), b"key7"));
 }
+
+/// Two values of which the first is dead, in one group with a third.
+fn overwritten() -> (tempfile::TempDir, Files) {
+    closed_silo("plain", |silo, space| {
+        let mut batch = silo.batch();
+        batch.put(space, b"first", b"dead").unwrap();
+        batch.put(space, b"second", b"live").unwrap();
+        batch.put(space, b"third", b"live").unwrap();
+        silo.commit(&mut batch, Durability::Process).unwrap();
+        silo.put(space, b"first", b"live", Durability::Process).unwrap();
+    })
+}
+
+#[test]
+fn a_damaged_length_of_a_dead_frame_does_not_hide_entries_from_iteration() {
+    let (dir, files) = overwritten();
+    // The value's length lies eight bytes before the key.
+    damage_segment(dir.path(), &files, |bytes| bytes[find(bytes, b"first") - 8] ^= 1 << 5);
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    let space = silo.keyspace("plain").unwrap();
+    let snapshot = silo.snapshot();
+    let errors: Vec<Error> = snapshot.iter(&space).unwrap().filter_map(Result::err).collect();
+    assert!(!errors.is_empty());
+    corrupt(snapshot.for_each(&space, |_, _| Ok::<(), Error>(())));
+    corrupt(snapshot.par_for_each(&space, |_, _| Ok::<(), Error>(())));
+}
+
+#[test]
+fn a_damaged_kind_does_not_hide_an_entry_from_iteration() {
+    let (dir, files) = overwritten();
+    // Flags lie two bytes before the key: a put becomes a delete.
+    damage_segment(dir.path(), &files, |bytes| bytes[find(bytes, b"second") - 2] ^= 1);
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    let space = silo.keyspace("plain").unwrap();
+    assert!(silo.snapshot().iter(&space).unwrap().any(|entry| entry.is_err()));
+}
+
+#[test]
+fn compaction_refuses_a_segment_in_which_it_cannot_find_all_live_frames() {
+    let (dir, files) = overwritten();
+    damage_segment(dir.path(), &files, |bytes| bytes[find(bytes, b"first") - 8] ^= 1 << 5);
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    let space = silo.keyspace("plain").unwrap();
+    corrupt(silo.compact());
+    for key in ["first", "second", "third"] {
+        assert_eq!(silo.snapshot().get(&space, key).unwrap().unwrap().as_ref(), b"live");
+    }
+}

@@ -22,7 +22,7 @@ use crate::bytes::frame::{FrameKind, encode_fill, fill_len};
 use crate::bytes::group::{Group, GroupKind};
 use crate::bytes::manifest::SegmentRecord;
 use crate::error::{Error, Result};
-use crate::files::log_scan::{GroupView, frames, next_group};
+use crate::files::log_scan::{GroupView, all_frames, next_group};
 use crate::files::run::Target;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
 use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
@@ -396,7 +396,8 @@ struct Bundle<'s> {
 impl Worker<'_, '_> {
     fn move_segment(&mut self, job: Job) -> Result<MovedSource> {
         let Job { segment, record, mut bits } = job;
-        let mut new = Vec::with_capacity(bits.count());
+        let live = bits.count();
+        let mut new = Vec::with_capacity(live);
         let window = segment.window();
         let mut at = FIRST_GROUP;
         let mut ahead = 0;
@@ -414,6 +415,9 @@ impl Worker<'_, '_> {
             }
         }
         self.write(&mut bundles, &mut new)?;
+        if new.len() != live {
+            return Err(segment.corrupt(0, "the index leads to places where no frames begin"));
+        }
         Ok((segment.number(), (bits, new)))
     }
 
@@ -430,7 +434,8 @@ impl Worker<'_, '_> {
         let group = view.group;
         let mut bundle = Bundle::new(&group, record.seq_base);
         let mut end_of_last = None;
-        for (at, frame) in frames(view) {
+        for item in all_frames(view) {
+            let (at, frame) = item.map_err(|(offset, what)| segment.corrupt(offset, what))?;
             let offset = group.payload_offset() + at as u64;
             if !bits.is_set(words(offset)) {
                 continue;
