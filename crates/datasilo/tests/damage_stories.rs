@@ -114,3 +114,21 @@ fn compaction_refuses_a_segment_in_which_it_cannot_find_all_live_frames() {
         assert_eq!(silo.snapshot().get(&space, key).unwrap().unwrap().as_ref(), b"live");
     }
 }
+
+#[test]
+fn repair_moves_many_small_frames_out_of_a_damaged_segment() {
+    let (dir, files) = closed_silo("wide", |silo, space| {
+        let mut batch = silo.batch();
+        for number in 0..100 {
+            batch.put(space, format!("key{number:02}"), b"v").unwrap();
+        }
+        batch.put(space, b"victim", b"v").unwrap();
+        silo.commit(&mut batch, Durability::Process).unwrap();
+    });
+    damage_segment(dir.path(), &files, |bytes| bytes[find(bytes, b"victim")] ^= 1);
+    let report = repair(dir.path(), &options()).unwrap();
+    assert_eq!((report.entries, report.damaged_segments.len()), (100, 1));
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    assert!(silo.check(Strictness::Strict).unwrap().is_clean());
+    assert!(silo.snapshot().contains(&silo.keyspace("wide").unwrap(), b"key99").unwrap());
+}

@@ -349,10 +349,35 @@ impl Repair<'_> {
         });
     }
 
-    /// Moves the readable frames of a damaged segment to a new one.
+    /// Moves the readable frames of a damaged segment to new ones.
     fn move_frames(&mut self, groups: &[GroupView<'_>], seq_base: SeqNo) -> Result<()> {
-        let bytes: u64 = groups.iter().map(|view| view.group.payload_len + 128).sum();
-        SegmentWriter::check_len(bytes)?;
+        let mut writer: Option<SegmentWriter> = None;
+        let mut usage = SegmentUsage::default();
+        for view in groups.iter().filter(|v| matches!(v.group.kind, GroupKind::Frames | GroupKind::Fold)) {
+            // Fills stay, so that frames keep their alignment; lost frames become fills by being left
+            // out only where nothing needs aligning.
+            for (_, frame) in self.readable_frames(view).filter(|(_, f)| f.kind() != FrameKind::Fill) {
+                let group = Group { base_seq: view.group.base_seq + seq_base, frame_count: 1, ..view.group };
+                let frames = [GroupFrames { template: group, pieces: &[frame.as_bytes()] }];
+                let len = SegmentWriter::worst_len(&frames);
+                let mut room = writer.take();
+                if !room.as_ref().is_some_and(|writer| writer.has_room(len)) {
+                    self.finish_segment(room.as_ref(), &std::mem::take(&mut usage))?;
+                    room = Some(self.begin_segment(len)?);
+                }
+                let Some(mut current) = room else { continue };
+                if let Some(&offset) = current.append(&frames)?.first() {
+                    let address = current.segment().address(offset);
+                    self.note(&mut usage, &group, 0, &frame, address);
+                }
+                writer = Some(current);
+            }
+        }
+        self.finish_segment(writer.as_ref(), &usage)
+    }
+
+    fn begin_segment(&mut self, len: u64) -> Result<SegmentWriter> {
+        SegmentWriter::check_len(len)?;
         let number = self.manifest.next_file;
         self.manifest.next_file += 1;
         let spec = SegmentSpec {
@@ -360,28 +385,18 @@ impl Repair<'_> {
             silo_id: self.manifest.silo_id,
             role: SegmentRole::Compaction,
             generation: self.manifest.generation + 1,
-            capacity: (FIRST_GROUP + bytes).min(MAX_SEGMENT_LEN),
+            capacity: self.options.segment_bytes.max(FIRST_GROUP + len).min(MAX_SEGMENT_LEN),
             previous: None,
         };
         let segment = Arc::new(Segment::create(self.files, &spec)?);
-        let mut writer = SegmentWriter::new(Arc::clone(&segment), spec.capacity, self.options.allocate_bytes);
-        let mut usage = SegmentUsage::default();
-        for view in groups.iter().filter(|v| matches!(v.group.kind, GroupKind::Frames | GroupKind::Fold)) {
-            // Fills stay, so that frames keep their alignment; lost frames become fills by being left
-            // out only where nothing needs aligning.
-            for (_, frame) in self.readable_frames(view).filter(|(_, f)| f.kind() != FrameKind::Fill) {
-                let group = Group { base_seq: view.group.base_seq + seq_base, frame_count: 1, ..view.group };
-                let pieces = [frame.as_bytes()];
-                let offsets = writer.append(&[GroupFrames { template: group, pieces: &pieces }])?;
-                if let Some(&offset) = offsets.first() {
-                    let address = segment.address(offset);
-                    self.note(&mut usage, &group, 0, &frame, address);
-                }
-            }
-        }
-        segment.file().set_len(writer.tail())?;
-        segment.file().sync()?;
-        self.add_record(&segment, SegmentRole::Compaction, 0, writer.tail(), &usage);
+        Ok(SegmentWriter::new(segment, spec.capacity, self.options.allocate_bytes))
+    }
+
+    fn finish_segment(&mut self, writer: Option<&SegmentWriter>, usage: &SegmentUsage) -> Result<()> {
+        let Some(writer) = writer else { return Ok(()) };
+        writer.segment().file().set_len(writer.tail())?;
+        writer.segment().file().sync()?;
+        self.add_record(writer.segment(), SegmentRole::Compaction, 0, writer.tail(), usage);
         Ok(())
     }
 
