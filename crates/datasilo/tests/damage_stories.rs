@@ -132,3 +132,30 @@ fn repair_moves_many_small_frames_out_of_a_damaged_segment() {
     assert!(silo.check(Strictness::Strict).unwrap().is_clean());
     assert!(silo.snapshot().contains(&silo.keyspace("wide").unwrap(), b"key99").unwrap());
 }
+
+#[test]
+fn repair_keeps_the_frames_of_a_segment_whose_header_is_damaged() {
+    let (dir, files) = closed_silo("plain", |silo, space| {
+        silo.put(space, b"alpha", b"1", Durability::Process).unwrap();
+    });
+    damage_segment(dir.path(), &files, |bytes| bytes[33] ^= 4);
+    corrupt(Silo::open(dir.path(), options()));
+    let report = repair(dir.path(), &options()).unwrap();
+    assert_eq!((report.lost_bytes, report.entries, report.damaged_segments.len()), (64, 1, 1));
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    assert!(silo.snapshot().contains(&silo.keyspace("plain").unwrap(), b"alpha").unwrap());
+}
+
+#[test]
+fn repair_without_a_manifest_keeps_segments_that_it_cannot_read() {
+    let (dir, files) = closed_silo("plain", |silo, space| {
+        silo.put(space, b"alpha", b"1", Durability::Process).unwrap();
+    });
+    damage_segment(dir.path(), &files, |bytes| bytes[0] ^= 1);
+    std::fs::remove_file(dir.path().join("MANIFEST")).unwrap();
+    let report = repair(dir.path(), &options()).unwrap();
+    assert_eq!(report.missing_files.len(), 1);
+    drop(Silo::open(dir.path(), options()).unwrap());
+    let kept = format!("{}.damaged", report.missing_files[0]);
+    assert!(dir.path().join(&kept).exists(), "{kept} is gone");
+}

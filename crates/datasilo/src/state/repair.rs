@@ -62,7 +62,7 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
         }
     };
     let sources = match &old {
-        Some(manifest) => open_named(&files, manifest, &mut report),
+        Some(manifest) => open_named(&files, manifest, &mut report)?,
         None => open_found(&files, &on_disk, &mut report),
     };
     let mut repair = Repair {
@@ -86,17 +86,27 @@ struct Source {
     seq_base: Option<SeqNo>,
     /// Bytes in use, if the manifest says so.
     len: Option<u64>,
+    /// The header is damaged.
+    headless: bool,
 }
 
 /// The segments that a readable manifest names.
-fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) -> Vec<Source> {
+fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for record in &manifest.segments {
-        match Segment::open(files, record.file, record.origin, None) {
+        let opened = Segment::open(files, record.file, record.origin, None);
+        let headless = matches!(opened, Err(Error::Corrupt(_)));
+        let opened = match opened {
+            Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => return Err(error),
+            Err(_) if headless => Segment::open_headless(files, record.file, record.origin, record.role),
+            opened => opened,
+        };
+        match opened {
             Ok(segment) => sources.push(Source {
                 segment: Arc::new(segment),
                 seq_base: Some(record.seq_base),
                 len: record.sealed.then_some(record.file_len),
+                headless,
             }),
             Err(error) => {
                 tracing::warn!(%error, "a segment cannot be read at all");
@@ -104,7 +114,7 @@ fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) 
             }
         }
     }
-    sources
+    Ok(sources)
 }
 
 /// Every segment in the directory, for want of a manifest.
@@ -118,6 +128,7 @@ fn open_found(files: &DirFiles, numbers: &[FileNumber], report: &mut RepairRepor
                     segment: Arc::new(segment),
                     seq_base: if bulk { None } else { Some(0) },
                     len: None,
+                    headless: false,
                 });
             }
             Err(error) => {
@@ -248,7 +259,7 @@ impl Repair<'_> {
             tracing::info!(segment = segment.number(), "leaving an unfinished bulk segment out");
             return Ok(());
         };
-        let mut lost = 0;
+        let mut lost = if source.headless { FIRST_GROUP } else { 0 };
         let mut groups = Vec::new();
         let mut end = FIRST_GROUP;
         for item in Walk::new(segment, source.len) {
@@ -503,7 +514,10 @@ impl Repair<'_> {
             Ok(()) => {}
             Err(ReplaceError::Unchanged(error) | ReplaceError::Unknown(error)) => return Err(error),
         }
-        for name in &self.report.damaged_segments {
+        // Files that could not be read at all are kept too: opening removes what no manifest names.
+        let present = self.files.list()?;
+        let unreadable = self.report.missing_files.iter().filter(|&name| present.contains(name));
+        for name in self.report.damaged_segments.iter().chain(unreadable) {
             self.files.rename(name, &format!("{name}.damaged"))?;
         }
         self.files.sync()?;

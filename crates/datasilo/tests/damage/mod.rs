@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -138,6 +138,8 @@ pub(crate) struct Specimen {
     pub(crate) files: Files,
     /// The state after each commit.
     pub(crate) history: Vec<State>,
+    /// Every value that a commit gave to a key, also if the same commit replaced it.
+    pub(crate) puts: BTreeSet<(Key, Vec<u8>)>,
     /// Position in `history` of the last commit that was made durable.
     pub(crate) durable: usize,
     /// Files as they were at earlier moments.
@@ -150,6 +152,7 @@ struct Author {
     spaces: Vec<Keyspace>,
     rng: SmallRng,
     history: Vec<State>,
+    puts: BTreeSet<(Key, Vec<u8>)>,
     durable: usize,
     token: u32,
 }
@@ -159,7 +162,7 @@ impl Author {
         let silo = Silo::open(dir, options().create(true)).unwrap();
         let spaces =
             KEYSPACES.iter().map(|name| silo.create_keyspace(name, &keyspace_options(name)).unwrap()).collect();
-        Self { silo, spaces, rng: SmallRng::seed_from_u64(seed), history: vec![State::new()], durable: 0, token: 0 }
+        Self { silo, spaces, rng: SmallRng::seed_from_u64(seed), history: vec![State::new()], puts: BTreeSet::new(), durable: 0, token: 0 }
     }
 
     fn key(space: &str, number: u32) -> Vec<u8> {
@@ -214,6 +217,7 @@ impl Author {
                 _ => {
                     let value = if name == MERGED { self.operand() } else { self.value() };
                     batch.put(&space, &key, &value).unwrap();
+                    self.puts.insert(((name, key.clone()), value.clone()));
                     state.insert((name, key), value);
                 }
             }
@@ -244,6 +248,7 @@ impl Author {
                     state.remove(&(name, key));
                 } else {
                     writer.put(&self.spaces[at], &key, &value).unwrap();
+                    self.puts.insert(((name, key.clone()), value.clone()));
                     state.insert((name, key), value);
                 }
             }
@@ -306,7 +311,7 @@ impl Specimen {
         // Commits that no sync covers: what a loss of power may take.
         author.commit(0..24, 6, process);
         author.commit(0..24, 6, process);
-        let Author { silo, history, mut durable, .. } = author;
+        let Author { silo, history, puts, mut durable, .. } = author;
         let files = match end {
             End::Killed => {
                 let files = read_files(&path);
@@ -319,7 +324,7 @@ impl Specimen {
                 read_files(&path)
             }
         };
-        Self { shape, end, files, history, durable, earlier }
+        Self { shape, end, files, history, puts, durable, earlier }
     }
 
     /// What the keys hold in the end.
@@ -557,7 +562,7 @@ impl Specimen {
             let once = match got {
                 None => true, // every key was absent once
                 Some(value) if key.0 == MERGED => is_selection(value),
-                Some(value) => self.history.iter().any(|state| state.get(key) == Some(value)),
+                Some(value) => self.puts.contains(&(key.clone(), value.clone())),
             };
             if !once {
                 return Err(format!("was never committed: {story}"));
