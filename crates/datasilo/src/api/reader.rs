@@ -105,9 +105,11 @@ impl SiloReader {
 
     /// Reads on where the log was left.
     fn read_on(&self, version: Arc<Version>, follow: &mut Follow) -> Result<()> {
+        let mark = mark_file::read(&self.files, follow.manifest.silo_id)?;
         let segments: Vec<_> = follow.log.iter().map(|(number, end)| (version.segments.get(*number), *end)).collect();
         let mut gap = false;
         let mut ends = Vec::with_capacity(segments.len());
+        let mut scans = Vec::with_capacity(segments.len());
         let followers: Vec<Option<(FileNumber, u64)>> =
             segments.iter().skip(1).map(|(s, _)| s.and_then(|s| s.previous())).chain([None]).collect();
         for ((segment, from), follower) in segments.into_iter().zip(followers) {
@@ -116,13 +118,19 @@ impl SiloReader {
                 continue;
             };
             let mut scan = ScannedSegment::resume(Arc::clone(segment), from);
+            scan.expect_synced(mark);
             scan.follow(&version)?;
+            scan.check_end()?;
+            ends.push(scan.end);
+            gap = follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
+            scans.push(scan);
+        }
+        // All or nothing: what is inserted would be inserted again after an error.
+        for scan in &scans {
             if let Some(memtable) = version.memtables.first() {
                 memtable.insert(&scan.entries);
             }
             follow.seq = follow.seq.max(scan.last_seq);
-            ends.push(scan.end);
-            gap = follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
         }
         for (known, end) in follow.log.iter_mut().zip(ends) {
             known.1 = end;
