@@ -18,6 +18,7 @@ use crate::bytes::manifest::{KeyspaceRecord, Manifest, SegmentRecord, decode_cat
 use crate::error::{Error, Result};
 use crate::files::log_scan::{GroupView, frames, groups_behind, next_group};
 use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
+use crate::files::mark_file;
 use crate::files::run::{Target, key_hash};
 use crate::files::run_builder::{RunBuilder, RunSpec};
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
@@ -86,6 +87,8 @@ struct Source {
     seq_base: Option<SeqNo>,
     /// Bytes in use, if the manifest says so.
     len: Option<u64>,
+    /// What was in use for certain, as far as the manifest, the mark and later segments say.
+    used: u64,
     /// The header is damaged.
     headless: bool,
 }
@@ -93,7 +96,9 @@ struct Source {
 /// The segments that a readable manifest names.
 fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
+    let mark = mark_file::read(files, manifest.silo_id)?;
     for record in &manifest.segments {
+        let marked = mark.filter(|mark| mark.segment == record.file).map_or(0, |mark| mark.synced);
         let opened = Segment::open(files, record.file, record.origin, None);
         let headless = matches!(opened, Err(Error::Corrupt(_)));
         let opened = match opened {
@@ -106,12 +111,19 @@ fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) 
                 segment: Arc::new(segment),
                 seq_base: Some(record.seq_base),
                 len: record.sealed.then_some(record.file_len),
+                used: record.file_len.max(marked),
                 headless,
             }),
             Err(error) => {
                 tracing::warn!(%error, "a segment cannot be read at all");
                 report.missing_files.push(DirFiles::file_name(FileKind::Segment, record.file));
             }
+        }
+    }
+    // A segment of the log says how much of the one before it was in use.
+    for (number, used) in sources.iter().filter_map(|s| s.segment.previous()).collect::<Vec<_>>() {
+        if let Some(source) = sources.iter_mut().find(|s| s.segment.number() == number) {
+            source.used = source.used.max(used);
         }
     }
     Ok(sources)
@@ -128,6 +140,7 @@ fn open_found(files: &DirFiles, numbers: &[FileNumber], report: &mut RepairRepor
                     segment: Arc::new(segment),
                     seq_base: if bulk { None } else { Some(0) },
                     len: None,
+                    used: 0,
                     headless: false,
                 });
             }
@@ -215,8 +228,8 @@ impl<'s> Iterator for Walk<'s> {
         self.at = next.unwrap_or(self.len);
         let (from, to) = (usize::try_from(start).ok()?, usize::try_from(self.at).ok()?);
         let lost = self.segment.bytes().get(from..to).unwrap_or_default();
-        // Space that was reserved and never written is no loss.
-        let zeros = lost.iter().rev().take_while(|&&b| b == 0).count();
+        // Space at the end that was reserved and never written is no loss.
+        let zeros = if next.is_some() { 0 } else { lost.iter().rev().take_while(|&&b| b == 0).count() };
         let lost = (lost.len() - zeros) as u64;
         if lost == 0 { self.next() } else { Some(Err(lost)) }
     }
@@ -272,8 +285,15 @@ impl Repair<'_> {
                 Err(bytes) => lost += bytes,
             }
         }
-        if source.len.is_some_and(|len| end < len) && lost == 0 {
-            lost = source.len.unwrap_or(0) - end; // cut off
+        if source.len.is_none() && segment.role() == Some(SegmentRole::Log) {
+            // At the end of the log, a batch without its last group was being written. What was sealed
+            // held whole batches only, of which everything readable is kept.
+            let whole = groups.iter().rposition(|view| view.group.last).map_or(0, |last| last + 1);
+            groups.truncate(whole);
+            end = groups.last().map_or(FIRST_GROUP, |view| view.group.end());
+        }
+        if lost == 0 {
+            lost = source.used.saturating_sub(end); // cut off
         }
         self.report.lost_bytes += lost;
         if lost == 0 {
