@@ -5,8 +5,8 @@ mod damage;
 
 use std::path::Path;
 
-use damage::{Files, Specimen, groups, keyspace_options, options, read_files, scratch, write_files};
-use datasilo::{Durability, Error, Keyspace, Silo, Strictness, repair};
+use damage::{Files, groups, keyspace_options, options, read_files, scratch, write_files};
+use datasilo::{Durability, Error, Keyspace, Silo, SiloReader, Strictness, repair};
 
 /// A silo with one keyspace, written by `write` and closed.
 fn closed_silo(name: &str, write: impl FnOnce(&Silo, &Keyspace)) -> (tempfile::TempDir, Files) {
@@ -158,4 +158,90 @@ fn repair_without_a_manifest_keeps_segments_that_it_cannot_read() {
     drop(Silo::open(dir.path(), options()).unwrap());
     let kept = format!("{}.damaged", report.missing_files[0]);
     assert!(dir.path().join(&kept).exists(), "{kept} is gone");
+}
+
+/// A silo whose process was killed: a durable commit, then one that is not.
+fn killed_silo() -> (tempfile::TempDir, Files) {
+    let dir = scratch();
+    let silo = Silo::open(dir.path(), options().create(true)).unwrap();
+    let (plain, wide) = (
+        silo.create_keyspace("plain", &keyspace_options("plain")).unwrap(),
+        silo.create_keyspace("wide", &keyspace_options("wide")).unwrap(),
+    );
+    silo.put(&plain, b"durable", b"1", Durability::Power).unwrap();
+    let mut batch = silo.batch();
+    batch.put(&plain, b"half", b"1").unwrap();
+    batch.put(&wide, b"other half", b"1").unwrap();
+    silo.commit(&mut batch, Durability::Process).unwrap();
+    let files = read_files(dir.path());
+    drop(silo);
+    write_files(dir.path(), &files);
+    (dir, files)
+}
+
+#[test]
+fn a_reader_refuses_a_log_that_ends_before_its_mark() {
+    let (dir, files) = killed_silo();
+    let bytes = &files["seg-0000000001"];
+    let durable = groups(bytes)[1].clone();
+    for damage in [bytes[..durable.start].to_vec(), [&bytes[..durable.start], &vec![0; 512]].concat()] {
+        let mut files = files.clone();
+        files.insert("seg-0000000001".to_owned(), damage);
+        write_files(dir.path(), &files);
+        corrupt(SiloReader::open(dir.path(), options()));
+        corrupt(Silo::open(dir.path(), options()));
+        assert_eq!(repair(dir.path(), &options()).unwrap().lost_bytes, durable.len() as u64);
+    }
+}
+
+#[test]
+fn zeros_before_a_later_batch_are_reported_as_dropped() {
+    let (dir, files) = killed_silo();
+    let tail = groups(&files["seg-0000000001"])[2].clone();
+    damage_segment(dir.path(), &files, |bytes| bytes[tail.start..tail.start + 48].fill(0));
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    assert!(silo.recovery().dropped_bytes > 0);
+    assert!(!silo.snapshot().contains(&silo.keyspace("plain").unwrap(), b"half").unwrap());
+}
+
+#[test]
+fn repair_does_not_keep_half_of_a_batch_that_was_being_written() {
+    let (dir, files) = killed_silo();
+    let half = groups(&files["seg-0000000001"])[2].clone();
+    let mut files = files;
+    files.get_mut("seg-0000000001").unwrap().truncate(half.end);
+    write_files(dir.path(), &files);
+    repair(dir.path(), &options()).unwrap();
+    let silo = Silo::open(dir.path(), options()).unwrap();
+    let space = silo.keyspace("plain").unwrap();
+    assert!(silo.snapshot().contains(&space, b"durable").unwrap());
+    assert!(!silo.snapshot().contains(&space, b"half").unwrap());
+}
+
+#[test]
+fn a_manifest_put_back_from_earlier_is_refused_and_repaired() {
+    for durability in [Durability::Power, Durability::Process] {
+        let dir = scratch();
+        let silo = Silo::open(dir.path(), options().create(true)).unwrap();
+        let space = silo.create_keyspace("plain", &keyspace_options("plain")).unwrap();
+        silo.put(&space, b"before", b"1", durability).unwrap();
+        silo.close().unwrap();
+        let earlier = read_files(dir.path())["MANIFEST"].clone();
+        for round in 0..3 {
+            let silo = Silo::open(dir.path(), options()).unwrap();
+            let space = silo.keyspace("plain").unwrap();
+            silo.put(&space, format!("after{round}"), b"1", durability).unwrap();
+            silo.close().unwrap();
+        }
+        std::fs::write(dir.path().join("MANIFEST"), earlier).unwrap();
+        let told = corrupt(Silo::open(dir.path(), options()));
+        assert!(told.what.contains("older"), "{told}");
+        if durability == Durability::Power {
+            corrupt(SiloReader::open(dir.path(), options()));
+        }
+        let report = repair(dir.path(), &options()).unwrap();
+        assert!(report.manifest_rebuilt);
+        let silo = Silo::open(dir.path(), options()).unwrap();
+        assert_eq!(silo.stats().unwrap().keyspaces[0].entries, 4);
+    }
 }

@@ -13,7 +13,7 @@ use crate::options::{Options, Strictness};
 use crate::state::check::{self, CheckReport};
 use crate::state::core::lock;
 use crate::state::load::open_version;
-use crate::state::recovery::{open_locked, read_manifest, take_lock};
+use crate::state::recovery::{check_not_older_than_mark, open_locked, read_manifest, take_lock};
 use crate::state::replay::{LogAccess, ScannedSegment, replay};
 use crate::state::version::Version;
 use crate::storage::DirFiles;
@@ -209,6 +209,8 @@ fn load_manifest(
     let version = open_version(files, manifest, options, before)?;
     // The mark is read before the log: it must not be ahead of what is read.
     let mark = mark_file::read(files, manifest.silo_id)?;
+    // Beside a writer, the manifest may have been replaced since it was read: it is read again then.
+    check_not_older_than_mark(files, manifest, mark)?;
     let replay = replay(&version, manifest, mark, LogAccess::Shared)?;
     let mut seq = manifest.next_seq - 1;
     let mut log = Vec::new();

@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::bytes::file_header::{FileKind, SegmentRole, SiloId};
+use crate::bytes::file_header::{FILE_HEADER_LEN, FileHeader, FileKind, SegmentRole, SiloId};
 use crate::bytes::group::GroupKind;
 use crate::bytes::manifest::{Manifest, SegmentRecord, encode_catalog};
-use crate::error::{Error, Result};
+use crate::bytes::mark::SyncMark;
+use crate::error::{Corruption, Error, Result};
 use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
-use crate::files::mark_file::{self, MarkFile};
+use crate::files::mark_file::{self, MARK, MarkFile};
 use crate::files::segment::{FIRST_GROUP, SegmentSpec};
 use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
 use crate::options::Options;
@@ -78,7 +79,7 @@ pub(crate) fn check_without_manifest(files: &DirFiles, create: bool) -> Result<(
         "its segments are there, so the manifest was lost: run `repair`"
     } else if !create {
         "give the path of a silo, or allow creating one"
-    } else if names.iter().any(|name| !matches!(name.as_str(), LOCK | "MARK" | "MANIFEST.tmp")) {
+    } else if names.iter().any(|name| !matches!(name.as_str(), LOCK | MARK | "MANIFEST.tmp")) {
         "it holds other files: choose an empty directory for a new silo"
     } else {
         return Ok(());
@@ -124,9 +125,10 @@ pub(crate) fn open_locked(files: DirFiles, options: Options, lock: SiloFile) -> 
         Err(error) if error.is_not_found() => create_silo(&files, &options)?,
         result => result?,
     };
+    let mark = mark_file::read(&files, manifest.silo_id)?;
+    check_not_outdated(&files, &manifest, mark)?;
     let version = open_version(&files, &manifest, &options, None)?;
     remove_orphans(&files, &manifest)?;
-    let mark = mark_file::read(&files, manifest.silo_id)?;
     let replay = replay(&version, &manifest, mark, LogAccess::Exclusive)?;
     let mut recovery = Recovery {
         files: &files,
@@ -163,6 +165,44 @@ pub(crate) fn open_locked(files: DirFiles, options: Options, lock: SiloFile) -> 
     );
     let sync = SyncState::new(mark_file);
     Ok((Core::new(CoreParts { files, options, lock, manifest, version, log, sync }), report))
+}
+
+/// Refuses a manifest that is older than other files: an old copy was put back. Going on would take
+/// the segments that it does not name for leftovers.
+///
+/// Costs a read of the header of each leftover.
+pub(crate) fn check_not_outdated(files: &DirFiles, manifest: &Manifest, mark: Option<SyncMark>) -> Result<()> {
+    check_not_older_than_mark(files, manifest, mark)?;
+    for name in files.list()? {
+        let Some((kind, number)) = DirFiles::parse_name(&name).filter(|(_, number)| *number >= manifest.next_file)
+        else {
+            continue;
+        };
+        let mut bytes = [0; FILE_HEADER_LEN];
+        files.open(&name, false)?.read_at(&mut bytes, 0)?;
+        // What was begun for the next manifest may have been left behind by a crash.
+        if let Ok(header) = FileHeader::validate(&bytes, kind)
+            && header.silo_id == manifest.silo_id
+            && header.number.get() == number
+            && header.generation.get() > manifest.generation + 1
+        {
+            return Err(outdated(files, &name));
+        }
+    }
+    Ok(())
+}
+
+/// Marks are written for segments that a durable manifest names.
+pub(crate) fn check_not_older_than_mark(files: &DirFiles, manifest: &Manifest, mark: Option<SyncMark>) -> Result<()> {
+    match mark.filter(|mark| mark.segment >= manifest.next_file) {
+        Some(_) => Err(outdated(files, MARK)),
+        None => Ok(()),
+    }
+}
+
+fn outdated(files: &DirFiles, newer: &str) -> Error {
+    let what = format!("the manifest is older than {newer}: an old copy was put back");
+    Error::Corrupt(Corruption { file: files.path(MANIFEST), offset: 0, what })
 }
 
 /// Removes files that no manifest names: of bulk loads, checkpoints and compactions that

@@ -28,7 +28,7 @@ use crate::stats::RepairReport;
 use crate::storage::DirFiles;
 
 use super::core::SegmentUsage;
-use super::recovery::{random_id, take_lock};
+use super::recovery::{check_not_outdated, random_id, take_lock};
 
 /// Rebuilds the index of a silo from its segments, and its manifest if that is lost. Nobody may
 /// have the silo open for writing.
@@ -53,7 +53,7 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
     let _lock = take_lock(&files)?;
     let mut report = RepairReport::default();
     let on_disk: Vec<FileNumber> = numbered.filter(|(kind, _)| *kind == FileKind::Segment).map(|n| n.1).collect();
-    let old = match manifest_file::read(&files) {
+    let old = match read_newest(&files) {
         Ok(manifest) => Some(manifest),
         Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => return Err(error),
         Err(error) => {
@@ -79,6 +79,14 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
     }
     repair.build_indexes()?;
     repair.finish(old.as_ref())
+}
+
+/// The manifest, unless it is older than other files.
+fn read_newest(files: &DirFiles) -> Result<Manifest> {
+    let manifest = manifest_file::read(files)?;
+    let mark = mark_file::read(files, manifest.silo_id)?;
+    check_not_outdated(files, &manifest, mark)?;
+    Ok(manifest)
 }
 
 /// A segment to read.
