@@ -245,3 +245,47 @@ fn a_manifest_put_back_from_earlier_is_refused_and_repaired() {
         assert_eq!(silo.stats().unwrap().keyspaces[0].entries, 4);
     }
 }
+
+/// Loses the manifest and repairs; returns the names of the keyspaces and their counts of keys.
+fn keyspaces_after_repair(dir: &Path) -> Vec<(String, u64)> {
+    std::fs::remove_file(dir.join("MANIFEST")).unwrap();
+    repair(dir, &options()).unwrap();
+    let silo = Silo::open(dir, options()).unwrap();
+    silo.check(Strictness::Strict).unwrap();
+    let stats = silo.stats().unwrap();
+    stats.keyspaces.into_iter().map(|k| (k.name, k.entries)).collect()
+}
+
+#[test]
+fn a_lost_manifest_does_not_lose_keyspaces_made_after_the_log_was_begun() {
+    let (dir, _) = closed_silo("plain", |silo, space| {
+        silo.put(space, b"a", b"1", Durability::Process).unwrap();
+        let wide = silo.create_keyspace("wide", &keyspace_options("wide")).unwrap();
+        silo.put(&wide, b"b", b"1", Durability::Process).unwrap();
+        silo.drop_keyspace("plain").unwrap();
+        silo.create_keyspace("log", &keyspace_options("log")).unwrap();
+    });
+    assert_eq!(keyspaces_after_repair(dir.path()), [("wide".to_owned(), 1), ("log".to_owned(), 0)]);
+}
+
+#[test]
+fn a_lost_manifest_does_not_lose_a_silo_that_was_only_bulk_loaded_or_compacted() {
+    let (bulk, _) = closed_silo("plain", |silo, space| {
+        let session = silo.bulk(&[space]).unwrap();
+        let mut writer = session.writer();
+        writer.put(space, b"a", b"1").unwrap();
+        writer.close().unwrap();
+        session.finish().unwrap();
+    });
+    assert_eq!(keyspaces_after_repair(bulk.path()), [("plain".to_owned(), 1)]);
+    let (compacted, _) = closed_silo("plain", |silo, space| {
+        for _ in 0..400 {
+            silo.put(space, b"a", [7; 200], Durability::Process).unwrap();
+        }
+        silo.checkpoint().unwrap();
+    });
+    let silo = Silo::open(compacted.path(), options()).unwrap();
+    silo.compact().unwrap();
+    silo.close().unwrap();
+    assert_eq!(keyspaces_after_repair(compacted.path()), [("plain".to_owned(), 1)]);
+}

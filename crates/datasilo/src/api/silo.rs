@@ -88,7 +88,7 @@ impl Silo {
             return invalid("an operator's name has at most 255 bytes");
         }
         let operator = load::operator(&self.core.options, name, &options.operator)?;
-        let log = lock(&self.core.log);
+        let mut log = lock(&self.core.log);
         if log.closed {
             return Err(Error::Closed);
         }
@@ -109,6 +109,7 @@ impl Silo {
             },
             |version| version.keyspaces.push(keyspace),
         )?;
+        self.core.note_keyspaces(&mut log);
         Ok(Keyspace { meta })
     }
 
@@ -165,6 +166,7 @@ impl Silo {
         for usage in log.usage.values_mut().flat_map(|u| &mut u.keyspaces).filter(|u| u.keyspace == id) {
             usage.kill();
         }
+        self.core.note_keyspaces(&mut log);
         self.core.remove_replaced_runs(&replaced);
         Ok(())
     }

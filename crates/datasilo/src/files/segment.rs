@@ -155,6 +155,11 @@ impl Segment {
         self.header.silo_id
     }
 
+    /// Generation of the manifest that the file was begun for.
+    pub(crate) fn generation(&self) -> u64 {
+        self.header.generation.get()
+    }
+
     pub(crate) fn role(&self) -> Option<SegmentRole> {
         SegmentRole::from_code(self.header.role.get())
     }

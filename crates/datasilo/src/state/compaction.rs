@@ -520,10 +520,11 @@ impl Worker<'_, '_> {
 
     fn begin_segment(&mut self, len: u64) -> Result<()> {
         let core = self.mover.core;
-        SegmentWriter::check_len(len)?;
+        let catalog = core.catalog();
+        SegmentWriter::check_len(catalog.len() + len)?;
         let number = core.next_file();
         lock(&self.mover.created).push(number);
-        let capacity = core.options.segment_bytes.max(FIRST_GROUP + len).min(MAX_SEGMENT_LEN);
+        let capacity = core.options.segment_bytes.max(FIRST_GROUP + catalog.len() + len).min(MAX_SEGMENT_LEN);
         let spec = SegmentSpec {
             number,
             silo_id: core.silo_id,
@@ -533,7 +534,10 @@ impl Worker<'_, '_> {
             previous: None,
         };
         let segment = Arc::new(Segment::create(&core.files, &spec)?);
-        self.writer = Some(SegmentWriter::new(segment, capacity, core.options.allocate_bytes));
+        let mut writer = SegmentWriter::new(segment, capacity, core.options.allocate_bytes);
+        catalog.append_to(&mut writer)?;
+        core.count_written(catalog.len());
+        self.writer = Some(writer);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bytes::file_header::{FILE_HEADER_LEN, FileHeader, FileKind, SegmentRole, SiloId};
 use crate::bytes::group::GroupKind;
-use crate::bytes::manifest::{Manifest, SegmentRecord, encode_catalog};
+use crate::bytes::manifest::{Manifest, SegmentRecord};
 use crate::bytes::mark::SyncMark;
 use crate::error::{Corruption, Error, Result};
 use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
@@ -16,7 +16,7 @@ use crate::options::Options;
 use crate::stats::RecoveryReport;
 use crate::storage::{DirFiles, SiloFile};
 
-use super::core::{Core, CoreParts, FullSegment, LogState, UsageMap, begin_segment, new_segment_record};
+use super::core::{Catalog, Core, CoreParts, FullSegment, LogState, UsageMap, begin_segment, new_segment_record};
 use super::load::open_version;
 use super::memtable::Memtable;
 use super::replay::{LogAccess, Replay, ScannedSegment, count_group, moved_entries, replay};
@@ -354,8 +354,8 @@ impl Recovery<'_> {
 
     fn begin_segment(&mut self, batch_len: u64) -> Result<()> {
         let manifest = &mut self.manifest;
-        let catalog = encode_catalog(manifest.next_keyspace, manifest.hash_seed, &manifest.keyspaces);
-        let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
+        let catalog = Catalog::new(manifest);
+        let overhead = FIRST_GROUP + catalog.len();
         let spec = SegmentSpec {
             number: manifest.next_file,
             silo_id: manifest.silo_id,

@@ -27,7 +27,7 @@ use crate::options::Options;
 use crate::stats::RepairReport;
 use crate::storage::DirFiles;
 
-use super::core::SegmentUsage;
+use super::core::{Catalog, SegmentUsage};
 use super::recovery::{check_not_outdated, random_id, take_lock};
 
 /// Rebuilds the index of a silo from its segments, and its manifest if that is lost. Nobody may
@@ -174,7 +174,7 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
     }
     let mut manifest = Manifest {
         silo_id: random_id(),
-        generation: 1,
+        generation: highest_generation(sources) + 1,
         hash_seed: 0,
         next_file: highest + 1,
         next_keyspace: 1,
@@ -182,13 +182,15 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
         closed_cleanly: true,
         ..Manifest::default()
     };
+    let mut newest = 0;
     for source in sources {
         raise(&source.segment);
         for view in Walk::new(&source.segment, None).filter_map(|item| item.ok()) {
             if view.group.kind == GroupKind::Catalog
                 && let Some((next, seed, keyspaces)) = decode_catalog(view.payload)
-                && next >= manifest.next_keyspace
+                && view.group.base_seq >= newest
             {
+                newest = view.group.base_seq;
                 manifest.next_keyspace = next;
                 manifest.hash_seed = seed;
                 manifest.keyspaces = keyspaces;
@@ -196,6 +198,11 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
         }
     }
     manifest
+}
+
+/// The highest generation that any segment was begun for: catalogs are told apart by it.
+fn highest_generation(sources: &[Source]) -> u64 {
+    sources.iter().map(|source| source.segment.generation()).max().unwrap_or(0)
 }
 
 /// Makes all of a file readable: nobody else writes to it.
@@ -416,7 +423,8 @@ impl Repair<'_> {
     }
 
     fn begin_segment(&mut self, len: u64) -> Result<SegmentWriter> {
-        SegmentWriter::check_len(len)?;
+        let catalog = Catalog::new(&self.manifest);
+        SegmentWriter::check_len(catalog.len() + len)?;
         let number = self.manifest.next_file;
         self.manifest.next_file += 1;
         let spec = SegmentSpec {
@@ -424,11 +432,13 @@ impl Repair<'_> {
             silo_id: self.manifest.silo_id,
             role: SegmentRole::Compaction,
             generation: self.manifest.generation + 1,
-            capacity: self.options.segment_bytes.max(FIRST_GROUP + len).min(MAX_SEGMENT_LEN),
+            capacity: self.options.segment_bytes.max(FIRST_GROUP + catalog.len() + len).min(MAX_SEGMENT_LEN),
             previous: None,
         };
         let segment = Arc::new(Segment::create(self.files, &spec)?);
-        Ok(SegmentWriter::new(segment, spec.capacity, self.options.allocate_bytes))
+        let mut writer = SegmentWriter::new(segment, spec.capacity, self.options.allocate_bytes);
+        catalog.append_to(&mut writer)?;
+        Ok(writer)
     }
 
     fn finish_segment(&mut self, writer: Option<&SegmentWriter>, usage: &SegmentUsage) -> Result<()> {
