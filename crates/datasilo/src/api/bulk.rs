@@ -553,29 +553,26 @@ impl Shared {
     }
 
     fn begin_segment(&self, state: &mut SessionState, len: u64) -> Result<()> {
-        SegmentWriter::check_len(len + SEAL_LEN)?;
         let core = &self.core;
+        let catalog = core.catalog();
+        let overhead = catalog.len() + SEAL_LEN;
+        SegmentWriter::check_len(len + overhead)?;
         let number = core.next_file();
         state.created.push(number);
-        let capacity = core
-            .options
-            .segment_bytes
-            .max(FIRST_GROUP + len + SEAL_LEN)
-            .min(MAX_SEGMENT_LEN);
+        let capacity = core.options.segment_bytes.max(FIRST_GROUP + len + overhead).min(MAX_SEGMENT_LEN);
         let spec = SegmentSpec {
             number,
             silo_id: core.silo_id,
             role: SegmentRole::Bulk,
-            generation: core.version.load().generation + 1,
+            generation: catalog.generation + 1,
             capacity,
             previous: None,
         };
         let segment = Arc::new(Segment::create(&core.files, &spec)?);
-        state.writer = Some(SegmentWriter::new(
-            segment,
-            capacity,
-            core.options.allocate_bytes,
-        ));
+        let mut writer = SegmentWriter::new(segment, capacity, core.options.allocate_bytes);
+        catalog.append_to(&mut writer)?;
+        core.count_written(catalog.len());
+        state.writer = Some(writer);
         Ok(())
     }
 }

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::bytes::address::{FileNumber, FrameAddress, words};
-use crate::bytes::frame::FrameKind;
+use crate::bytes::frame::{FrameKind, FrameView};
 use crate::bytes::group::GroupKind;
 use crate::error::Result;
-use crate::files::log_scan::{GroupView, frames, next_group};
+use crate::files::log_scan::{GroupView, all_frames, next_group};
 use crate::files::run::key_hash;
 use crate::files::segment::{FIRST_GROUP, Segment};
 use crate::state::index_update::find_target;
@@ -55,6 +55,8 @@ struct SegmentPart<'s> {
 struct MarkedPart<'s> {
     part: SegmentPart<'s>,
     bits: Option<LiveBits>,
+    /// Marks that no frame was found for yet: all must be found.
+    unseen: usize,
 }
 
 impl<'s> Plan<'s> {
@@ -170,9 +172,10 @@ impl<'s> Plan<'s> {
         }
         Ok(stretch
             .into_iter()
-            .map(|part| MarkedPart {
-                part,
-                bits: live.take(part.segment.number()),
+            .map(|part| {
+                let mut bits = live.take(part.segment.number());
+                let unseen = bits.as_mut().map_or(0, LiveBits::count);
+                MarkedPart { part, bits, unseen }
             })
             .collect())
     }
@@ -245,24 +248,41 @@ impl<'s> MarkedPart<'s> {
         })
     }
 
+    /// An error if some marked frame was not found, once all groups were read: damage to a dead frame
+    /// can hide those behind it.
+    fn check_all_seen(&self) -> Result<()> {
+        match self.unseen {
+            0 => Ok(()),
+            _ => Err(self.part.segment.corrupt(0, "the index leads to places where no frames begin")),
+        }
+    }
+
     /// The entry of a frame, if it counts.
     #[inline]
     fn entry(
-        &self,
+        &mut self,
         snapshot: &'s Snapshot,
         group: &GroupView<'s>,
         at: usize,
-        frame: crate::bytes::frame::FrameView<'s>,
+        frame: FrameView<'s>,
     ) -> Result<Option<Entry<'s>>> {
         let word = words(group.group.payload_offset() + at as u64);
-        let counts = self.bits.as_ref().is_none_or(|bits| bits.is_set(word));
-        // A lone operand is marked like a value, but must be folded.
-        if !counts || !matches!(frame.kind(), FrameKind::Put | FrameKind::Merge) {
-            return Ok(None);
+        if let Some(bits) = &self.bits {
+            if !bits.is_set(word) {
+                return Ok(None);
+            }
+            self.unseen = self.unseen.saturating_sub(1);
         }
         let segment = self.part.segment;
+        // Before its kind is believed: damage could turn a value into a delete.
         if snapshot.verify {
             segment.verify_frame(word, &frame, group.group.keyspace)?;
+        }
+        // A lone operand is marked like a value, but must be folded.
+        if !matches!(frame.kind(), FrameKind::Put | FrameKind::Merge) {
+            return Ok(None);
+        }
+        if snapshot.verify {
             segment.verify_value(word, &frame, 0..frame.value_len())?;
         }
         Ok(Some((frame.key(), Cow::Borrowed(frame.value()))))
@@ -299,7 +319,14 @@ impl<'s> Iter<'s> {
         if let Some((part, groups)) = &mut self.current {
             if let Some(group) = groups.next() {
                 let group = group?;
-                for (at, frame) in frames(&group) {
+                for item in all_frames(&group) {
+                    let (at, frame) = match item {
+                        Ok(found) => found,
+                        Err((offset, what)) => {
+                            self.pending.push_back(Err(part.part.segment.corrupt(offset, what)));
+                            break;
+                        }
+                    };
                     match part.entry(self.plan.snapshot, &group, at, frame) {
                         Ok(Some(_)) if frame.kind() == FrameKind::Merge => {
                             let key = frame.key();
@@ -313,7 +340,8 @@ impl<'s> Iter<'s> {
                 }
                 return Ok(true);
             }
-            self.current = None;
+            let done = self.current.take();
+            done.map_or(Ok(()), |(part, _)| part.check_all_seen())?;
         }
         if let Some(part) = self.ready.pop_front() {
             let groups = Box::new(part.groups(self.plan.keyspace.id()));
@@ -385,7 +413,7 @@ impl Snapshot {
         let mut parts: VecDeque<_> = std::mem::take(&mut plan.segments).into();
         while !parts.is_empty() {
             for part in plan.next_stretch(&mut parts)? {
-                visit_part(&plan, &part, &mut visit)?;
+                visit_part(&plan, part, &mut visit)?;
             }
         }
         for frame in std::mem::take(&mut plan.looked_up) {
@@ -410,9 +438,7 @@ impl Snapshot {
         while !parts.is_empty() {
             let stretch = plan.next_stretch(&mut parts)?;
             let plan = &plan;
-            stretch
-                .into_par_iter()
-                .try_for_each(|part| visit_part(plan, &part, &mut |k, v| visit(k, v)))?;
+            stretch.into_par_iter().try_for_each(|part| visit_part(plan, part, &mut |k, v| visit(k, v)))?;
         }
         let looked_up = std::mem::take(&mut plan.looked_up);
         looked_up
@@ -426,15 +452,14 @@ impl Snapshot {
 
 fn visit_part<'s, E: From<crate::Error>>(
     plan: &Plan<'s>,
-    part: &MarkedPart<'s>,
+    mut part: MarkedPart<'s>,
     visit: &mut impl FnMut(&'s [u8], Cow<'s, [u8]>) -> Result<(), E>,
 ) -> Result<(), E> {
     for group in part.groups(plan.keyspace.id()) {
         let group = group?;
-        for (at, frame) in frames(&group) {
-            let Some((key, value)) = part.entry(plan.snapshot, &group, at, frame)? else {
-                continue;
-            };
+        for item in all_frames(&group) {
+            let (at, frame) = item.map_err(|(offset, what)| part.part.segment.corrupt(offset, what))?;
+            let Some((key, value)) = part.entry(plan.snapshot, &group, at, frame)? else { continue };
             if frame.kind() == FrameKind::Merge {
                 if let Some(value) = plan.snapshot.get(&plan.keyspace, key)? {
                     visit(key, value)?;
@@ -444,5 +469,5 @@ fn visit_part<'s, E: From<crate::Error>>(
             }
         }
     }
-    Ok(())
+    Ok(part.check_all_seen()?)
 }

@@ -13,7 +13,7 @@ use crate::options::{Options, Strictness};
 use crate::state::check::{self, CheckReport};
 use crate::state::core::lock;
 use crate::state::load::open_version;
-use crate::state::recovery::{open_locked, read_manifest, take_lock};
+use crate::state::recovery::{check_not_older_than_mark, open_locked, read_manifest, take_lock};
 use crate::state::replay::{LogAccess, ScannedSegment, replay};
 use crate::state::version::Version;
 use crate::storage::DirFiles;
@@ -125,14 +125,11 @@ impl SiloReader {
 
     /// Reads on where the log was left.
     fn read_on(&self, version: Arc<Version>, follow: &mut Follow) -> Result<()> {
-        let segments: Vec<_> = follow
-            .log
-            .iter()
-            .map(|(number, end)| (version.segments.get(*number), *end))
-            .collect();
+        let mark = mark_file::read(&self.files, follow.manifest.silo_id)?;
+        let segments: Vec<_> = follow.log.iter().map(|(number, end)| (version.segments.get(*number), *end)).collect();
         let mut gap = false;
         let mut ends = Vec::with_capacity(segments.len());
-        let mut scans = Vec::new();
+        let mut scans = Vec::with_capacity(segments.len());
         let followers: Vec<Option<(FileNumber, u64)>> =
             segments.iter().skip(1).map(|(s, _)| s.and_then(|s| s.previous())).chain([None]).collect();
         for ((segment, from), follower) in segments.into_iter().zip(followers) {
@@ -141,13 +138,15 @@ impl SiloReader {
                 continue;
             };
             let mut scan = ScannedSegment::resume(Arc::clone(segment), from);
+            scan.expect_synced(mark);
             scan.follow(&version)?;
+            scan.check_end()?;
             ends.push(scan.end);
             gap = follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
             scans.push(scan);
         }
-        // After the last thing that can fail: what is inserted twice would count twice.
-        for scan in scans {
+        // All or nothing: what is inserted would be inserted again after an error.
+        for scan in &scans {
             if let Some(memtable) = version.memtables.first() {
                 memtable.insert(&scan.entries);
             }
@@ -243,6 +242,8 @@ fn load_manifest(
     let version = open_version(files, manifest, options, before)?;
     // The mark is read before the log: it must not be ahead of what is read.
     let mark = mark_file::read(files, manifest.silo_id)?;
+    // Beside a writer, the manifest may have been replaced since it was read: it is read again then.
+    check_not_older_than_mark(files, manifest, mark)?;
     let replay = replay(&version, manifest, mark, LogAccess::Shared)?;
     let mut seq = manifest.next_seq - 1;
     let mut log = Vec::new();

@@ -110,7 +110,7 @@ impl Silo {
             return invalid("an operator's name has at most 255 bytes");
         }
         let operator = load::operator(&self.core.options, name, &options.operator)?;
-        let log = lock(&self.core.log);
+        let mut log = lock(&self.core.log);
         if log.closed {
             return Err(Error::Closed);
         }
@@ -143,6 +143,7 @@ impl Silo {
             },
             |version| version.keyspaces.push(keyspace),
         )?;
+        self.core.note_keyspaces(&mut log);
         Ok(Keyspace { meta })
     }
 
@@ -217,6 +218,7 @@ impl Silo {
         {
             usage.kill();
         }
+        self.core.note_keyspaces(&mut log);
         self.core.remove_replaced_runs(&replaced);
         Ok(())
     }

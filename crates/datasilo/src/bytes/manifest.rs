@@ -164,13 +164,14 @@ impl Manifest {
         if header.magic != MANIFEST_MAGIC {
             return Err(HeaderFlaw::Damaged("the manifest's magic number is wrong"));
         }
-        if header.version.get() > FORMAT_VERSION {
-            return Err(HeaderFlaw::Version(header.version.get()));
-        }
+        // As for file headers, every version computes this checksum in the same way.
         if header.crc.get() != header.expected_crc() || header.version.get() == 0 {
             return Err(HeaderFlaw::Damaged(
                 "the manifest header's checksum does not match",
             ));
+        }
+        if header.version.get() > FORMAT_VERSION {
+            return Err(HeaderFlaw::Version(header.version.get()));
         }
         let unknown = header.features.get() & !KNOWN_FEATURES;
         if unknown != 0 {
@@ -448,7 +449,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(Manifest::decode(&damaged).is_err(), "bit {bit}");
+            assert!(matches!(Manifest::decode(&damaged), Err(HeaderFlaw::Damaged(_))), "bit {bit}");
         }
         for len in 0..bytes.len() {
             assert!(Manifest::decode(&bytes[..len]).is_err(), "length {len}");

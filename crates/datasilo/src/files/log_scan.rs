@@ -91,21 +91,11 @@ pub(crate) fn verify_group(view: &GroupView<'_>) -> Result<(), (u64, &'static st
     if !matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
         return Ok(());
     }
-    let mut count = 0;
-    let mut end = 0;
-    for (at, frame) in frames(view) {
-        let offset = view.group.payload_offset() + at as u64;
+    for item in all_frames(view) {
+        let (at, frame) = item?;
         if !frame.verify_whole(view.group.keyspace) {
-            return Err((offset, "the frame's checksum does not match"));
+            return Err((view.group.payload_offset() + at as u64, "the frame's checksum does not match"));
         }
-        count += 1;
-        end = at + frame.len();
-    }
-    if count != view.group.frame_count || end != view.payload.len() {
-        return Err((
-            view.group.payload_offset() + end as u64,
-            "the group's frames do not fill it",
-        ));
     }
     Ok(())
 }
@@ -123,6 +113,32 @@ pub(crate) fn frames<'a>(
         let start = at;
         at += frame.len();
         Some((start, frame))
+    })
+}
+
+/// The frames of a group, and an error with its offset in the segment if they do not fill it: then
+/// damage to the length of one hides those behind it.
+pub(crate) fn all_frames<'a>(
+    view: &GroupView<'a>,
+) -> impl Iterator<Item = Result<(usize, FrameView<'a>), (u64, &'static str)>> + use<'a> {
+    let view = *view;
+    let mut frames = frames(&view);
+    let mut count = 0;
+    let mut end = 0;
+    let mut done = false;
+    std::iter::from_fn(move || {
+        if done {
+            return None;
+        }
+        if let Some((at, frame)) = frames.next() {
+            count += 1;
+            end = at + frame.len();
+            return Some(Ok((at, frame)));
+        }
+        done = true;
+        let filled = count == view.group.frame_count && end == view.payload.len();
+        let offset = view.group.payload_offset() + end as u64;
+        (!filled).then_some(Err((offset, "the group's frames do not fill it")))
     })
 }
 

@@ -6,7 +6,8 @@ use crate::bytes::mark::{MARK_SLOT_LEN, SyncMark};
 use crate::error::Result;
 use crate::storage::{DirFiles, SiloFile};
 
-const MARK: &str = "MARK";
+/// Name of the mark file in a silo's directory.
+pub(crate) const MARK: &str = "MARK";
 
 /// The writer's handle on the mark file.
 #[derive(Debug)]

@@ -130,6 +130,23 @@ impl Segment {
         Self::open(files, number, header.silo_id, None)
     }
 
+    /// Opens a segment whose header is damaged; what the header should say comes from the manifest.
+    /// Nothing but the header is readable at first.
+    pub(crate) fn open_headless(
+        files: &DirFiles,
+        number: FileNumber,
+        origin: SiloId,
+        role: SegmentRole,
+    ) -> Result<Self> {
+        let file = files.open(&DirFiles::file_name(FileKind::Segment, number), false)?;
+        let file_len = file.len()?;
+        let mut header = FileHeader::new(FileKind::Segment, origin, number, 0);
+        header.role = role.to_code().into();
+        let region = file.map(file_len)?;
+        region.raise_readable(FIRST_GROUP.min(file_len));
+        Ok(Self::assemble(file, header.seal(), region, file_len))
+    }
+
     fn assemble(file: SiloFile, header: FileHeader, region: MappedRegion, capacity: u64) -> Self {
         let number = header.number.get();
         let windows = capacity / BLOCK_LEN as u64 + 1;
@@ -151,6 +168,11 @@ impl Segment {
     /// Id of the silo that wrote the file.
     pub(crate) fn origin(&self) -> SiloId {
         self.header.silo_id
+    }
+
+    /// Generation of the manifest that the file was begun for.
+    pub(crate) fn generation(&self) -> u64 {
+        self.header.generation.get()
     }
 
     pub(crate) fn role(&self) -> Option<SegmentRole> {

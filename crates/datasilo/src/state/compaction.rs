@@ -22,7 +22,7 @@ use crate::bytes::frame::{FrameKind, encode_fill, fill_len};
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::bytes::manifest::SegmentRecord;
 use crate::error::{Error, Result};
-use crate::files::log_scan::{GroupView, frames, next_group};
+use crate::files::log_scan::{GroupView, all_frames, next_group};
 use crate::files::run::Target;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
 use crate::files::segment_writer::{
@@ -484,12 +484,9 @@ struct Bundle<'s> {
 
 impl Worker<'_, '_> {
     fn move_segment(&mut self, job: Job) -> Result<MovedSource> {
-        let Job {
-            segment,
-            record,
-            mut bits,
-        } = job;
-        let mut new = Vec::with_capacity(bits.count());
+        let Job { segment, record, mut bits } = job;
+        let live = bits.count();
+        let mut new = Vec::with_capacity(live);
         let window = segment.window();
         let mut at = FIRST_GROUP;
         let mut ahead = 0;
@@ -507,6 +504,9 @@ impl Worker<'_, '_> {
             }
         }
         self.write(&mut bundles, &mut new)?;
+        if new.len() != live {
+            return Err(segment.corrupt(0, "the index leads to places where no frames begin"));
+        }
         Ok((segment.number(), (bits, new)))
     }
 
@@ -523,7 +523,8 @@ impl Worker<'_, '_> {
         let group = view.group;
         let mut bundle = Bundle::new(&group, record.seq_base);
         let mut end_of_last = None;
-        for (at, frame) in frames(view) {
+        for item in all_frames(view) {
+            let (at, frame) = item.map_err(|(offset, what)| segment.corrupt(offset, what))?;
             let offset = group.payload_offset() + at as u64;
             if !bits.is_set(words(offset)) {
                 continue;
@@ -644,14 +645,11 @@ impl Worker<'_, '_> {
 
     fn begin_segment(&mut self, len: u64) -> Result<()> {
         let core = self.mover.core;
-        SegmentWriter::check_len(len)?;
+        let catalog = core.catalog();
+        SegmentWriter::check_len(catalog.len() + len)?;
         let number = core.next_file();
         lock(&self.mover.created).push(number);
-        let capacity = core
-            .options
-            .segment_bytes
-            .max(FIRST_GROUP + len)
-            .min(MAX_SEGMENT_LEN);
+        let capacity = core.options.segment_bytes.max(FIRST_GROUP + catalog.len() + len).min(MAX_SEGMENT_LEN);
         let spec = SegmentSpec {
             number,
             silo_id: core.silo_id,
@@ -661,11 +659,10 @@ impl Worker<'_, '_> {
             previous: None,
         };
         let segment = Arc::new(Segment::create(&core.files, &spec)?);
-        self.writer = Some(SegmentWriter::new(
-            segment,
-            capacity,
-            core.options.allocate_bytes,
-        ));
+        let mut writer = SegmentWriter::new(segment, capacity, core.options.allocate_bytes);
+        catalog.append_to(&mut writer)?;
+        core.count_written(catalog.len());
+        self.writer = Some(writer);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::bytes::address::{FileNumber, SeqNo};
 use crate::bytes::file_header::{SegmentRole, SiloId};
-use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::bytes::manifest::{Manifest, SegmentRecord, UsageRecord, encode_catalog};
 use crate::error::{Error, Result};
 use crate::files::manifest_file::{self, ReplaceError};
@@ -299,25 +299,15 @@ impl Core {
     pub(crate) fn rotate(&self, log: &mut LogState, batch_len: u64) -> Result<()> {
         SegmentWriter::check_len(batch_len)?;
         let number = self.next_file();
-        let (catalog, generation) = {
-            let manifest = lock(&self.structure);
-            (
-                encode_catalog(manifest.next_keyspace, self.hash_seed, &manifest.keyspaces),
-                manifest.generation,
-            )
-        };
+        let catalog = self.catalog();
         let previous = log.writer.as_ref().map(|w| (w.segment().number(), w.tail())).or(log.ended);
-        let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
-        let capacity = self
-            .options
-            .segment_bytes
-            .max(overhead + batch_len)
-            .min(MAX_SEGMENT_LEN);
+        let overhead = FIRST_GROUP + catalog.len();
+        let capacity = self.options.segment_bytes.max(overhead + batch_len).min(MAX_SEGMENT_LEN);
         let spec = SegmentSpec {
             number,
             silo_id: self.silo_id,
             role: SegmentRole::Log,
-            generation: generation + 1,
+            generation: catalog.generation + 1,
             capacity,
             previous,
         };
@@ -357,7 +347,27 @@ impl Core {
         Ok(())
     }
 
-    fn begin_segment(&self, spec: &SegmentSpec, catalog: &[u8], batch_len: u64) -> Result<SegmentWriter> {
+    /// What the segments begun now tell a repair about keyspaces.
+    pub(crate) fn catalog(&self) -> Catalog {
+        Catalog::new(&lock(&self.structure))
+    }
+
+    /// Notes a change of the keyspaces in the log, where there is one. Without room the next segment
+    /// says it; only a repair without a manifest reads it.
+    pub(crate) fn note_keyspaces(&self, log: &mut LogState) {
+        let catalog = self.catalog();
+        let Some(writer) = log.writer.as_mut().filter(|w| w.has_room(catalog.len())) else { return };
+        let before = writer.tail();
+        if let Err(error) = catalog.append_to(writer) {
+            tracing::warn!(%error, "the log does not list the keyspaces as they are now");
+        }
+        let bytes = writer.tail() - before;
+        log.appended += bytes;
+        log.bytes_since_checkpoint += bytes;
+        self.count_written(bytes);
+    }
+
+    fn begin_segment(&self, spec: &SegmentSpec, catalog: &Catalog, batch_len: u64) -> Result<SegmentWriter> {
         let writer = begin_segment(&self.files, spec, catalog, self.options.allocate_bytes, batch_len)?;
         self.sync_names()?;
         self.count_written(writer.tail());
@@ -400,22 +410,43 @@ impl Core {
     }
 }
 
+/// The list of keyspaces, as segments hold it for a repair without a manifest.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    payload: Vec<u8>,
+    /// Of the manifest that it was taken from.
+    pub(crate) generation: u64,
+}
+
+impl Catalog {
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        let payload = encode_catalog(manifest.next_keyspace, manifest.hash_seed, &manifest.keyspaces);
+        Self { payload, generation: manifest.generation }
+    }
+
+    /// Bytes that it takes in a segment.
+    pub(crate) fn len(&self) -> u64 {
+        (GROUP_HEADER_LEN + self.payload.len()) as u64
+    }
+
+    pub(crate) fn append_to(&self, writer: &mut SegmentWriter) -> Result<()> {
+        let template = Group { base_seq: self.generation, ..Group::alone(GroupKind::Catalog, 0, 0) };
+        writer.append(&[GroupFrames { template, pieces: &[&self.payload] }]).map(|_| ())
+    }
+}
+
 /// Creates a log segment with its catalog. Its name is for the caller to sync.
 pub(crate) fn begin_segment(
     files: &DirFiles,
     spec: &SegmentSpec,
-    catalog: &[u8],
+    catalog: &Catalog,
     allocate_step: u64,
     batch_len: u64,
 ) -> Result<SegmentWriter> {
     let segment = Arc::new(Segment::create(files, spec)?);
     let mut writer = SegmentWriter::new(segment, spec.capacity, allocate_step);
-    let group = Group::alone(GroupKind::Catalog, 0, 0);
-    writer.allocate(40 + catalog.len() as u64 + batch_len)?;
-    writer.append(&[GroupFrames {
-        template: group,
-        pieces: &[catalog],
-    }])?;
+    writer.allocate(catalog.len() + batch_len)?;
+    catalog.append_to(&mut writer)?;
     writer.segment().file().sync()?;
     writer.note_synced(writer.tail());
     Ok(writer)

@@ -83,10 +83,11 @@ pub(crate) fn find_target<'v>(
             let mut frames = Vec::new();
             for &address in run.target_of(slot)?.frames() {
                 let frame = version.frame(address, meta.align())?;
+                // Verified first: damage to a key must not pass for another key.
+                frame.verify(meta.id)?;
                 if frame.frame.key() != key {
                     return Ok(None);
                 }
-                frame.verify(meta.id)?;
                 frames.push(frame);
             }
             Ok(Some(frames))

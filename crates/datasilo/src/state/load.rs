@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::bytes::address::FileNumber;
+use crate::bytes::file_header::FileKind;
 use crate::bytes::manifest::Manifest;
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::files::run::{Run, SegmentMap};
 use crate::files::segment::Segment;
 use crate::options::Options;
@@ -28,7 +30,8 @@ pub(crate) fn open_version(
             Some(segment) => Arc::clone(segment),
             None => {
                 let sealed = record.sealed.then_some(record.file_len);
-                Arc::new(Segment::open(files, record.file, record.origin, sealed)?)
+                let opened = Segment::open(files, record.file, record.origin, sealed);
+                Arc::new(named(files, FileKind::Segment, record.file, opened)?)
             }
         };
         if segment.role() != Some(record.role) {
@@ -60,13 +63,10 @@ pub(crate) fn open_version(
             let open = known.and_then(|k| k.runs.iter().find(|r| r.number() == run.file));
             runs.push(match open {
                 Some(open) => Arc::clone(open),
-                None => Arc::new(Run::open(
-                    files,
-                    run,
-                    record.id,
-                    manifest.hash_seed,
-                    &segments,
-                )?),
+                None => {
+                    let opened = Run::open(files, run, record.id, manifest.hash_seed, &segments);
+                    Arc::new(named(files, FileKind::Index, run.file, opened)?)
+                }
             });
         }
         keyspaces.push(KeyspaceVersion {
@@ -87,6 +87,19 @@ pub(crate) fn open_version(
     };
     version.note_usage(manifest);
     Ok(version)
+}
+
+/// A file that the manifest names has to be there.
+fn named<T>(files: &DirFiles, kind: FileKind, number: FileNumber, opened: Result<T>) -> Result<T> {
+    match opened {
+        Err(error) if error.is_not_found() => {
+            let path = files.path(&DirFiles::file_name(kind, number));
+            // Not logged as corruption: a reader beside a writer may just be late.
+            let what = "the manifest names this file, but it is not there".to_owned();
+            Err(Error::Corrupt(Corruption { file: path, offset: 0, what }))
+        }
+        opened => opened,
+    }
 }
 
 /// The operator that a keyspace needs.

@@ -206,17 +206,11 @@ impl<'v> Lookup<'v> {
         let layer = run.find(hash, |slot| match run.frame_of(slot)? {
             Some((segment, word)) => {
                 let frame = segment.frame(word, align)?;
-                if frame.key() != key {
+                // Checked first: damage to a key must not pass for another key.
+                let frame = self.checked(FrameRef { segment, word, frame }, meta)?;
+                if frame.frame.key() != key {
                     return Ok(None);
                 }
-                let frame = self.checked(
-                    FrameRef {
-                        segment,
-                        word,
-                        frame,
-                    },
-                    meta,
-                )?;
                 Ok(Some(match frame.frame.kind() {
                     FrameKind::Put => Layer::Put(frame),
                     FrameKind::Delete => Layer::Delete,
@@ -242,11 +236,10 @@ impl<'v> Lookup<'v> {
         let mut base = None;
         let mut pending = Vec::new();
         for address in run.chain_of(slot)? {
-            let frame = self.version.frame(address, meta.align())?;
+            let frame = self.checked(self.version.frame(address, meta.align())?, meta)?;
             if frame.frame.key() != key {
                 return Ok(None);
             }
-            let frame = self.checked(frame, meta)?;
             match frame.frame.kind() {
                 FrameKind::Put => base = Some(Base::Put(frame)),
                 FrameKind::Delete => base = Some(Base::Delete),
@@ -269,11 +262,10 @@ impl<'v> Lookup<'v> {
             .versions(meta.id, hash)
             .filter(|e| e.seq() <= self.seq);
         while let Some(entry) = versions.next() {
-            let frame = self.version.frame(entry.address(), meta.align())?;
+            let frame = self.checked(self.version.frame(entry.address(), meta.align())?, meta)?;
             if frame.frame.key() != key {
                 continue;
             }
-            let frame = self.checked(frame, meta)?;
             return match frame.frame.kind() {
                 FrameKind::Put => Ok(Layer::Put(frame)),
                 FrameKind::Delete => Ok(Layer::Delete),
@@ -299,7 +291,7 @@ impl<'v> Lookup<'v> {
         if before.is_none() {
             operands.push(frame);
             for entry in older {
-                let frame = self.version.frame(entry.address(), meta.align())?;
+                let frame = self.checked(self.version.frame(entry.address(), meta.align())?, meta)?;
                 if frame.frame.key() != key {
                     continue;
                 }
@@ -307,7 +299,6 @@ impl<'v> Lookup<'v> {
                     before = Some((entry, shared));
                     break;
                 }
-                let frame = self.checked(frame, meta)?;
                 if frame.frame.kind() != FrameKind::Merge {
                     base = Some(frame);
                     break;

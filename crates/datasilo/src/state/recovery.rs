@@ -3,21 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::bytes::file_header::{FileKind, SegmentRole, SiloId};
+use crate::bytes::file_header::{FILE_HEADER_LEN, FileHeader, FileKind, SegmentRole, SiloId};
 use crate::bytes::group::GroupKind;
-use crate::bytes::manifest::{Manifest, SegmentRecord, encode_catalog};
-use crate::error::{Error, Result};
+use crate::bytes::manifest::{Manifest, SegmentRecord};
+use crate::bytes::mark::SyncMark;
+use crate::error::{Corruption, Error, Result};
 use crate::files::manifest_file::{self, MANIFEST, MANIFEST_NEXT, ReplaceError};
-use crate::files::mark_file::{self, MarkFile};
+use crate::files::mark_file::{self, MARK, MarkFile};
 use crate::files::segment::{FIRST_GROUP, SegmentSpec};
 use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
 use crate::options::Options;
 use crate::stats::RecoveryReport;
 use crate::storage::{DirFiles, SiloFile};
 
-use super::core::{
-    Core, CoreParts, FullSegment, LogState, UsageMap, begin_segment, new_segment_record,
-};
+use super::core::{Catalog, Core, CoreParts, FullSegment, LogState, UsageMap, begin_segment, new_segment_record};
 use super::load::open_version;
 use super::memtable::Memtable;
 use super::replay::{LogAccess, Replay, ScannedSegment, count_group, moved_entries, replay};
@@ -90,10 +89,7 @@ pub(crate) fn check_without_manifest(files: &DirFiles, create: bool) -> Result<(
         "its segments are there, so the manifest was lost: run `repair`"
     } else if !create {
         "give the path of a silo, or allow creating one"
-    } else if names
-        .iter()
-        .any(|name| !matches!(name.as_str(), LOCK | "MARK" | "MANIFEST.tmp"))
-    {
+    } else if names.iter().any(|name| !matches!(name.as_str(), LOCK | MARK | "MANIFEST.tmp")) {
         "it holds other files: choose an empty directory for a new silo"
     } else {
         return Ok(());
@@ -148,12 +144,13 @@ pub(crate) fn open_locked(
         Err(error) if error.is_not_found() => create_silo(&files, &options)?,
         result => result?,
     };
+    let mark = mark_file::read(&files, manifest.silo_id)?;
+    check_not_outdated(&files, &manifest, mark)?;
     let version = open_version(&files, &manifest, &options, None)?;
     // A process killed in the middle of replacing the manifest leaves it visible but not durable. It
     // must be so before anything is removed that the old one names, and before it is built on.
     files.sync()?;
     remove_orphans(&files, &manifest)?;
-    let mark = mark_file::read(&files, manifest.silo_id)?;
     let replay = replay(&version, &manifest, mark, LogAccess::Exclusive)?;
     let mut recovery = Recovery {
         files: &files,
@@ -224,6 +221,44 @@ pub(crate) fn open_locked(
         }),
         report,
     ))
+}
+
+/// Refuses a manifest that is older than other files: an old copy was put back. Going on would take
+/// the segments that it does not name for leftovers.
+///
+/// Costs a read of the header of each leftover.
+pub(crate) fn check_not_outdated(files: &DirFiles, manifest: &Manifest, mark: Option<SyncMark>) -> Result<()> {
+    check_not_older_than_mark(files, manifest, mark)?;
+    for name in files.list()? {
+        let Some((kind, number)) = DirFiles::parse_name(&name).filter(|(_, number)| *number >= manifest.next_file)
+        else {
+            continue;
+        };
+        let mut bytes = [0; FILE_HEADER_LEN];
+        files.open(&name, false)?.read_at(&mut bytes, 0)?;
+        // What was begun for the next manifest may have been left behind by a crash.
+        if let Ok(header) = FileHeader::validate(&bytes, kind)
+            && header.silo_id == manifest.silo_id
+            && header.number.get() == number
+            && header.generation.get() > manifest.generation + 1
+        {
+            return Err(outdated(files, &name));
+        }
+    }
+    Ok(())
+}
+
+/// Marks are written for segments that a durable manifest names.
+pub(crate) fn check_not_older_than_mark(files: &DirFiles, manifest: &Manifest, mark: Option<SyncMark>) -> Result<()> {
+    match mark.filter(|mark| mark.segment >= manifest.next_file) {
+        Some(_) => Err(outdated(files, MARK)),
+        None => Ok(()),
+    }
+}
+
+fn outdated(files: &DirFiles, newer: &str) -> Error {
+    let what = format!("the manifest is older than {newer}: an old copy was put back");
+    Error::Corrupt(Corruption { file: files.path(MANIFEST), offset: 0, what })
 }
 
 /// Removes files that no manifest names: of bulk loads, checkpoints and compactions that
@@ -402,12 +437,8 @@ impl Recovery<'_> {
 
     fn begin_segment(&mut self, batch_len: u64) -> Result<()> {
         let manifest = &mut self.manifest;
-        let catalog = encode_catalog(
-            manifest.next_keyspace,
-            manifest.hash_seed,
-            &manifest.keyspaces,
-        );
-        let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
+        let catalog = Catalog::new(manifest);
+        let overhead = FIRST_GROUP + catalog.len();
         let spec = SegmentSpec {
             number: manifest.next_file,
             silo_id: manifest.silo_id,

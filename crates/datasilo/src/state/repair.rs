@@ -18,6 +18,7 @@ use crate::bytes::manifest::{KeyspaceRecord, Manifest, SegmentRecord, decode_cat
 use crate::error::{Error, Result};
 use crate::files::log_scan::{GroupView, frames, groups_behind, next_group};
 use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
+use crate::files::mark_file;
 use crate::files::run::{Target, key_hash};
 use crate::files::run_builder::{RunBuilder, RunSpec};
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
@@ -26,8 +27,8 @@ use crate::options::Options;
 use crate::stats::RepairReport;
 use crate::storage::DirFiles;
 
-use super::core::SegmentUsage;
-use super::recovery::{random_id, take_lock};
+use super::core::{Catalog, SegmentUsage};
+use super::recovery::{check_not_outdated, random_id, take_lock};
 
 /// Rebuilds the index of a silo from its segments, and its manifest if that is lost. Nobody may
 /// have the silo open for writing.
@@ -51,11 +52,8 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
     }
     let _lock = take_lock(&files)?;
     let mut report = RepairReport::default();
-    let on_disk: Vec<FileNumber> = numbered
-        .filter(|(kind, _)| *kind == FileKind::Segment)
-        .map(|n| n.1)
-        .collect();
-    let old = match manifest_file::read(&files) {
+    let on_disk: Vec<FileNumber> = numbered.filter(|(kind, _)| *kind == FileKind::Segment).map(|n| n.1).collect();
+    let old = match read_newest(&files) {
         Ok(manifest) => Some(manifest),
         Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => {
             return Err(error);
@@ -67,7 +65,7 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
         }
     };
     let sources = match &old {
-        Some(manifest) => open_named(&files, manifest, &mut report),
+        Some(manifest) => open_named(&files, manifest, &mut report)?,
         None => open_found(&files, &on_disk, &mut report),
     };
     let mut repair = Repair {
@@ -85,23 +83,46 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
     repair.finish(old.as_ref())
 }
 
+/// The manifest, unless it is older than other files.
+fn read_newest(files: &DirFiles) -> Result<Manifest> {
+    let manifest = manifest_file::read(files)?;
+    let mark = mark_file::read(files, manifest.silo_id)?;
+    check_not_outdated(files, &manifest, mark)?;
+    Ok(manifest)
+}
+
 /// A segment to read.
 struct Source {
     segment: Arc<Segment>,
     seq_base: Option<SeqNo>,
     /// Bytes in use, if the manifest says so.
     len: Option<u64>,
+    /// What was in use for certain, as far as the manifest, the mark and later segments say.
+    used: u64,
+    /// The header is damaged.
+    headless: bool,
 }
 
 /// The segments that a readable manifest names.
-fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) -> Vec<Source> {
+fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
+    let mark = mark_file::read(files, manifest.silo_id)?;
     for record in &manifest.segments {
-        match Segment::open(files, record.file, record.origin, None) {
+        let marked = mark.filter(|mark| mark.segment == record.file).map_or(0, |mark| mark.synced);
+        let opened = Segment::open(files, record.file, record.origin, None);
+        let headless = matches!(opened, Err(Error::Corrupt(_)));
+        let opened = match opened {
+            Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => return Err(error),
+            Err(_) if headless => Segment::open_headless(files, record.file, record.origin, record.role),
+            opened => opened,
+        };
+        match opened {
             Ok(segment) => sources.push(Source {
                 segment: Arc::new(segment),
                 seq_base: Some(record.seq_base),
                 len: record.sealed.then_some(record.file_len),
+                used: record.file_len.max(marked),
+                headless,
             }),
             Err(error) => {
                 tracing::warn!(%error, "a segment cannot be read at all");
@@ -111,7 +132,13 @@ fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) 
             }
         }
     }
-    sources
+    // A segment of the log says how much of the one before it was in use.
+    for (number, used) in sources.iter().filter_map(|s| s.segment.previous()).collect::<Vec<_>>() {
+        if let Some(source) = sources.iter_mut().find(|s| s.segment.number() == number) {
+            source.used = source.used.max(used);
+        }
+    }
+    Ok(sources)
 }
 
 /// Every segment in the directory, for want of a manifest.
@@ -125,6 +152,8 @@ fn open_found(files: &DirFiles, numbers: &[FileNumber], report: &mut RepairRepor
                     segment: Arc::new(segment),
                     seq_base: if bulk { None } else { Some(0) },
                     len: None,
+                    used: 0,
+                    headless: false,
                 });
             }
             Err(error) => {
@@ -160,7 +189,7 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
     }
     let mut manifest = Manifest {
         silo_id: random_id(),
-        generation: 1,
+        generation: highest_generation(sources) + 1,
         hash_seed: 0,
         next_file: highest + 1,
         next_keyspace: 1,
@@ -168,13 +197,15 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
         closed_cleanly: true,
         ..Manifest::default()
     };
+    let mut newest = 0;
     for source in sources {
         raise(&source.segment);
         for view in Walk::new(&source.segment, None).filter_map(|item| item.ok()) {
             if view.group.kind == GroupKind::Catalog
                 && let Some((next, seed, keyspaces)) = decode_catalog(view.payload)
-                && next >= manifest.next_keyspace
+                && view.group.base_seq >= newest
             {
+                newest = view.group.base_seq;
                 manifest.next_keyspace = next;
                 manifest.hash_seed = seed;
                 manifest.keyspaces = keyspaces;
@@ -182,6 +213,11 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
         }
     }
     manifest
+}
+
+/// The highest generation that any segment was begun for: catalogs are told apart by it.
+fn highest_generation(sources: &[Source]) -> u64 {
+    sources.iter().map(|source| source.segment.generation()).max().unwrap_or(0)
 }
 
 /// Makes all of a file readable: nobody else writes to it.
@@ -228,8 +264,8 @@ impl<'s> Iterator for Walk<'s> {
         self.at = next.unwrap_or(self.len);
         let (from, to) = (usize::try_from(start).ok()?, usize::try_from(self.at).ok()?);
         let lost = self.segment.bytes().get(from..to).unwrap_or_default();
-        // Space that was reserved and never written is no loss.
-        let zeros = lost.iter().rev().take_while(|&&b| b == 0).count();
+        // Space at the end that was reserved and never written is no loss.
+        let zeros = if next.is_some() { 0 } else { lost.iter().rev().take_while(|&&b| b == 0).count() };
         let lost = (lost.len() - zeros) as u64;
         if lost == 0 {
             self.next()
@@ -279,7 +315,7 @@ impl Repair<'_> {
             );
             return Ok(());
         };
-        let mut lost = 0;
+        let mut lost = if source.headless { FIRST_GROUP } else { 0 };
         let mut groups = Vec::new();
         let mut end = FIRST_GROUP;
         for item in Walk::new(segment, source.len) {
@@ -292,8 +328,15 @@ impl Repair<'_> {
                 Err(bytes) => lost += bytes,
             }
         }
-        if source.len.is_some_and(|len| end < len) && lost == 0 {
-            lost = source.len.unwrap_or(0) - end; // cut off
+        if source.len.is_none() && segment.role() == Some(SegmentRole::Log) {
+            // At the end of the log, a batch without its last group was being written. What was sealed
+            // held whole batches only, of which everything readable is kept.
+            let whole = groups.iter().rposition(|view| view.group.last).map_or(0, |last| last + 1);
+            groups.truncate(whole);
+            end = groups.last().map_or(FIRST_GROUP, |view| view.group.end());
+        }
+        if lost == 0 {
+            lost = source.used.saturating_sub(end); // cut off
         }
         self.report.lost_bytes += lost;
         if lost == 0 {
@@ -411,10 +454,36 @@ impl Repair<'_> {
             });
     }
 
-    /// Moves the readable frames of a damaged segment to a new one.
+    /// Moves the readable frames of a damaged segment to new ones.
     fn move_frames(&mut self, groups: &[GroupView<'_>], seq_base: SeqNo) -> Result<()> {
-        let bytes: u64 = groups.iter().map(|view| view.group.payload_len + 128).sum();
-        SegmentWriter::check_len(bytes)?;
+        let mut writer: Option<SegmentWriter> = None;
+        let mut usage = SegmentUsage::default();
+        for view in groups.iter().filter(|v| matches!(v.group.kind, GroupKind::Frames | GroupKind::Fold)) {
+            // Fills stay, so that frames keep their alignment; lost frames become fills by being left
+            // out only where nothing needs aligning.
+            for (_, frame) in self.readable_frames(view).filter(|(_, f)| f.kind() != FrameKind::Fill) {
+                let group = Group { base_seq: view.group.base_seq + seq_base, frame_count: 1, ..view.group };
+                let frames = [GroupFrames { template: group, pieces: &[frame.as_bytes()] }];
+                let len = SegmentWriter::worst_len(&frames);
+                let mut room = writer.take();
+                if !room.as_ref().is_some_and(|writer| writer.has_room(len)) {
+                    self.finish_segment(room.as_ref(), &std::mem::take(&mut usage))?;
+                    room = Some(self.begin_segment(len)?);
+                }
+                let Some(mut current) = room else { continue };
+                if let Some(&offset) = current.append(&frames)?.first() {
+                    let address = current.segment().address(offset);
+                    self.note(&mut usage, &group, 0, &frame, address);
+                }
+                writer = Some(current);
+            }
+        }
+        self.finish_segment(writer.as_ref(), &usage)
+    }
+
+    fn begin_segment(&mut self, len: u64) -> Result<SegmentWriter> {
+        let catalog = Catalog::new(&self.manifest);
+        SegmentWriter::check_len(catalog.len() + len)?;
         let number = self.manifest.next_file;
         self.manifest.next_file += 1;
         let spec = SegmentSpec {
@@ -422,45 +491,20 @@ impl Repair<'_> {
             silo_id: self.manifest.silo_id,
             role: SegmentRole::Compaction,
             generation: self.manifest.generation + 1,
-            capacity: (FIRST_GROUP + bytes).min(MAX_SEGMENT_LEN),
+            capacity: self.options.segment_bytes.max(FIRST_GROUP + catalog.len() + len).min(MAX_SEGMENT_LEN),
             previous: None,
         };
         let segment = Arc::new(Segment::create(self.files, &spec)?);
-        let mut writer = SegmentWriter::new(
-            Arc::clone(&segment),
-            spec.capacity,
-            self.options.allocate_bytes,
-        );
-        let mut usage = SegmentUsage::default();
-        for view in groups
-            .iter()
-            .filter(|v| matches!(v.group.kind, GroupKind::Frames | GroupKind::Fold))
-        {
-            // Fills stay, so that frames keep their alignment; lost frames become fills by being left
-            // out only where nothing needs aligning.
-            for (_, frame) in self
-                .readable_frames(view)
-                .filter(|(_, f)| f.kind() != FrameKind::Fill)
-            {
-                let group = Group {
-                    base_seq: view.group.base_seq + seq_base,
-                    frame_count: 1,
-                    ..view.group
-                };
-                let pieces = [frame.as_bytes()];
-                let offsets = writer.append(&[GroupFrames {
-                    template: group,
-                    pieces: &pieces,
-                }])?;
-                if let Some(&offset) = offsets.first() {
-                    let address = segment.address(offset);
-                    self.note(&mut usage, &group, 0, &frame, address);
-                }
-            }
-        }
-        segment.file().set_len(writer.tail())?;
-        segment.file().sync()?;
-        self.add_record(&segment, SegmentRole::Compaction, 0, writer.tail(), &usage);
+        let mut writer = SegmentWriter::new(segment, spec.capacity, self.options.allocate_bytes);
+        catalog.append_to(&mut writer)?;
+        Ok(writer)
+    }
+
+    fn finish_segment(&mut self, writer: Option<&SegmentWriter>, usage: &SegmentUsage) -> Result<()> {
+        let Some(writer) = writer else { return Ok(()) };
+        writer.segment().file().set_len(writer.tail())?;
+        writer.segment().file().sync()?;
+        self.add_record(writer.segment(), SegmentRole::Compaction, 0, writer.tail(), usage);
         Ok(())
     }
 
@@ -594,7 +638,10 @@ impl Repair<'_> {
                 return Err(error);
             }
         }
-        for name in &self.report.damaged_segments {
+        // Files that could not be read at all are kept too: opening removes what no manifest names.
+        let present = self.files.list()?;
+        let unreadable = self.report.missing_files.iter().filter(|&name| present.contains(name));
+        for name in self.report.damaged_segments.iter().chain(unreadable) {
             self.files.rename(name, &format!("{name}.damaged"))?;
         }
         self.files.sync()?;

@@ -92,14 +92,12 @@ pub(crate) fn replay(
             unreachable!("the version has every segment of its manifest");
         };
         let mut scan = ScannedSegment::new(Arc::clone(segment), record);
+        scan.expect_synced(mark);
         scan.run(version, record, access)?;
-        if let Some(mark) = mark.filter(|mark| mark.segment == record.file) {
-            scan.synced = scan.synced.max(mark.synced);
-        }
         scanned.push(scan);
     }
     apply_later_marks(&mut scanned, manifest, mark);
-    cut_at_gap(scanned, access)
+    cut_at_gap(scanned)
 }
 
 /// A segment is synced as a whole before anything in a later one is.
@@ -119,12 +117,8 @@ fn apply_later_marks(scanned: &mut [ScannedSegment], manifest: &Manifest, mark: 
     }
 }
 
-fn cut_at_gap(scanned: Vec<ScannedSegment>, access: LogAccess) -> Result<Replay> {
-    let mut replay = Replay {
-        segments: Vec::new(),
-        dropped: Vec::new(),
-        dropped_bytes: 0,
-    };
+fn cut_at_gap(scanned: Vec<ScannedSegment>) -> Result<Replay> {
+    let mut replay = Replay { segments: Vec::new(), dropped: Vec::new(), dropped_bytes: 0 };
     let mut gap = false;
     let followers: Vec<Option<(FileNumber, u64)>> = scanned
         .iter()
@@ -134,21 +128,8 @@ fn cut_at_gap(scanned: Vec<ScannedSegment>, access: LogAccess) -> Result<Replay>
         .collect();
     for (scan, follower) in scanned.into_iter().zip(followers) {
         let number = scan.segment.number();
-        let expected = follower
-            .filter(|(previous, _)| *previous == number)
-            .map(|(_, len)| len);
-        // A live writer may be in the middle of a batch; its mark is ahead of what was read before it.
-        if scan.end < scan.synced && access == LogAccess::Exclusive {
-            let (offset, what) = scan
-                .damage
-                .unwrap_or((scan.end, "the log ends before its synced end"));
-            return Err(scan.segment.corrupt(offset, what));
-        }
-        if scan.end < scan.synced
-            && let Some((offset, what)) = scan.damage
-        {
-            return Err(scan.segment.corrupt(offset, what));
-        }
+        let expected = follower.filter(|(previous, _)| *previous == number).map(|(_, len)| len);
+        scan.check_end()?;
         if gap {
             replay.dropped.push(number);
             replay.dropped_bytes += scan.end - FIRST_GROUP + scan.torn_bytes;
@@ -167,6 +148,23 @@ impl ScannedSegment {
             synced: record.file_len,
             ..Self::resume(segment, record.replay_from)
         }
+    }
+
+    /// Notes what the mark says, which was read before the log: also beside a writer, the log
+    /// reaches up to there.
+    pub(crate) fn expect_synced(&mut self, mark: Option<SyncMark>) {
+        if let Some(mark) = mark.filter(|mark| mark.segment == self.segment.number()) {
+            self.synced = self.synced.max(mark.synced);
+        }
+    }
+
+    /// Corruption if the scan ended below the synced position.
+    pub(crate) fn check_end(&self) -> Result<()> {
+        if self.end >= self.synced {
+            return Ok(());
+        }
+        let (offset, what) = self.damage.unwrap_or((self.end, "the log ends before its synced end"));
+        Err(self.segment.corrupt(offset, what))
     }
 
     fn run(&mut self, version: &Version, record: &SegmentRecord, access: LogAccess) -> Result<()> {
@@ -259,16 +257,26 @@ impl ScannedSegment {
                         self.take_group(version, group);
                     }
                 }
-                Step::End => return,
+                Step::End => {
+                    self.note_torn(window);
+                    if self.torn_bytes > 0 {
+                        self.damage = Some((self.end, "there are zeros where a batch should begin"));
+                    }
+                    return;
+                }
                 Step::Damage { offset, what } => {
                     self.damage = Some((offset, what));
-                    let rest = window.bytes.len() as u64 + window.base - self.end;
-                    let zeros = window.bytes.iter().rev().take_while(|&&b| b == 0).count() as u64;
-                    self.torn_bytes = rest.saturating_sub(zeros);
+                    self.note_torn(window);
                     return;
                 }
             }
         }
+    }
+
+    fn note_torn(&mut self, window: &Window<'_>) {
+        let rest = window.bytes.len() as u64 + window.base - self.end;
+        let zeros = window.bytes.iter().rev().take_while(|&&b| b == 0).count() as u64;
+        self.torn_bytes = rest.saturating_sub(zeros);
     }
 
     fn take_group(&mut self, version: &Version, view: &GroupView<'_>) {
