@@ -1,0 +1,345 @@
+//! The view over a blob.
+
+use super::header::Header;
+use crate::container::encode::body_bytes;
+use crate::container::{ArrayRef, BitsetRef, ContainerKind, ContainerRef, RunsRef};
+use crate::error::BitmapError;
+
+/// Where bodies are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// By the offset header, which was checked.
+    Table,
+    /// By walking from the first body: the blob has no offset header, or one that lies.
+    Walk,
+}
+
+/// A read-only bitmap over the bytes of a portable Roaring blob, at any alignment.
+///
+/// The view is a few words long and cheap to copy; it borrows the bytes and never writes. It is
+/// safe on every byte string: [`open`](Self::open) checks that the header is consistent and every
+/// container inside the bytes, and no later call can panic or read elsewhere. What `open` does
+/// not look at is the inside of containers. Bytes from a checked store need no more; bytes from
+/// strangers go through [`from_untrusted`](Self::from_untrusted), which looks at all of them.
+///
+/// Slots are 32-bit; a *chunk* is the 65,536 slots that share their upper 16 bits, its *key*.
+#[derive(Clone, Copy, Debug)]
+pub struct FrozenBitmap<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) header: Header<'a>,
+    pub(super) layout: Layout,
+    /// Whether recorded cardinalities of run containers may be wrong.
+    pub(super) recount: bool,
+}
+
+impl<'a> FrozenBitmap<'a> {
+    /// Opens a blob written by this crate or another Roaring library.
+    ///
+    /// Reads the header only: O(containers) in time, nothing allocated, no container body
+    /// touched (except the count of a last run container). Bytes after the blob are ignored.
+    ///
+    /// # Errors
+    /// [`BitmapError`] where the header is cut short or inconsistent: keys not ascending, or
+    /// offsets that are not those of bodies laid end to end inside the bytes.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, BitmapError> {
+        let header = Header::parse(bytes)?;
+        let mut view = Self {
+            bytes,
+            header,
+            layout: Layout::Table,
+            recount: false,
+        };
+        let end = if header.offsets.is_some() {
+            view.check_table()?
+        } else {
+            view.layout = Layout::Walk;
+            view.walk(header.container_count())?
+        };
+        view.check_keys()?;
+        view.bytes = bytes.get(..end).unwrap_or(bytes);
+        Ok(view)
+    }
+
+    /// Checks that keys ascend.
+    pub(super) fn check_keys(&self) -> Result<(), BitmapError> {
+        let ascending = self
+            .header
+            .descriptions
+            .windows(2)
+            .fold(true, |ok, pair| match pair {
+                [x, y] => {
+                    ok & (u16::from_le_bytes([x[0], x[1]]) < u16::from_le_bytes([y[0], y[1]]))
+                }
+                _ => ok,
+            });
+        if ascending {
+            Ok(())
+        } else {
+            Err(BitmapError::malformed("container keys do not ascend", 0))
+        }
+    }
+
+    /// Checks that recorded offsets are those of bodies laid end to end; answers the end.
+    pub(super) fn check_table(&self) -> Result<usize, BitmapError> {
+        let count = self.header.container_count();
+        let lie = |offset| {
+            Err(BitmapError::malformed(
+                "an offset is not its body's",
+                offset,
+            ))
+        };
+        let mut expected = self.header.header_bytes;
+        for index in 0..count {
+            if self.header.offset(index) != Some(expected) {
+                return lie(expected);
+            }
+            expected = if self.header.kind(index) == ContainerKind::Runs {
+                match self.header.offset(index + 1) {
+                    // The body must be a count and at least one run; it is checked against the
+                    // stored count when the bytes are not trusted.
+                    Some(next) if next >= expected + 6 && (next - expected - 2) % 4 == 0 => next,
+                    Some(_) => return lie(expected),
+                    None => expected + self.header.body_bytes_at(index, self.bytes, expected)?,
+                }
+            } else {
+                expected + body_bytes(self.header.kind(index), self.header.cardinality(index), 0)
+            };
+        }
+        if expected > self.bytes.len() {
+            return Err(BitmapError::truncated(
+                "the containers",
+                0,
+                expected,
+                self.bytes.len(),
+            ));
+        }
+        Ok(expected)
+    }
+
+    /// Offset of the body of container `index`, or of the end, found by walking.
+    pub(super) fn walk(&self, index: usize) -> Result<usize, BitmapError> {
+        let mut offset = self.header.header_bytes;
+        for before in 0..index {
+            offset += self.header.body_bytes_at(before, self.bytes, offset)?;
+        }
+        Ok(offset)
+    }
+
+    /// The bytes of the blob, without what followed it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Number of containers, which is the number of chunks that are not empty; O(1).
+    #[must_use]
+    pub fn container_count(&self) -> usize {
+        self.header.container_count()
+    }
+
+    /// Key (upper 16 bits) of the `index`-th container; O(1).
+    #[must_use]
+    pub fn key_at(&self, index: usize) -> Option<u16> {
+        (index < self.container_count()).then(|| self.header.key(index))
+    }
+
+    /// Cardinality of the `index`-th container, or zero past the end; O(1).
+    #[must_use]
+    pub fn cardinality_at(&self, index: usize) -> u32 {
+        if self.recount && self.header.kind(index) == ContainerKind::Runs {
+            self.container_at(index).map_or(0, |(_, c)| c.cardinality())
+        } else {
+            self.header.cardinality(index)
+        }
+    }
+
+    /// Start and end of the body of container `index`.
+    fn extent(&self, index: usize) -> Option<(usize, usize)> {
+        match self.layout {
+            Layout::Table => {
+                let start = self.header.offset(index)?;
+                Some((
+                    start,
+                    self.header.offset(index + 1).unwrap_or(self.bytes.len()),
+                ))
+            }
+            Layout::Walk => {
+                let start = self.walk(index).ok()?;
+                let len = self.header.body_bytes_at(index, self.bytes, start).ok()?;
+                Some((start, start + len))
+            }
+        }
+    }
+
+    /// Key and container at `index`; O(1), or O(index) where the blob has no true offsets.
+    #[must_use]
+    #[inline]
+    pub fn container_at(&self, index: usize) -> Option<(u16, ContainerRef<'a>)> {
+        if index >= self.container_count() {
+            return None;
+        }
+        let (start, end) = self.extent(index)?;
+        let body = self.bytes.get(start..end)?;
+        let cardinality = self.header.cardinality(index);
+        let container = match self.header.kind(index) {
+            ContainerKind::Array => ArrayRef::new(body.as_chunks().0).into(),
+            ContainerKind::Bitset => {
+                let bits = body.as_chunks().0.first_chunk()?;
+                BitsetRef::new(bits, cardinality).into()
+            }
+            ContainerKind::Runs => {
+                let runs = body.get(2..)?.as_chunks().0;
+                if self.recount {
+                    RunsRef::counted(runs).into()
+                } else {
+                    RunsRef::new(runs, cardinality).into()
+                }
+            }
+        };
+        Some((self.header.key(index), container))
+    }
+
+    /// Index of the first container whose key is at least `key`; O(log containers).
+    #[must_use]
+    pub fn index_of_key(&self, key: u16) -> usize {
+        self.header
+            .descriptions
+            .partition_point(|d| u16::from_le_bytes([d[0], d[1]]) < key)
+    }
+
+    /// The container of a chunk, or none where the chunk is empty; O(log containers).
+    #[must_use]
+    pub fn container(&self, key: u16) -> Option<ContainerRef<'a>> {
+        match self.container_at(self.index_of_key(key)) {
+            Some((found, container)) if found == key => Some(container),
+            _ => None,
+        }
+    }
+
+    /// Keys and containers in ascending order, from either end.
+    #[must_use]
+    pub fn chunks(&self) -> Chunks<'a> {
+        Chunks {
+            view: *self,
+            front: 0,
+            back: self.container_count(),
+        }
+    }
+
+    /// Number of slots in the bitmap; O(containers).
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        (0..self.container_count())
+            .map(|index| u64::from(self.cardinality_at(index)))
+            .sum()
+    }
+
+    /// Whether no slot is in; O(1).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.container_count() == 0
+    }
+
+    /// Whether `slot` is in; O(log containers), plus O(log n) in an array or run container.
+    #[must_use]
+    pub fn contains(&self, slot: u32) -> bool {
+        let (key, low) = split(slot);
+        self.container(key)
+            .is_some_and(|container| container.contains(low))
+    }
+
+    /// Number of slots at most `slot`; O(containers) and one container.
+    #[must_use]
+    pub fn rank(&self, slot: u32) -> u64 {
+        let (key, low) = split(slot);
+        let index = self.index_of_key(key);
+        let below: u64 = (0..index).map(|i| u64::from(self.cardinality_at(i))).sum();
+        match self.container_at(index) {
+            Some((found, container)) if found == key => below + u64::from(container.rank(low)),
+            _ => below,
+        }
+    }
+
+    /// The slot with `rank` slots below it; O(containers) and one container.
+    #[must_use]
+    pub fn select(&self, rank: u64) -> Option<u32> {
+        let mut left = rank;
+        for index in 0..self.container_count() {
+            let cardinality = u64::from(self.cardinality_at(index));
+            if left < cardinality {
+                let (key, container) = self.container_at(index)?;
+                let low = container.select(u32::try_from(left).ok()?)?;
+                return Some(join(key, low));
+            }
+            left -= cardinality;
+        }
+        None
+    }
+
+    /// The smallest slot; one container.
+    #[must_use]
+    pub fn min(&self) -> Option<u32> {
+        let (key, container) = self.container_at(0)?;
+        Some(join(key, container.min()?))
+    }
+
+    /// The largest slot; one container.
+    #[must_use]
+    pub fn max(&self) -> Option<u32> {
+        let (key, container) = self.container_at(self.container_count().checked_sub(1)?)?;
+        Some(join(key, container.max()?))
+    }
+}
+
+/// Key and low half of a slot.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "splits 32 bits into two halves"
+)]
+#[inline]
+pub(crate) fn split(slot: u32) -> (u16, u16) {
+    ((slot >> 16) as u16, slot as u16)
+}
+
+/// The slot with this key and low half.
+#[inline]
+pub(crate) fn join(key: u16, low: u16) -> u32 {
+    u32::from(key) << 16 | u32::from(low)
+}
+
+/// Keys and containers of a bitmap in ascending order.
+#[derive(Clone, Debug)]
+pub struct Chunks<'a> {
+    view: FrozenBitmap<'a>,
+    front: usize,
+    back: usize,
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = (u16, ContainerRef<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.front >= self.back {
+            return None;
+        }
+        self.front += 1;
+        self.view.container_at(self.front - 1)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let len = self.back - self.front;
+        (len, Some(len))
+    }
+}
+
+impl DoubleEndedIterator for Chunks<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.front >= self.back {
+            return None;
+        }
+        self.back -= 1;
+        self.view.container_at(self.back)
+    }
+}
+
+impl ExactSizeIterator for Chunks<'_> {}

@@ -1,0 +1,149 @@
+//! Writing a blob chunk by chunk.
+
+use super::buf::BitmapBuf;
+use super::header::{COOKIE_NO_RUNS, COOKIE_RUNS, header_bytes};
+use crate::container::encode::{Layout, encode_into};
+use crate::container::{ContainerKind, ContainerRef};
+use crate::error::BitmapError;
+
+/// What the header will say of one container.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    key: u16,
+    /// Cardinality − 1.
+    last_rank: u16,
+    has_runs: bool,
+    /// Where the body starts, from the first body.
+    start: u32,
+}
+
+/// Builds a portable blob from containers given in ascending order of their keys.
+#[derive(Clone, Debug, Default)]
+pub struct BitmapWriter {
+    layout: Layout,
+    entries: Vec<Entry>,
+    bodies: Vec<u8>,
+}
+
+impl BitmapWriter {
+    /// A writer that chooses encodings by `layout`.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            ..Self::default()
+        }
+    }
+
+    /// A writer with room for `containers` containers and `bytes` bytes of bodies.
+    #[must_use]
+    pub fn with_capacity(layout: Layout, containers: usize, bytes: usize) -> Self {
+        Self {
+            layout,
+            entries: Vec::with_capacity(containers),
+            bodies: Vec::with_capacity(bytes),
+        }
+    }
+
+    /// Appends a chunk; one without values leaves no trace. The cardinality recorded in the
+    /// container must be true: [`ContainerRef::counted`] finds it where it is not known.
+    ///
+    /// # Errors
+    /// [`BitmapError::ChunkOrder`] unless `key` is above all keys before it.
+    pub fn push(&mut self, key: u16, container: ContainerRef<'_>) -> Result<(), BitmapError> {
+        let cardinality = container.cardinality();
+        let Some(last_rank) = cardinality.checked_sub(1) else {
+            return Ok(());
+        };
+        if let Some(last) = self.entries.last()
+            && last.key >= key
+        {
+            return Err(BitmapError::ChunkOrder {
+                last: last.key,
+                got: key,
+            });
+        }
+        let start = to_u32(self.bodies.len());
+        let kind = encode_into(container, cardinality, self.layout, &mut self.bodies);
+        self.entries.push(Entry {
+            key,
+            last_rank: u16::try_from(last_rank).unwrap_or(u16::MAX),
+            has_runs: kind == ContainerKind::Runs,
+            start,
+        });
+        Ok(())
+    }
+
+    /// Number of slots written so far.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.entries
+            .iter()
+            .map(|entry| u64::from(entry.last_rank) + 1)
+            .sum()
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes that the blob would have if finished now.
+    #[must_use]
+    pub fn blob_bytes(&self) -> usize {
+        header_bytes(self.entries.len(), self.has_runs()) + self.bodies.len()
+    }
+
+    fn has_runs(&self) -> bool {
+        self.entries.iter().any(|entry| entry.has_runs)
+    }
+
+    /// Appends the blob to `out`.
+    pub fn finish_into(&self, out: &mut Vec<u8>) {
+        out.reserve(self.blob_bytes());
+        self.write_header(out);
+        out.extend_from_slice(&self.bodies);
+    }
+
+    /// The finished blob.
+    #[must_use]
+    pub fn finish(self) -> BitmapBuf {
+        let mut bytes = Vec::new();
+        self.finish_into(&mut bytes);
+        BitmapBuf::from_valid(bytes)
+    }
+
+    fn write_header(&self, out: &mut Vec<u8>) {
+        let count = self.entries.len();
+        let has_runs = self.has_runs();
+        let bodies_start = header_bytes(count, has_runs);
+        if has_runs {
+            out.extend_from_slice(&COOKIE_RUNS.to_le_bytes());
+            out.extend_from_slice(&u16::try_from(count - 1).unwrap_or(u16::MAX).to_le_bytes());
+            for group in self.entries.chunks(8) {
+                let flags = group.iter().enumerate().fold(0_u8, |flags, (bit, entry)| {
+                    flags | u8::from(entry.has_runs) << bit
+                });
+                out.push(flags);
+            }
+        } else {
+            out.extend_from_slice(&COOKIE_NO_RUNS.to_le_bytes());
+            out.extend_from_slice(&to_u32(count).to_le_bytes());
+        }
+        for entry in &self.entries {
+            out.extend_from_slice(&entry.key.to_le_bytes());
+            out.extend_from_slice(&entry.last_rank.to_le_bytes());
+        }
+        if !has_runs || count >= super::header::OFFSETS_FROM {
+            for entry in &self.entries {
+                out.extend_from_slice(&(to_u32(bodies_start) + entry.start).to_le_bytes());
+            }
+        }
+    }
+}
+
+/// A blob has at most 65,536 containers of 8 KiB and a header, so its offsets fit 32 bits.
+fn to_u32(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,246 @@
+//! The table for processors with AVX-512 including VBMI2 and the vector population count.
+
+#![expect(
+    unsafe_code,
+    reason = "vector loads and stores go through raw pointers"
+)]
+
+use core::arch::x86_64::{
+    __m128i, __m512i, _mm_maskz_compress_epi16, _mm512_add_epi64, _mm512_and_si512,
+    _mm512_andnot_si512, _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cvtepu8_epi16,
+    _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
+    _mm512_maskz_compress_epi8, _mm512_or_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi64,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+};
+
+use super::{instantiate, lists};
+use crate::kernels::{Bits, Clause, Kernels, LIST_SLACK, Le16, WordOp, Words};
+
+pub(super) static TABLE: Kernels = Kernels {
+    name: "avx512",
+    assign,
+    combine,
+    count,
+    popcount,
+    product,
+    product_count,
+    run_count,
+    intersect,
+    intersect_count,
+    probe,
+    probe_count,
+    set_list,
+    extract16,
+    extract32,
+    widen,
+};
+
+instantiate! {
+    "avx2,sse4.2,popcnt,lzcnt,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi2,avx512vpopcntdq":
+    fn assign(op: WordOp, words: &mut Words, bits: &Bits);
+    fn combine(op: WordOp, a: &Bits, b: &Bits, out: &mut Words) -> u32;
+    fn count(op: WordOp, a: &Bits, b: &Bits) -> u32;
+    fn popcount(bits: &Bits) -> u32;
+    fn run_count(bits: &Bits) -> u32;
+    fn probe(list: &[Le16], bits: &Bits, wanted: bool, out: &mut [u16]) -> usize;
+    fn probe_count(list: &[Le16], bits: &Bits) -> usize;
+    fn set_list(words: &mut Words, list: &[Le16]);
+    fn widen(list: &[Le16], base: u32, out: &mut [u32]);
+}
+
+/// Vectors that the product keeps in registers at a time.
+const BLOCK: usize = 8;
+/// Vectors of one bitset.
+const VECTORS: usize = 128;
+
+/// Evaluates the product block by block and hands each block, with its first vector's index, to
+/// `sink`; answers the cardinality.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn product_blocks(clauses: &[Clause<'_>], mut sink: impl FnMut(usize, &[__m512i; BLOCK])) -> u32 {
+    let ones = _mm512_set1_epi32(-1);
+    let mut total = _mm512_setzero_si512();
+    for start in (0..VECTORS).step_by(BLOCK) {
+        let mut acc = [ones; BLOCK];
+        for clause in clauses {
+            let mut union = [_mm512_setzero_si512(); BLOCK];
+            for member in clause.members {
+                let base = member.as_ptr().cast::<__m512i>();
+                for (i, u) in union.iter_mut().enumerate() {
+                    // SAFETY: `start + i < VECTORS`, and a bitset is `VECTORS` vectors of 64
+                    // bytes; the load has no alignment requirement.
+                    let v = unsafe { _mm512_loadu_si512(base.add(start + i)) };
+                    *u = _mm512_or_si512(*u, v);
+                }
+            }
+            for (a, u) in acc.iter_mut().zip(&union) {
+                *a = if clause.negated {
+                    _mm512_andnot_si512(*u, *a)
+                } else {
+                    _mm512_and_si512(*u, *a)
+                };
+            }
+        }
+        for a in &acc {
+            total = _mm512_add_epi64(total, _mm512_popcnt_epi64(*a));
+        }
+        sink(start, &acc);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a chunk has 65,536 bits"
+    )]
+    let total = _mm512_reduce_add_epi64(total) as u32;
+    total
+}
+
+fn product(clauses: &[Clause<'_>], out: &mut Words) -> u32 {
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn inner(clauses: &[Clause<'_>], out: &mut Words) -> u32 {
+        let target = out.as_mut_ptr().cast::<__m512i>();
+        product_blocks(clauses, |start, block| {
+            for (i, v) in block.iter().enumerate() {
+                // SAFETY: `start + i < VECTORS`, and `out` is `VECTORS` vectors of 64 bytes.
+                unsafe { _mm512_storeu_si512(target.add(start + i), *v) };
+            }
+        })
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(clauses, out) }
+}
+
+fn product_count(clauses: &[Clause<'_>]) -> u32 {
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn inner(clauses: &[Clause<'_>]) -> u32 {
+        product_blocks(clauses, |_, _| {})
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(clauses) }
+}
+
+fn intersect(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2")]
+    fn compress(x: __m128i, mask: u32) -> __m128i {
+        #[expect(clippy::cast_possible_truncation, reason = "a mask of eight lanes")]
+        _mm_maskz_compress_epi16(mask as u8, x)
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,sse4.2,popcnt")]
+    fn inner(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+        lists::intersect(a, b, out, |x, mask| compress(x, mask))
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(a, b, out) }
+}
+
+fn intersect_count(a: &[Le16], b: &[Le16]) -> usize {
+    #[target_feature(enable = "avx512f,sse4.2,popcnt")]
+    fn inner(a: &[Le16], b: &[Le16]) -> usize {
+        lists::intersect_count(a, b)
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(a, b) }
+}
+
+/// The bytes 0 to 63, whose compression by a word gives the positions of its ones.
+static POSITIONS: [u8; 64] = {
+    let mut bytes = [0; 64];
+    let mut i = 0_u8;
+    while i < 64 {
+        #[expect(clippy::indexing_slicing, reason = "checked by the compiler: const")]
+        {
+            bytes[i as usize] = i;
+        }
+        i += 1;
+    }
+    bytes
+};
+
+fn extract16(bits: &Bits, out: &mut [u16]) -> usize {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
+    fn inner(bits: &Bits, out: &mut [u16]) -> usize {
+        // SAFETY: `POSITIONS` has the 64 bytes that the load reads.
+        let positions = unsafe { _mm512_loadu_si512(POSITIONS.as_ptr().cast()) };
+        let mut len = 0;
+        for (base, bytes) in (0_i32..).step_by(64).zip(bits) {
+            let word = u64::from_le_bytes(*bytes);
+            if word == 0 {
+                continue;
+            }
+            assert!(
+                out.len() >= len + LIST_SLACK,
+                "no room for the values of a word"
+            );
+            let ones = _mm512_maskz_compress_epi8(word, positions);
+            #[expect(clippy::cast_possible_truncation, reason = "wraps as two's complement")]
+            let base = _mm512_set1_epi16(base as i16);
+            let low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(ones));
+            // SAFETY: the assertion leaves room for 64 values from `len`; this stores 32.
+            unsafe {
+                _mm512_storeu_si512(out.as_mut_ptr().add(len).cast(), _mm512_or_si512(low, base));
+            }
+            let count = word.count_ones() as usize;
+            if count > 32 {
+                let high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(ones));
+                // SAFETY: the assertion leaves room for 64 values from `len`; these are the
+                // second 32 of them.
+                unsafe {
+                    let to = out.as_mut_ptr().add(len + 32).cast();
+                    _mm512_storeu_si512(to, _mm512_or_si512(high, base));
+                }
+            }
+            len += count;
+        }
+        len
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(bits, out) }
+}
+
+fn extract32(bits: &Bits, first: usize, last: usize, base: u32, out: &mut [u32]) -> usize {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
+    fn inner(words: &[[u8; 8]], mut base: u32, out: &mut [u32]) -> usize {
+        // SAFETY: `POSITIONS` has the 64 bytes that the load reads.
+        let positions = unsafe { _mm512_loadu_si512(POSITIONS.as_ptr().cast()) };
+        let mut len = 0;
+        for bytes in words {
+            let word = u64::from_le_bytes(*bytes);
+            if word != 0 {
+                assert!(
+                    out.len() >= len + LIST_SLACK,
+                    "no room for the values of a word"
+                );
+                let ones = _mm512_maskz_compress_epi8(word, positions);
+                let lanes = _mm512_set1_epi32(base.cast_signed());
+                let count = word.count_ones() as usize;
+                let to = out.as_mut_ptr();
+                let store = |at: usize, part: __m128i| {
+                    let values = _mm512_or_si512(_mm512_cvtepu8_epi32(part), lanes);
+                    // SAFETY: `at` is 0, 16, 32 or 48, and the assertion leaves room for 64
+                    // values from `len`; this stores 16.
+                    unsafe { _mm512_storeu_si512(to.add(len + at).cast(), values) };
+                };
+                store(0, _mm512_castsi512_si128(ones));
+                if count > 16 {
+                    store(16, _mm512_extracti32x4_epi32::<1>(ones));
+                    if count > 32 {
+                        store(32, _mm512_extracti32x4_epi32::<2>(ones));
+                        store(48, _mm512_extracti32x4_epi32::<3>(ones));
+                    }
+                }
+                len += count;
+            }
+            base = base.wrapping_add(64);
+        }
+        len
+    }
+    let words = bits.get(first..last).unwrap_or(&[]);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a word's index is below 1024"
+    )]
+    let base = base | (first * 64) as u32;
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(words, base, out) }
+}
