@@ -4,9 +4,13 @@
 compile_error!("bitmaps are read in place as little-endian words");
 
 pub mod container;
+mod delta;
 mod error;
 mod frozen;
 mod kernels;
+mod small;
 
+pub use delta::Delta;
 pub use error::BitmapError;
-pub use frozen::{BitmapBuf, BitmapWriter, Chunks, FrozenBitmap};
+pub use frozen::{BitmapBuf, BitmapWriter, Chunks, FrozenBitmap, Iter};
+pub use small::{SmallBitmap, VARINTS_MAX, store_into};

@@ -45,13 +45,22 @@ impl BitmapWriter {
         }
     }
 
-    /// Appends a chunk; one without values leaves no trace. The cardinality recorded in the
-    /// container must be true: [`ContainerRef::counted`] finds it where it is not known.
+    /// Appends a chunk; one without values leaves no trace. O(bytes) of the container: its values
+    /// are counted, whatever cardinality it records.
     ///
     /// # Errors
     /// [`BitmapError::ChunkOrder`] unless `key` is above all keys before it.
     pub fn push(&mut self, key: u16, container: ContainerRef<'_>) -> Result<(), BitmapError> {
-        let cardinality = container.cardinality();
+        self.push_counted(key, container, container.counted())
+    }
+
+    /// Appends a chunk whose true cardinality the caller has just counted.
+    pub(crate) fn push_counted(
+        &mut self,
+        key: u16,
+        container: ContainerRef<'_>,
+        cardinality: u32,
+    ) -> Result<(), BitmapError> {
         let Some(last_rank) = cardinality.checked_sub(1) else {
             return Ok(());
         };
