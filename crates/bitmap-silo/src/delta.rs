@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::container::{ArrayRef, ContainerRef, Scratch};
+use crate::container::{ArrayRef, Scratch};
 use crate::frozen::split_slot as split;
 
 /// Pending operations of one chunk: two disjoint ascending lists.
@@ -185,11 +185,6 @@ impl Delta {
         self.chunks.get(at).map(|(_, ops)| &**ops)
     }
 
-    /// Index of the first chunk at or after `key`.
-    pub(crate) fn index_of_key(&self, key: u16) -> usize {
-        self.chunks.partition_point(|(k, _)| *k < key)
-    }
-
     /// Key and operations at `index`.
     pub(crate) fn chunk_at(&self, index: usize) -> Option<(u16, &ChunkDelta)> {
         self.chunks.get(index).map(|(key, ops)| (*key, &**ops))
@@ -199,14 +194,4 @@ impl Delta {
     pub fn keys(&self) -> impl ExactSizeIterator<Item = u16> + '_ {
         self.chunks.iter().map(|(key, _)| *key)
     }
-}
-
-/// The chunk of `base` with the operations applied, in `scratch`.
-pub(crate) fn load_patched(
-    base: Option<ContainerRef<'_>>,
-    ops: &ChunkDelta,
-    scratch: &mut Scratch,
-) {
-    scratch.load(base.unwrap_or(ContainerRef::EMPTY));
-    ops.apply(scratch);
 }

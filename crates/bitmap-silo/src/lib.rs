@@ -3,14 +3,23 @@
 #[cfg(target_endian = "big")]
 compile_error!("bitmaps are read in place as little-endian words");
 
+mod algebra;
 pub mod container;
 mod delta;
 mod error;
+mod eval;
+mod expr;
 mod frozen;
 mod kernels;
 mod small;
+mod source;
+mod view;
 
+pub use algebra::{intersection, intersection_len, union, union_len};
 pub use delta::Delta;
 pub use error::BitmapError;
+pub use eval::{Explanation, Query};
+pub use expr::Expr;
 pub use frozen::{BitmapBuf, BitmapWriter, Chunks, FrozenBitmap, Iter};
 pub use small::{SmallBitmap, VARINTS_MAX, store_into};
+pub use view::BitmapView;

@@ -5,8 +5,11 @@
 //! * [`Scratch`] — a bitset of 65,536 bits in memory, the target of word-parallel work.
 //! * [`Layout`] — which encodings a writer considers.
 
+pub(crate) mod chunk;
 pub(crate) mod cursor;
 pub(crate) mod encode;
+pub(crate) mod intervals;
+pub(crate) mod pair;
 pub(crate) mod scratch;
 pub(crate) mod view;
 

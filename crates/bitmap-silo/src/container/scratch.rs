@@ -211,13 +211,7 @@ impl Scratch {
     /// Number of slots both in this set and in the container, without a store.
     #[must_use]
     pub fn count_and(&self, container: ContainerRef<'_>) -> u32 {
-        match container {
-            ContainerRef::Array(a) => {
-                u32::try_from((kernels().probe_count)(a.values(), self.bits())).unwrap_or(0)
-            }
-            ContainerRef::Bitset(b) => (kernels().count)(WordOp::And, self.bits(), b.bits()),
-            ContainerRef::Runs(r) => r.iter().map(|(x, y)| self.count_range(x, y)).sum(),
-        }
+        super::pair::intersection_len(self.as_bitset(0).into(), container)
     }
 
     /// Number of slots from `first` to `last`, both inclusive, that are in.

@@ -207,6 +207,29 @@ impl<'a> FrozenBitmap<'a> {
             .partition_point(|d| u16::from_le_bytes([d[0], d[1]]) < key)
     }
 
+    /// Index of the first container at or after `from` whose key is at least `key`, found by
+    /// doubling steps: O(log distance).
+    #[inline]
+    pub(crate) fn seek_key(&self, from: usize, key: u16) -> usize {
+        let key_of = |d: &[u8; 4]| u16::from_le_bytes([d[0], d[1]]);
+        let (mut low, mut high, mut step) = (from, from, 1);
+        while self
+            .header
+            .descriptions
+            .get(high)
+            .is_some_and(|d| key_of(d) < key)
+        {
+            low = high + 1;
+            high += step;
+            step *= 2;
+        }
+        let high = high.min(self.container_count());
+        match self.header.descriptions.get(low..high) {
+            Some(between) => low + between.partition_point(|d| key_of(d) < key),
+            None => low,
+        }
+    }
+
     /// The container of a chunk, or none where the chunk is empty; O(log containers).
     #[must_use]
     pub fn container(&self, key: u16) -> Option<ContainerRef<'a>> {

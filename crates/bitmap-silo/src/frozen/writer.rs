@@ -115,6 +115,38 @@ impl BitmapWriter {
         out.extend_from_slice(&self.bodies);
     }
 
+    /// The blob of several parts whose chunks ascend from part to part: bodies are copied, never
+    /// looked at. O(bytes), at about the speed of copying.
+    ///
+    /// # Errors
+    /// [`BitmapError::PartOrder`] where a part starts at or below the last chunk before it.
+    pub fn concatenate(parts: &[BitmapWriter]) -> Result<BitmapBuf, BitmapError> {
+        let mut all = BitmapWriter::default();
+        let mut start = 0;
+        let entry_count = parts.iter().map(|part| part.entries.len()).sum();
+        all.entries.reserve(entry_count);
+        for (index, part) in parts.iter().enumerate() {
+            if let (Some(last), Some(first)) = (all.entries.last(), part.entries.first())
+                && last.key >= first.key
+            {
+                return Err(BitmapError::PartOrder { part: index });
+            }
+            let shifted = part.entries.iter().map(|e| Entry {
+                start: e.start + start,
+                ..*e
+            });
+            all.entries.extend(shifted);
+            start += to_u32(part.bodies.len());
+        }
+        let mut bytes =
+            Vec::with_capacity(header_bytes(entry_count, all.has_runs()) + start as usize);
+        all.write_header(&mut bytes);
+        parts
+            .iter()
+            .for_each(|part| bytes.extend_from_slice(&part.bodies));
+        Ok(BitmapBuf::from_valid(bytes))
+    }
+
     /// The finished blob.
     #[must_use]
     pub fn finish(self) -> BitmapBuf {

@@ -63,6 +63,9 @@ pub(crate) struct Kernels {
     pub(crate) intersect: fn(&[Le16], &[Le16], &mut [u16]) -> usize,
     /// How many values are in both ascending lists.
     pub(crate) intersect_count: fn(&[Le16], &[Le16]) -> usize,
+    /// Values of the first ascending list that are not in the second. `out` has room for both
+    /// lengths and [`LIST_SLACK`].
+    pub(crate) subtract: fn(&[Le16], &[Le16], &mut [u16]) -> usize,
     /// Values of the list whose bit equals the flag. `out` has room for the list and
     /// [`LIST_SLACK`].
     pub(crate) probe: fn(&[Le16], &Bits, bool, &mut [u16]) -> usize,
@@ -221,6 +224,11 @@ mod tests {
                     assert_eq!(x[..n], y[..m], "{}", wide.name);
                     assert_eq!(n, (wide.intersect_count)(a, b), "{}", wide.name);
                     assert_eq!(n, (scalar.intersect_count)(a, b));
+                    let (n, m) = (
+                        (wide.subtract)(a, b, &mut x),
+                        (scalar.subtract)(a, b, &mut y),
+                    );
+                    assert_eq!(x[..n], y[..m], "{}", wide.name);
                 }
                 for bits in &bitsets {
                     for wanted in [false, true] {

@@ -25,6 +25,7 @@ pub(super) static TABLE: Kernels = Kernels {
     run_count,
     intersect,
     intersect_count,
+    subtract,
     probe,
     probe_count,
     set_list,
@@ -237,6 +238,50 @@ pub(super) fn intersect_count(a: &[Le16], b: &[Le16]) -> usize {
     let mut len = 0;
     if !intersect_skewed(a, b, |_| len += 1) {
         intersect_merge(a, b, |_, hit| len += usize::from(hit));
+    }
+    len
+}
+
+/// The merging difference: hands on every value of `a` with whether it is missing from `b`.
+#[inline(always)]
+pub(super) fn subtract_merge(a: &[Le16], b: &[Le16], mut sink: impl FnMut(u16, bool)) {
+    let mut j = 0;
+    for x in a {
+        let x = value(*x);
+        while j < b.len() && value(b[j]) < x {
+            j += 1;
+        }
+        sink(x, j == b.len() || value(b[j]) != x);
+    }
+}
+
+/// The galloping difference where the lengths call for it.
+#[inline(always)]
+pub(super) fn subtract_skewed(a: &[Le16], b: &[Le16], mut sink: impl FnMut(u16)) -> bool {
+    let skewed = a.len() * GALLOP_RATIO < b.len();
+    if skewed {
+        let mut at = 0;
+        for x in a {
+            let x = value(*x);
+            at = gallop(b, at, x);
+            if at == b.len() || value(b[at]) != x {
+                sink(x);
+            }
+        }
+    }
+    skewed
+}
+
+pub(super) fn subtract(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+    let mut len = 0;
+    if !subtract_skewed(a, b, |v| {
+        out[len] = v;
+        len += 1;
+    }) {
+        subtract_merge(a, b, |v, missing| {
+            out[len] = v;
+            len += usize::from(missing);
+        });
     }
     len
 }

@@ -24,6 +24,7 @@ pub(super) static TABLE: Kernels = Kernels {
     run_count,
     intersect,
     intersect_count,
+    subtract,
     probe,
     probe_count,
     set_list,
@@ -103,6 +104,15 @@ fn intersect(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
     #[target_feature(enable = "avx2,sse4.2,popcnt")]
     fn inner(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
         lists::intersect(a, b, out, |x, mask| pack16(x, mask))
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(a, b, out) }
+}
+
+fn subtract(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+    #[target_feature(enable = "avx2,sse4.2,popcnt")]
+    fn inner(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+        lists::subtract(a, b, out, |x, mask| pack16(x, mask))
     }
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(a, b, out) }

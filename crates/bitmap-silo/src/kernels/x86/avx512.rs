@@ -27,6 +27,7 @@ pub(super) static TABLE: Kernels = Kernels {
     run_count,
     intersect,
     intersect_count,
+    subtract,
     probe,
     probe_count,
     set_list,
@@ -119,16 +120,26 @@ fn product_count(clauses: &[Clause<'_>]) -> u32 {
     unsafe { inner(clauses) }
 }
 
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2")]
+fn compress(x: __m128i, mask: u32) -> __m128i {
+    #[expect(clippy::cast_possible_truncation, reason = "a mask of eight lanes")]
+    _mm_maskz_compress_epi16(mask as u8, x)
+}
+
 fn intersect(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2")]
-    fn compress(x: __m128i, mask: u32) -> __m128i {
-        #[expect(clippy::cast_possible_truncation, reason = "a mask of eight lanes")]
-        _mm_maskz_compress_epi16(mask as u8, x)
-    }
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,sse4.2,popcnt")]
     fn inner(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
         lists::intersect(a, b, out, |x, mask| compress(x, mask))
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(a, b, out) }
+}
+
+fn subtract(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,sse4.2,popcnt")]
+    fn inner(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+        lists::subtract(a, b, out, |x, mask| compress(x, mask))
     }
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(a, b, out) }
