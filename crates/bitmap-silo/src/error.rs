@@ -36,6 +36,28 @@ pub enum BitmapError {
         /// The key that is not above it.
         got: u16,
     },
+    /// More slots than 32 bits number.
+    #[error("rows end at slot {slots}, past the last of 4,294,967,295; split them")]
+    SlotRange {
+        /// One past the last slot.
+        slots: u64,
+    },
+    /// Slots and values that do not pair up.
+    #[error("{slots} slots and {values} values do not pair up; pass as many of each")]
+    RowLengths {
+        /// How many slots.
+        slots: usize,
+        /// How many values.
+        values: usize,
+    },
+    /// A value beyond those announced.
+    #[error("value {value} is not below the value count {value_count}; number values from zero")]
+    ValueRange {
+        /// The value.
+        value: u32,
+        /// The number of values announced.
+        value_count: u32,
+    },
     /// Parts to be merged overlap or are out of order.
     #[error(
         "part {part} does not start above the last chunk of the parts before it; give each chunk to one part"

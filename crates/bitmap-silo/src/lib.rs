@@ -4,6 +4,7 @@
 compile_error!("bitmaps are read in place as little-endian words");
 
 mod algebra;
+mod build;
 pub mod container;
 mod delta;
 mod error;
@@ -16,6 +17,7 @@ mod source;
 mod view;
 
 pub use algebra::{intersection, intersection_len, union, union_len};
+pub use build::{NO_VALUE, Rows, ValueBitmaps, build_values, concatenate, concatenate_into};
 pub use delta::Delta;
 pub use error::BitmapError;
 pub use eval::{Explanation, Query};
@@ -23,3 +25,9 @@ pub use expr::Expr;
 pub use frozen::{BitmapBuf, BitmapWriter, Chunks, FrozenBitmap, Iter};
 pub use small::{SmallBitmap, VARINTS_MAX, store_into};
 pub use view::BitmapView;
+
+/// Name of the instruction set whose kernels this process runs: `scalar`, `avx2` or `avx512`.
+#[must_use]
+pub fn instruction_set() -> &'static str {
+    kernels::kernels().name
+}

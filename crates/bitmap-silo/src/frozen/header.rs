@@ -151,3 +151,18 @@ pub(crate) fn header_bytes(count: usize, has_runs: bool) -> usize {
         4 + count.div_ceil(8) + 8 * count
     }
 }
+
+/// Appends the cookie and the container count.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a blob has at most 65,536 containers"
+)]
+pub(crate) fn write_cookie(count: usize, has_runs: bool, out: &mut Vec<u8>) {
+    if has_runs {
+        out.extend_from_slice(&COOKIE_RUNS.to_le_bytes());
+        out.extend_from_slice(&((count - 1) as u16).to_le_bytes());
+    } else {
+        out.extend_from_slice(&COOKIE_NO_RUNS.to_le_bytes());
+        out.extend_from_slice(&(count as u32).to_le_bytes());
+    }
+}

@@ -137,6 +137,34 @@ impl<'a> FrozenBitmap<'a> {
         self.header.container_count()
     }
 
+    /// Whether the blob has run flags.
+    pub(crate) fn has_runs(&self) -> bool {
+        !self.header.run_flags.is_empty()
+    }
+
+    /// For each container, whether it has runs.
+    pub(crate) fn run_flags(&self) -> impl Iterator<Item = bool> + 'a {
+        let header = self.header;
+        (0..header.container_count()).map(move |i| header.kind(i) == ContainerKind::Runs)
+    }
+
+    /// Keys and cardinalities as stored.
+    pub(crate) fn descriptions(&self) -> &'a [[u8; 4]] {
+        self.header.descriptions
+    }
+
+    /// All bodies, end to end.
+    pub(crate) fn bodies(&self) -> &'a [u8] {
+        self.bytes.get(self.header.header_bytes..).unwrap_or(&[])
+    }
+
+    /// Distance of each body from the first.
+    pub(crate) fn body_offsets(&self) -> impl Iterator<Item = usize> + '_ {
+        let start = self.header.header_bytes;
+        (0..self.container_count())
+            .map(move |index| self.extent(index).map_or(0, |(offset, _)| offset - start))
+    }
+
     /// Key (upper 16 bits) of the `index`-th container; O(1).
     #[must_use]
     pub fn key_at(&self, index: usize) -> Option<u16> {

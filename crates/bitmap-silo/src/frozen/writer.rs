@@ -1,7 +1,7 @@
 //! Writing a blob chunk by chunk.
 
 use super::buf::BitmapBuf;
-use super::header::{COOKIE_NO_RUNS, COOKIE_RUNS, header_bytes};
+use super::header::{OFFSETS_FROM, header_bytes, write_cookie};
 use crate::container::encode::{Layout, encode_into};
 use crate::container::{ContainerKind, ContainerRef};
 use crate::error::BitmapError;
@@ -83,6 +83,12 @@ impl BitmapWriter {
         Ok(())
     }
 
+    /// Forgets what was written and keeps the memory.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bodies.clear();
+    }
+
     /// Number of slots written so far.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -159,24 +165,20 @@ impl BitmapWriter {
         let count = self.entries.len();
         let has_runs = self.has_runs();
         let bodies_start = header_bytes(count, has_runs);
+        write_cookie(count, has_runs, out);
         if has_runs {
-            out.extend_from_slice(&COOKIE_RUNS.to_le_bytes());
-            out.extend_from_slice(&u16::try_from(count - 1).unwrap_or(u16::MAX).to_le_bytes());
             for group in self.entries.chunks(8) {
                 let flags = group.iter().enumerate().fold(0_u8, |flags, (bit, entry)| {
                     flags | u8::from(entry.has_runs) << bit
                 });
                 out.push(flags);
             }
-        } else {
-            out.extend_from_slice(&COOKIE_NO_RUNS.to_le_bytes());
-            out.extend_from_slice(&to_u32(count).to_le_bytes());
         }
         for entry in &self.entries {
             out.extend_from_slice(&entry.key.to_le_bytes());
             out.extend_from_slice(&entry.last_rank.to_le_bytes());
         }
-        if !has_runs || count >= super::header::OFFSETS_FROM {
+        if !has_runs || count >= OFFSETS_FROM {
             for entry in &self.entries {
                 out.extend_from_slice(&(to_u32(bodies_start) + entry.start).to_le_bytes());
             }

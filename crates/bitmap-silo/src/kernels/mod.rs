@@ -57,6 +57,8 @@ pub(crate) struct Kernels {
     pub(crate) product: fn(&[Clause<'_>], &mut Words) -> u32,
     /// Cardinality of the product of all clauses, without a store.
     pub(crate) product_count: fn(&[Clause<'_>]) -> u32,
+    /// For every 64 values a word: ors a one where the value equals the one asked for.
+    pub(crate) equal_masks: fn(&[u32], u32, &mut [u64]),
     /// Number of maximal runs of ones.
     pub(crate) run_count: fn(&Bits) -> u32,
     /// Values in both ascending lists. `out` has room for both lengths and [`LIST_SLACK`].
@@ -176,6 +178,25 @@ mod tests {
                         assert_eq!(z, x, "{}", wide.name);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn wide_tables_agree_with_the_scalar_one_on_masks() {
+        let mut rng = SmallRng::seed_from_u64(10);
+        for wide in &tables()[1..] {
+            for len in [0, 1, 63, 64, 65, 1000] {
+                let values: Vec<u32> = (0..len).map(|_| rng.random_range(0..4)).collect();
+                let (mut x, mut y) = (vec![0; 17], vec![0; 17]);
+                for value in [0, 3, u32::MAX] {
+                    (wide.equal_masks)(&values, value, &mut x);
+                    (tables()[0].equal_masks)(&values, value, &mut y);
+                    assert_eq!(x, y, "{}", wide.name);
+                }
+                let ones: u32 = x.iter().map(|w| w.count_ones()).sum();
+                let expected = values.iter().filter(|v| [0, 3].contains(*v)).count();
+                assert_eq!(ones as usize, expected);
             }
         }
     }

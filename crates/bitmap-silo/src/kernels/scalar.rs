@@ -22,6 +22,7 @@ pub(super) static TABLE: Kernels = Kernels {
     popcount,
     product,
     product_count,
+    equal_masks,
     run_count,
     intersect,
     intersect_count,
@@ -150,6 +151,17 @@ pub(super) fn product_count(clauses: &[Clause<'_>]) -> u32 {
         total += block.iter().map(|w| u64::from(w.count_ones())).sum::<u64>();
     });
     total as u32
+}
+
+#[inline(always)]
+pub(super) fn equal_masks(values: &[u32], value: u32, words: &mut [u64]) {
+    for (group, word) in values.chunks(64).zip(words) {
+        let mut mask = 0_u64;
+        for (bit, v) in group.iter().enumerate() {
+            mask |= u64::from(*v == value) << bit;
+        }
+        *word |= mask;
+    }
 }
 
 #[inline(always)]

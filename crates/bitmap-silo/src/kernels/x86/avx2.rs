@@ -21,6 +21,7 @@ pub(super) static TABLE: Kernels = Kernels {
     popcount,
     product,
     product_count,
+    equal_masks,
     run_count,
     intersect,
     intersect_count,
@@ -42,6 +43,7 @@ instantiate! {
     fn product(clauses: &[Clause<'_>], out: &mut Words) -> u32;
     fn product_count(clauses: &[Clause<'_>]) -> u32;
     fn run_count(bits: &Bits) -> u32;
+    fn equal_masks(values: &[u32], value: u32, words: &mut [u64]);
     fn probe(list: &[Le16], bits: &Bits, wanted: bool, out: &mut [u16]) -> usize;
     fn probe_count(list: &[Le16], bits: &Bits) -> usize;
     fn set_list(words: &mut Words, list: &[Le16]);

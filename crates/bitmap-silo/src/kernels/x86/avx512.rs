@@ -7,10 +7,11 @@
 
 use core::arch::x86_64::{
     __m128i, __m512i, _mm_maskz_compress_epi16, _mm512_add_epi64, _mm512_and_si512,
-    _mm512_andnot_si512, _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cvtepu8_epi16,
-    _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
-    _mm512_maskz_compress_epi8, _mm512_or_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi64,
-    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+    _mm512_andnot_si512, _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmpeq_epi32_mask,
+    _mm512_cvtepu8_epi16, _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32,
+    _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_maskz_compress_epi8, _mm512_or_si512,
+    _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_set1_epi16, _mm512_set1_epi32,
+    _mm512_setzero_si512, _mm512_storeu_si512,
 };
 
 use super::{instantiate, lists};
@@ -24,6 +25,7 @@ pub(super) static TABLE: Kernels = Kernels {
     popcount,
     product,
     product_count,
+    equal_masks,
     run_count,
     intersect,
     intersect_count,
@@ -152,6 +154,26 @@ fn intersect_count(a: &[Le16], b: &[Le16]) -> usize {
     }
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(a, b) }
+}
+
+fn equal_masks(values: &[u32], value: u32, words: &mut [u64]) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn inner(values: &[u32], value: u32, words: &mut [u64]) {
+        let wanted = _mm512_set1_epi32(value.cast_signed());
+        let (groups, rest) = values.as_chunks::<64>();
+        let mut words = words.iter_mut();
+        for (group, word) in groups.iter().zip(&mut words) {
+            let (parts, _) = group.as_chunks::<16>();
+            for (shift, part) in (0..).step_by(16).zip(parts) {
+                // SAFETY: the reference is to the 64 bytes that the load reads.
+                let lanes = unsafe { _mm512_loadu_si512(part.as_ptr().cast()) };
+                *word |= u64::from(_mm512_cmpeq_epi32_mask(lanes, wanted)) << shift;
+            }
+        }
+        crate::kernels::scalar::equal_masks(rest, value, words.into_slice());
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(values, value, words) }
 }
 
 /// The bytes 0 to 63, whose compression by a word gives the positions of its ones.
