@@ -83,14 +83,18 @@ impl<'a> Header<'a> {
             .map_or(0, |d| u32::from(u16::from_le_bytes([d[2], d[3]])) + 1)
     }
 
+    /// Whether container `index` has runs.
+    #[inline]
+    pub(super) fn has_runs_at(&self, index: usize) -> bool {
+        self.run_flags
+            .get(index / 8)
+            .is_some_and(|flags| flags >> (index % 8) & 1 == 1)
+    }
+
     /// Encoding of container `index`.
     #[inline]
     pub(super) fn kind(&self, index: usize) -> ContainerKind {
-        if self
-            .run_flags
-            .get(index / 8)
-            .is_some_and(|flags| flags >> (index % 8) & 1 == 1)
-        {
+        if self.has_runs_at(index) {
             ContainerKind::Runs
         } else if self.cardinality(index) <= ARRAY_MAX {
             ContainerKind::Array

@@ -2,7 +2,7 @@
 
 use super::header::Header;
 use crate::container::encode::body_bytes;
-use crate::container::{ArrayRef, BitsetRef, ContainerKind, ContainerRef, RunsRef};
+use crate::container::{ARRAY_MAX, ArrayRef, BitsetRef, ContainerKind, ContainerRef, RunsRef};
 use crate::error::BitmapError;
 
 /// Where bodies are found.
@@ -81,39 +81,71 @@ impl<'a> FrozenBitmap<'a> {
 
     /// Checks that recorded offsets are those of bodies laid end to end; answers the end.
     pub(super) fn check_table(&self) -> Result<usize, BitmapError> {
+        let lie = || BitmapError::malformed("offsets are not those of bodies end to end", 0);
         let count = self.header.container_count();
-        let lie = |offset| {
-            Err(BitmapError::malformed(
-                "an offset is not its body's",
-                offset,
-            ))
-        };
-        let mut expected = self.header.header_bytes;
-        for index in 0..count {
-            if self.header.offset(index) != Some(expected) {
-                return lie(expected);
-            }
-            expected = if self.header.kind(index) == ContainerKind::Runs {
-                match self.header.offset(index + 1) {
-                    // The body must be a count and at least one run; it is checked against the
-                    // stored count when the bytes are not trusted.
-                    Some(next) if next >= expected + 6 && (next - expected - 2) % 4 == 0 => next,
-                    Some(_) => return lie(expected),
-                    None => expected + self.header.body_bytes_at(index, self.bytes, expected)?,
-                }
-            } else {
-                expected + body_bytes(self.header.kind(index), self.header.cardinality(index), 0)
-            };
+        let offsets = self.header.offsets.unwrap_or(&[]);
+        if self
+            .header
+            .offset(0)
+            .is_some_and(|first| first != self.header.header_bytes)
+        {
+            return Err(lie());
         }
-        if expected > self.bytes.len() {
+        let true_offsets = if self.has_runs() {
+            (1..count).all(|index| self.follows(index))
+        } else {
+            // The common case, without a branch per container.
+            offsets
+                .windows(2)
+                .zip(self.header.descriptions)
+                .fold(true, |ok, (pair, d)| {
+                    let [start, end] = pair else { return ok };
+                    let last_rank = u32::from(u16::from_le_bytes([d[2], d[3]]));
+                    let body = if last_rank < ARRAY_MAX {
+                        2 * last_rank + 2
+                    } else {
+                        8192
+                    };
+                    let start = u32::from_le_bytes(*start);
+                    ok & (start.wrapping_add(body) == u32::from_le_bytes(*end))
+                        & (start <= start.wrapping_add(body))
+                })
+        };
+        if !true_offsets {
+            return Err(lie());
+        }
+        let end = match count.checked_sub(1) {
+            None => self.header.header_bytes,
+            Some(last) => {
+                let start = self.header.offset(last).unwrap_or(usize::MAX);
+                start.saturating_add(self.header.body_bytes_at(last, self.bytes, start)?)
+            }
+        };
+        if end > self.bytes.len() {
             return Err(BitmapError::truncated(
                 "the containers",
                 0,
-                expected,
+                end,
                 self.bytes.len(),
             ));
         }
-        Ok(expected)
+        Ok(end)
+    }
+
+    /// Whether the body of container `index` starts where the one before it ends. That of runs
+    /// must be a count and at least one run; the stored count is compared when the bytes are not
+    /// trusted.
+    fn follows(&self, index: usize) -> bool {
+        let (Some(start), Some(next)) = (self.header.offset(index - 1), self.header.offset(index))
+        else {
+            return false;
+        };
+        if self.header.kind(index - 1) == ContainerKind::Runs {
+            next >= start + 6 && (next - start - 2) % 4 == 0
+        } else {
+            let cardinality = self.header.cardinality(index - 1);
+            next == start + body_bytes(self.header.kind(index - 1), cardinality, 0)
+        }
     }
 
     /// Offset of the body of container `index`, or of the end, found by walking.
@@ -203,17 +235,32 @@ impl<'a> FrozenBitmap<'a> {
     #[must_use]
     #[inline]
     pub fn container_at(&self, index: usize) -> Option<(u16, ContainerRef<'a>)> {
-        if index >= self.container_count() {
-            return None;
+        let description = self.header.descriptions.get(index)?;
+        let [key_low, key_high, rank_low, rank_high] = *description;
+        let key = u16::from_le_bytes([key_low, key_high]);
+        let cardinality = u32::from(u16::from_le_bytes([rank_low, rank_high])) + 1;
+        if self.layout == Layout::Walk || self.header.has_runs_at(index) {
+            return Some((key, self.rare_container_at(index, cardinality)?));
         }
+        let start = self.header.offset(index)?;
+        let container = if cardinality <= ARRAY_MAX {
+            let body = self.bytes.get(start..start + 2 * cardinality as usize)?;
+            ArrayRef::new(body.as_chunks().0).into()
+        } else {
+            let bits = self.bytes.get(start..)?.as_chunks().0.first_chunk()?;
+            BitsetRef::new(bits, cardinality).into()
+        };
+        Some((key, container))
+    }
+
+    /// A container with runs, or in a blob whose bodies are found by walking.
+    fn rare_container_at(&self, index: usize, cardinality: u32) -> Option<ContainerRef<'a>> {
         let (start, end) = self.extent(index)?;
         let body = self.bytes.get(start..end)?;
-        let cardinality = self.header.cardinality(index);
-        let container = match self.header.kind(index) {
+        Some(match self.header.kind(index) {
             ContainerKind::Array => ArrayRef::new(body.as_chunks().0).into(),
             ContainerKind::Bitset => {
-                let bits = body.as_chunks().0.first_chunk()?;
-                BitsetRef::new(bits, cardinality).into()
+                BitsetRef::new(body.as_chunks().0.first_chunk()?, cardinality).into()
             }
             ContainerKind::Runs => {
                 let runs = body.get(2..)?.as_chunks().0;
@@ -223,8 +270,7 @@ impl<'a> FrozenBitmap<'a> {
                     RunsRef::new(runs, cardinality).into()
                 }
             }
-        };
-        Some((self.header.key(index), container))
+        })
     }
 
     /// Index of the first container whose key is at least `key`; O(log containers).
@@ -260,8 +306,16 @@ impl<'a> FrozenBitmap<'a> {
 
     /// The container of a chunk, or none where the chunk is empty; O(log containers).
     #[must_use]
+    #[inline]
     pub fn container(&self, key: u16) -> Option<ContainerRef<'a>> {
-        match self.container_at(self.index_of_key(key)) {
+        // Where no chunk is empty, a key is an index.
+        let guess = usize::from(key.wrapping_sub(self.header.key(0)));
+        let index = if self.header.key(guess) == key && guess < self.container_count() {
+            guess
+        } else {
+            self.index_of_key(key)
+        };
+        match self.container_at(index) {
             Some((found, container)) if found == key => Some(container),
             _ => None,
         }

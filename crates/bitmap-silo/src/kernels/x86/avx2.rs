@@ -11,7 +11,7 @@ use core::arch::x86_64::{
 };
 
 use super::{instantiate, lists};
-use crate::kernels::{Bits, Clause, Kernels, LIST_SLACK, Le16, WordOp, Words};
+use crate::kernels::{Bits, Clause, Kernels, LIST_SLACK, Le16, WordOp, Words, scalar};
 
 pub(super) static TABLE: Kernels = Kernels {
     name: "avx2",
@@ -34,6 +34,19 @@ pub(super) static TABLE: Kernels = Kernels {
     widen,
 };
 
+// No wide vectors for these: compilers would gather the words, which takes longer than loading
+// them one by one.
+instantiate! {
+    "popcnt,lzcnt,bmi1,bmi2", lists:
+    fn probe(list: &[Le16], bits: &Bits, wanted: bool, out: &mut [u16]) -> usize;
+    fn probe_count(list: &[Le16], bits: &Bits) -> usize;
+}
+
+instantiate! {
+    "popcnt,lzcnt,bmi1,bmi2":
+    fn set_list(words: &mut Words, list: &[Le16]);
+}
+
 instantiate! {
     "avx2,sse4.2,popcnt,lzcnt,bmi1,bmi2":
     fn assign(op: WordOp, words: &mut Words, bits: &Bits);
@@ -44,9 +57,6 @@ instantiate! {
     fn product_count(clauses: &[Clause<'_>]) -> u32;
     fn run_count(bits: &Bits) -> u32;
     fn equal_masks(values: &[u32], value: u32, words: &mut [u64]);
-    fn probe(list: &[Le16], bits: &Bits, wanted: bool, out: &mut [u16]) -> usize;
-    fn probe_count(list: &[Le16], bits: &Bits) -> usize;
-    fn set_list(words: &mut Words, list: &[Le16]);
     fn extract16(bits: &Bits, out: &mut [u16]) -> usize;
     fn widen(list: &[Le16], base: u32, out: &mut [u32]);
 }
@@ -105,7 +115,8 @@ fn pack16(x: __m128i, mask: u32) -> __m128i {
 fn intersect(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
     #[target_feature(enable = "avx2,sse4.2,popcnt")]
     fn inner(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
-        lists::intersect(a, b, out, |x, mask| pack16(x, mask))
+        // SAFETY: this function is compiled for SSE4.2 and reached only where it was detected.
+        unsafe { lists::intersect(a, b, out, |x, mask| pack16(x, mask)) }
     }
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(a, b, out) }
@@ -114,7 +125,8 @@ fn intersect(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
 fn subtract(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
     #[target_feature(enable = "avx2,sse4.2,popcnt")]
     fn inner(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
-        lists::subtract(a, b, out, |x, mask| pack16(x, mask))
+        // SAFETY: this function is compiled for SSE4.2 and reached only where it was detected.
+        unsafe { lists::subtract(a, b, out, |x, mask| pack16(x, mask)) }
     }
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(a, b, out) }
@@ -123,7 +135,8 @@ fn subtract(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
 fn intersect_count(a: &[Le16], b: &[Le16]) -> usize {
     #[target_feature(enable = "avx2,sse4.2,popcnt")]
     fn inner(a: &[Le16], b: &[Le16]) -> usize {
-        lists::intersect_count(a, b)
+        // SAFETY: this function is compiled for SSE4.2 and reached only where it was detected.
+        unsafe { lists::intersect_count(a, b) }
     }
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(a, b) }

@@ -11,11 +11,14 @@ use super::Kernels;
 /// The using module must only be reachable through a table that is offered after the features
 /// were detected.
 macro_rules! instantiate {
-    ($features:literal: $(fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)*) => {$(
+    ($features:literal: $($rest:tt)*) => {
+        instantiate! { $features, scalar: $($rest)* }
+    };
+    ($features:literal, $twin:ident: $(fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)*) => {$(
         fn $name($($arg: $ty),*) $(-> $ret)? {
             #[target_feature(enable = $features)]
             fn inner($($arg: $ty),*) $(-> $ret)? {
-                crate::kernels::scalar::$name($($arg),*)
+                $twin::$name($($arg),*)
             }
             // SAFETY: `inner` needs the features named above and nothing else; this function is
             // private to a module whose table `tables` below offers only after detecting them.
