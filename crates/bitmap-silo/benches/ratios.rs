@@ -127,9 +127,7 @@ fn open_and_probe(report: &Report) {
     report.row(
         "open, AND with about 107 slots",
         vec![
-            way("ours", || {
-                BitmapView::from(view(&dense)).and(&view(&few).into()).len()
-            }),
+            way("ours", || view(&dense).and(&view(&few)).len()),
             way("roaring deserialised", || {
                 (read(&dense.bytes) & read(&few.bytes)).len()
             }),
@@ -195,7 +193,8 @@ fn from_bytes(report: &Report) {
             let ways = vec![
                 way("ours", || {
                     let and = |group: &Vec<&Input>| {
-                        bitmap_silo::intersection(group.iter().map(|input| view(input))).len()
+                        let views: Vec<_> = group.iter().map(|input| view(input)).collect();
+                        bitmap_silo::intersection_of_frozen(&views).len()
                     };
                     groups.iter().map(and).sum()
                 }),
@@ -425,9 +424,7 @@ fn warm_operations(report: &Report) {
         let rows: Vec<Vec<Way<'_>>> = vec![
             vec![
                 way("ours", || {
-                    let pair = |pair: &[FrozenBitmap<'_>]| {
-                        BitmapView::from(pair[0]).intersection_len(&pair[1].into())
-                    };
+                    let pair = |pair: &[FrozenBitmap<'_>]| pair[0].intersection_len(&pair[1]);
                     views.windows(2).map(pair).sum()
                 }),
                 way("roaring", || {

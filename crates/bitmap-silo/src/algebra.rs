@@ -4,11 +4,11 @@
 //! one-level expressions.
 
 use crate::container::pair;
-use crate::eval::Query;
+use crate::eval::{Query, meet};
 use crate::expr::Expr;
-use crate::frozen::BitmapBuf;
+use crate::frozen::{BitmapBuf, FrozenBitmap};
 use crate::source::Source;
-use crate::view::BitmapView;
+use crate::view::{Base, BitmapView};
 
 /// Slots of the whole universe; the operations here never negate.
 const UNIVERSE: u64 = 1 << 32;
@@ -24,6 +24,27 @@ pub fn intersection<'a, V: Into<BitmapView<'a>>>(views: impl IntoIterator<Item =
         BitmapBuf::default()
     } else {
         query(Expr::And(operands)).to_bitmap()
+    }
+}
+
+/// Slots in all of the frozen bitmaps; empty where there is none. As [`intersection`], and faster
+/// for small ones.
+#[must_use]
+pub fn intersection_of_frozen(views: &[FrozenBitmap<'_>]) -> BitmapBuf {
+    meet::intersection(views)
+}
+
+impl FrozenBitmap<'_> {
+    /// Slots in both bitmaps.
+    #[must_use]
+    pub fn and(&self, other: &FrozenBitmap<'_>) -> BitmapBuf {
+        meet::intersection(&[*self, *other])
+    }
+
+    /// Number of slots in both bitmaps. Stores nothing.
+    #[must_use]
+    pub fn intersection_len(&self, other: &FrozenBitmap<'_>) -> u64 {
+        meet::intersection_len(self, other)
     }
 }
 
@@ -122,6 +143,12 @@ impl<'a> BitmapView<'a> {
     /// Number of slots in both bitmaps. Stores nothing.
     #[must_use]
     pub fn intersection_len(&self, other: &BitmapView<'_>) -> u64 {
+        if let (Base::Frozen(a), Base::Frozen(b)) = (&self.base, &other.base)
+            && self.delta.is_none()
+            && other.delta.is_none()
+        {
+            return meet::intersection_len(a, b);
+        }
         let mut total = 0;
         self.meet(other, |in_both| {
             total += u64::from(in_both);

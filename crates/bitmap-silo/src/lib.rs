@@ -16,7 +16,7 @@ mod small;
 mod source;
 mod view;
 
-pub use algebra::{intersection, intersection_len, union, union_len};
+pub use algebra::{intersection, intersection_len, intersection_of_frozen, union, union_len};
 pub use build::{NO_VALUE, Rows, ValueBitmaps, build_values, concatenate, concatenate_into};
 pub use delta::Delta;
 pub use error::BitmapError;

@@ -2,6 +2,7 @@
 
 use roaring::RoaringBitmap;
 
+use crate::container::BITSET_BYTES;
 use crate::delta::Delta;
 use crate::error::BitmapError;
 use crate::frozen::{BitmapBuf, FrozenBitmap};
@@ -116,6 +117,25 @@ impl<'a> BitmapView<'a> {
         base + self.delta.map_or(0, |delta| delta.keys().len() as u64)
     }
 
+    /// How large the bitmap can get, for reserving room.
+    pub(crate) fn bound(&self) -> Bound {
+        let containers = usize::try_from(self.chunk_estimate())
+            .unwrap_or(0)
+            .min(1 << 16);
+        let base = match &self.base {
+            Base::Empty => 0,
+            Base::Frozen(view) => view.as_bytes().len(),
+            Base::Small(view) => 2 * usize::try_from(view.len()).unwrap_or(0),
+            Base::Memory(_) => containers * BITSET_BYTES,
+            Base::Range(..) => 6 * containers,
+        };
+        let pending = self.delta.map_or(0, |delta| 2 * delta.op_count());
+        Bound {
+            containers,
+            bytes: base + usize::try_from(pending).unwrap_or(0),
+        }
+    }
+
     /// A key that no chunk is above.
     pub(crate) fn highest_key(&self) -> u16 {
         let base = match &self.base {
@@ -133,6 +153,13 @@ impl<'a> BitmapView<'a> {
                 .unwrap_or(0),
         )
     }
+}
+
+/// How large a bitmap can get: containers, and bytes of their bodies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) containers: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Key of a slot, or zero.

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 use bitmap_silo::{
     BitmapBuf, BitmapView, Delta, Expr, FrozenBitmap, Query, intersection, intersection_len,
-    store_into, union, union_len,
+    intersection_of_frozen, store_into, union, union_len,
 };
 use oracle::{SHAPES, add_chunk, blob, random_bitmap, rng};
 use rand::Rng;
@@ -248,6 +248,9 @@ fn pairs_of_all_container_shapes_equal_set_operations() {
                 a.symmetric_difference_len(b)
             );
             assert_eq!(x.intersects(&y), !a.is_disjoint(b));
+            let [f, g] = [a_blob, b_blob].map(|bytes| FrozenBitmap::open(bytes).unwrap());
+            assert_eq!(f.and(&g).view().to_roaring(), a & b);
+            assert_eq!(f.intersection_len(&g), a.intersection_len(b));
         }
     }
 }
@@ -263,6 +266,9 @@ fn triples_of_all_container_shapes_equal_set_operations() {
     for a in 0..all.len() {
         for b in 0..all.len() {
             for c in 0..all.len() {
+                let frozen = [a, b, c].map(|index| FrozenBitmap::open(&blobs[index]).unwrap());
+                let found = intersection_of_frozen(&frozen).view().to_roaring();
+                assert_eq!(found, &(&all[a] & &all[b]) & &all[c], "{a} {b} {c}");
                 let cases = [
                     (
                         Expr::and([view(a), Expr::or([view(b), view(c)])]),

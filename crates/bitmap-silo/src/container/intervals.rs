@@ -36,30 +36,55 @@ impl<'a> RunSink<'a> {
     }
 }
 
+/// First and last value of the run at `index`, or past every slot.
+#[inline(always)]
+fn bounds_at(runs: &[[u8; 4]], index: usize) -> (u32, u32) {
+    runs.get(index).map_or((PAST, PAST), |run| {
+        let (first, last) = run_bounds(*run);
+        (u32::from(first), u32::from(last))
+    })
+}
+
+/// Above every slot and every slot's successor.
+const PAST: u32 = 1 << 20;
+
+/// Both ends of a run as slots; callers pass numbers below 65,536.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "callers pass slots of one chunk"
+)]
+fn as_slots(first: u32, last: u32) -> (u16, u16) {
+    (first as u16, last as u16)
+}
+
 /// Runs in `a` or `b`.
+#[inline]
 pub(crate) fn union(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)) {
-    let mut a = a.iter().map(|run| run_bounds(*run)).peekable();
-    let mut b = b.iter().map(|run| run_bounds(*run)).peekable();
-    let mut open: Option<(u16, u16)> = None;
-    loop {
-        let next = match (a.peek(), b.peek()) {
-            (Some(x), Some(y)) if y.0 < x.0 => b.next(),
-            (Some(_), _) => a.next(),
-            (None, _) => b.next(),
+    let (mut i, mut j) = (0, 0);
+    // The run under way; it has values once the first run was taken.
+    let (mut open_first, mut open_last) = (PAST, 0);
+    for _ in 0..a.len() + b.len() {
+        let ((a_first, a_last), (b_first, b_last)) = (bounds_at(a, i), bounds_at(b, j));
+        let takes_b = b_first < a_first;
+        let (first, last) = if takes_b {
+            (b_first, b_last)
+        } else {
+            (a_first, a_last)
         };
-        match (&mut open, next) {
-            (Some((_, last)), Some(run)) if u32::from(run.0) <= u32::from(*last) + 1 => {
-                *last = (*last).max(run.1);
-            }
-            (_, Some(run)) => {
-                if let Some((first, last)) = open.replace(run) {
-                    sink(first, last);
-                }
-            }
-            (_, None) => break,
+        i += usize::from(!takes_b);
+        j += usize::from(takes_b);
+        let apart = first > open_last + 1;
+        if apart && open_first != PAST {
+            let (first, last) = as_slots(open_first, open_last);
+            sink(first, last);
         }
+        let begins = apart || open_first == PAST;
+        open_first = if begins { first } else { open_first };
+        open_last = if begins { last } else { open_last.max(last) };
     }
-    if let Some((first, last)) = open {
+    if open_first != PAST {
+        let (first, last) = as_slots(open_first, open_last);
         sink(first, last);
     }
 }
@@ -67,51 +92,63 @@ pub(crate) fn union(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)
 /// Runs in both `a` and `b`.
 #[inline]
 pub(crate) fn intersection(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)) {
-    let (mut a, mut b) = (a.iter(), b.iter());
-    let (mut x, mut y) = (a.next(), b.next());
-    while let (Some(run_a), Some(run_b)) = (x, y) {
-        let ((a_first, a_last), (b_first, b_last)) = (run_bounds(*run_a), run_bounds(*run_b));
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        let ((a_first, a_last), (b_first, b_last)) = (bounds_at(a, i), bounds_at(b, j));
         let (first, last) = (a_first.max(b_first), a_last.min(b_last));
         if first <= last {
+            let (first, last) = as_slots(first, last);
             sink(first, last);
         }
-        if a_last <= b_last {
-            x = a.next();
-        }
-        if b_last <= a_last {
-            y = b.next();
-        }
+        // Which side moves on is unpredictable: arithmetic, not branches.
+        i += usize::from(a_last <= b_last);
+        j += usize::from(b_last <= a_last);
     }
+}
+
+/// Number of values in both `a` and `b`.
+#[inline]
+pub(crate) fn intersection_len(a: &[[u8; 4]], b: &[[u8; 4]]) -> u32 {
+    let (mut i, mut j, mut total) = (0, 0, 0);
+    while i < a.len() && j < b.len() {
+        let ((a_first, a_last), (b_first, b_last)) = (bounds_at(a, i), bounds_at(b, j));
+        total += (a_last.min(b_last) + 1).saturating_sub(a_first.max(b_first));
+        i += usize::from(a_last <= b_last);
+        j += usize::from(b_last <= a_last);
+    }
+    total
 }
 
 /// Runs in `a` and not in `b`.
 #[inline]
 pub(crate) fn difference(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)) {
-    let mut b = b.iter().map(|run| run_bounds(*run)).peekable();
+    let mut j = 0;
     for run in a {
         let (first, last) = run_bounds(*run);
+        let last = u32::from(last);
         // What is left of the run; past its end where nothing is.
         let mut from = u32::from(first);
-        while b.next_if(|hole| u32::from(hole.1) < from).is_some() {}
-        while let Some((hole_first, hole_last)) = b.peek().copied() {
+        while bounds_at(b, j).1 < from {
+            j += 1;
+        }
+        loop {
+            let (hole_first, hole_last) = bounds_at(b, j);
             if hole_first > last {
                 break;
             }
-            if let (Ok(start), Some(end)) = (u16::try_from(from), hole_first.checked_sub(1))
-                && start <= end
-            {
-                sink(start, end);
+            if from < hole_first {
+                let (first, last) = as_slots(from, hole_first - 1);
+                sink(first, last);
             }
-            from = from.max(u32::from(hole_last) + 1);
+            from = from.max(hole_last + 1);
             if hole_last > last {
                 break;
             }
-            b.next();
+            j += 1;
         }
-        if let Ok(start) = u16::try_from(from)
-            && start <= last
-        {
-            sink(start, last);
+        if from <= last {
+            let (first, last) = as_slots(from, last);
+            sink(first, last);
         }
     }
 }

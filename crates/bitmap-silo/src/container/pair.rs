@@ -29,11 +29,7 @@ pub(crate) fn intersection_len(a: ContainerRef<'_>, b: ContainerRef<'_>) -> u32 
             .map(|(first, last)| count_range(b.bits(), first, last))
             .sum(),
         (ContainerRef::Runs(a), ContainerRef::Runs(b)) => {
-            let mut total = 0;
-            intervals::intersection(a.pairs(), b.pairs(), |first, last| {
-                total += u32::from(last - first) + 1;
-            });
-            total
+            intervals::intersection_len(a.pairs(), b.pairs())
         }
     }
 }

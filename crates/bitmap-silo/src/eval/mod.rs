@@ -10,11 +10,13 @@
 //! * [`node`] — the compiled tree and how it moves.
 //! * [`product`] — a conjunction of unions and negated unions on one chunk.
 //! * [`filter`] — narrowing a list of candidates by the other operands.
+//! * [`meet`] — the intersection of frozen bitmaps without a tree.
 //! * [`tally`] — parity and threshold on one chunk.
 //! * [`explain`] — what an evaluation did.
 
 mod explain;
 mod filter;
+pub(crate) mod meet;
 mod node;
 mod product;
 mod query;

@@ -8,7 +8,7 @@ use crate::container::chunk::PooledChunk;
 use crate::container::{CHUNK_SLOTS, ContainerRef};
 use crate::expr::Expr;
 use crate::source::Source;
-use crate::view::BitmapView;
+use crate::view::{BitmapView, Bound};
 
 /// A compiled expression: a leaf, or an operation with a buffer for its result.
 #[derive(Debug)]
@@ -382,6 +382,41 @@ impl<'a> Node<'a> {
                 .iter()
                 .map(|member| member.node.chunk_estimate())
                 .sum(),
+        }
+    }
+
+    /// About how large the result can get, for reserving room.
+    pub(super) fn bound(&self) -> Bound {
+        let sum = |members: &[Member<'_>]| {
+            members.iter().fold(
+                Bound {
+                    containers: 0,
+                    bytes: 0,
+                },
+                |sum, member| {
+                    let bound = member.node.bound();
+                    Bound {
+                        containers: (sum.containers + bound.containers).min(1 << 16),
+                        bytes: sum.bytes + bound.bytes,
+                    }
+                },
+            )
+        };
+        match self {
+            Self::Leaf { source, .. } => source.view().bound(),
+            Self::Product(node) => {
+                let positive = node.clauses.iter().filter(|clause| !clause.negated);
+                let bounds = positive.map(|clause| sum(&clause.members));
+                let least = bounds.reduce(|least, bound| Bound {
+                    containers: least.containers.min(bound.containers),
+                    bytes: least.bytes.min(bound.bytes),
+                });
+                least.unwrap_or(Bound {
+                    containers: 0,
+                    bytes: 0,
+                })
+            }
+            Self::Tally(node) => sum(node.members()),
         }
     }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::explain::{Explanation, explain};
 use super::node::{Compiler, Node};
-use crate::container::{ContainerRef, Layout};
+use crate::container::{BITSET_BYTES, ContainerRef, Layout};
 use crate::expr::Expr;
 use crate::frozen::{BitmapBuf, BitmapWriter, join_slot};
 
@@ -145,13 +145,23 @@ impl<'a> Query<'a> {
     }
 
     fn write_in(&self, first: u16, last: u16) -> BitmapWriter {
-        let mut writer = BitmapWriter::new(Layout::Quick);
-        let _ = self.for_each_chunk_in::<()>(first, last, &mut |key, container| {
+        let mut node = self.compile();
+        let bound = node.bound();
+        let share = usize::from(last - first) + 1;
+        let containers = bound.containers.min(share);
+        let bytes = bound.bytes.min(containers * BITSET_BYTES);
+        let mut writer = BitmapWriter::with_capacity(Layout::Quick, containers, bytes);
+        let mut from = Some(first);
+        while let Some(key) = from
+            .and_then(|key| node.seek(key))
+            .filter(|key| *key <= last)
+        {
+            let cardinality = node.load(key);
             // Keys ascend, as evaluation does.
-            let pushed = writer.push_counted(key, container, container.cardinality());
+            let pushed = writer.push_counted(key, node.container(), cardinality);
             debug_assert!(pushed.is_ok(), "evaluation ascends");
-            ControlFlow::Continue(())
-        });
+            from = key.checked_add(1);
+        }
         writer
     }
 

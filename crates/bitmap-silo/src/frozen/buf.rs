@@ -6,8 +6,10 @@ use crate::error::BitmapError;
 /// A bitmap that owns the bytes of its portable blob.
 #[derive(Clone, Debug, Default)]
 pub struct BitmapBuf {
-    /// A valid blob, or nothing for the empty bitmap.
+    /// Unused room, then a valid blob, or nothing for the empty bitmap.
     bytes: Vec<u8>,
+    /// Where the blob starts.
+    start: usize,
 }
 
 /// The blob of the empty bitmap.
@@ -16,7 +18,12 @@ const EMPTY: &[u8] = &[0x3a, 0x30, 0, 0, 0, 0, 0, 0];
 impl BitmapBuf {
     /// Wraps a blob that a writer of this crate made.
     pub(crate) fn from_valid(bytes: Vec<u8>) -> Self {
-        Self { bytes }
+        Self { bytes, start: 0 }
+    }
+
+    /// Wraps bytes that hold a blob which a writer of this crate made from `start` on.
+    pub(crate) fn from_valid_at(bytes: Vec<u8>, start: usize) -> Self {
+        Self { bytes, start }
     }
 
     /// Takes bytes from a stranger after checking all of them; trailing bytes are cut off.
@@ -28,27 +35,26 @@ impl BitmapBuf {
         view.validate()?;
         let len = view.as_bytes().len();
         bytes.truncate(len);
-        Ok(Self { bytes })
+        Ok(Self { bytes, start: 0 })
     }
 
     /// The blob.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        if self.bytes.is_empty() {
-            EMPTY
-        } else {
-            &self.bytes
+        match self.bytes.get(self.start..) {
+            Some([]) | None => EMPTY,
+            Some(blob) => blob,
         }
     }
 
-    /// The blob, by value.
+    /// The blob, by value; O(bytes).
     #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub fn into_bytes(mut self) -> Vec<u8> {
         if self.bytes.is_empty() {
-            EMPTY.to_vec()
-        } else {
-            self.bytes
+            return EMPTY.to_vec();
         }
+        self.bytes.drain(..self.start.min(self.bytes.len()));
+        self.bytes
     }
 
     /// The bitmap as a view; O(containers).

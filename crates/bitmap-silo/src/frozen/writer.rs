@@ -22,7 +22,11 @@ struct Entry {
 pub struct BitmapWriter {
     layout: Layout,
     entries: Vec<Entry>,
-    bodies: Vec<u8>,
+    has_runs: bool,
+    /// Room for a header, then the bodies: a header that fits needs no copy of the bodies.
+    bytes: Vec<u8>,
+    /// Bytes of that room.
+    gap: usize,
 }
 
 impl BitmapWriter {
@@ -35,14 +39,25 @@ impl BitmapWriter {
         }
     }
 
-    /// A writer with room for `containers` containers and `bytes` bytes of bodies.
+    /// A writer with room for `containers` containers and `bytes` bytes of bodies; up to so many
+    /// containers, finishing copies nothing.
     #[must_use]
     pub fn with_capacity(layout: Layout, containers: usize, bytes: usize) -> Self {
+        let gap = header_bytes(containers, false).max(header_bytes(containers, true));
+        let mut room = Vec::with_capacity(gap + bytes);
+        room.resize(gap, 0);
         Self {
             layout,
             entries: Vec::with_capacity(containers),
-            bodies: Vec::with_capacity(bytes),
+            has_runs: false,
+            bytes: room,
+            gap,
         }
+    }
+
+    /// The bodies written so far.
+    fn bodies(&self) -> &[u8] {
+        self.bytes.get(self.gap..).unwrap_or(&[])
     }
 
     /// Appends a chunk; one without values leaves no trace. O(bytes) of the container: its values
@@ -72,8 +87,9 @@ impl BitmapWriter {
                 got: key,
             });
         }
-        let start = to_u32(self.bodies.len());
-        let kind = encode_into(container, cardinality, self.layout, &mut self.bodies);
+        let start = to_u32(self.bodies().len());
+        let kind = encode_into(container, cardinality, self.layout, &mut self.bytes);
+        self.has_runs |= kind == ContainerKind::Runs;
         self.entries.push(Entry {
             key,
             last_rank: u16::try_from(last_rank).unwrap_or(u16::MAX),
@@ -86,7 +102,8 @@ impl BitmapWriter {
     /// Forgets what was written and keeps the memory.
     pub fn clear(&mut self) {
         self.entries.clear();
-        self.bodies.clear();
+        self.bytes.truncate(self.gap);
+        self.has_runs = false;
     }
 
     /// Number of slots written so far.
@@ -107,18 +124,14 @@ impl BitmapWriter {
     /// Bytes that the blob would have if finished now.
     #[must_use]
     pub fn blob_bytes(&self) -> usize {
-        header_bytes(self.entries.len(), self.has_runs()) + self.bodies.len()
-    }
-
-    fn has_runs(&self) -> bool {
-        self.entries.iter().any(|entry| entry.has_runs)
+        header_bytes(self.entries.len(), self.has_runs) + self.bodies().len()
     }
 
     /// Appends the blob to `out`.
     pub fn finish_into(&self, out: &mut Vec<u8>) {
         out.reserve(self.blob_bytes());
         self.write_header(out);
-        out.extend_from_slice(&self.bodies);
+        out.extend_from_slice(self.bodies());
     }
 
     /// The blob of several parts whose chunks ascend from part to part: bodies are copied, never
@@ -137,33 +150,42 @@ impl BitmapWriter {
             {
                 return Err(BitmapError::PartOrder { part: index });
             }
+            all.has_runs |= part.has_runs;
             let shifted = part.entries.iter().map(|e| Entry {
                 start: e.start + start,
                 ..*e
             });
             all.entries.extend(shifted);
-            start += to_u32(part.bodies.len());
+            start += to_u32(part.bodies().len());
         }
         let mut bytes =
-            Vec::with_capacity(header_bytes(entry_count, all.has_runs()) + start as usize);
+            Vec::with_capacity(header_bytes(entry_count, all.has_runs) + start as usize);
         all.write_header(&mut bytes);
         parts
             .iter()
-            .for_each(|part| bytes.extend_from_slice(&part.bodies));
+            .for_each(|part| bytes.extend_from_slice(part.bodies()));
         Ok(BitmapBuf::from_valid(bytes))
     }
 
     /// The finished blob.
     #[must_use]
-    pub fn finish(self) -> BitmapBuf {
-        let mut bytes = Vec::new();
-        self.finish_into(&mut bytes);
-        BitmapBuf::from_valid(bytes)
+    pub fn finish(mut self) -> BitmapBuf {
+        let mut header = Vec::new();
+        self.write_header(&mut header);
+        let start = self.gap.checked_sub(header.len());
+        if let Some(start) = start
+            && let Some(room) = self.bytes.get_mut(start..self.gap)
+        {
+            room.copy_from_slice(&header);
+            return BitmapBuf::from_valid_at(self.bytes, start);
+        }
+        header.extend_from_slice(self.bodies());
+        BitmapBuf::from_valid(header)
     }
 
     fn write_header(&self, out: &mut Vec<u8>) {
         let count = self.entries.len();
-        let has_runs = self.has_runs();
+        let has_runs = self.has_runs;
         let bodies_start = header_bytes(count, has_runs);
         write_cookie(count, has_runs, out);
         if has_runs {

@@ -11,7 +11,7 @@ use core::arch::x86_64::{
     _mm512_cvtepu8_epi16, _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32,
     _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_maskz_compress_epi8, _mm512_or_si512,
     _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_set1_epi16, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_storeu_si512,
+    _mm512_setzero_si512, _mm512_storeu_si512, _mm512_xor_si512,
 };
 
 use super::{instantiate, lists};
@@ -62,15 +62,107 @@ instantiate! {
 }
 
 /// Vectors that the product keeps in registers at a time.
-const BLOCK: usize = 8;
+const BLOCK: usize = 4;
 /// Vectors of one bitset.
 const VECTORS: usize = 128;
+
+/// One bitset of a product and what follows it.
+#[derive(Clone, Copy)]
+struct Term {
+    base: *const __m512i,
+    /// Whether its clause ends here.
+    ends: bool,
+    /// Ones where that clause is negated.
+    flip: __m512i,
+}
+
+/// Most bitsets for which the walk over them is unrolled.
+const UNROLLED_MAX: usize = 8;
 
 /// Evaluates the product block by block and hands each block, with its first vector's index, to
 /// `sink`; answers the cardinality.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn product_blocks(clauses: &[Clause<'_>], mut sink: impl FnMut(usize, &[__m512i; BLOCK])) -> u32 {
+fn product_blocks(clauses: &[Clause<'_>], sink: impl FnMut(usize, &[__m512i; BLOCK])) -> u32 {
+    let zero = _mm512_setzero_si512();
+    let none = Term {
+        base: POSITIONS.as_ptr().cast(),
+        ends: false,
+        flip: zero,
+    };
+    let mut terms = [none; UNROLLED_MAX];
+    let mut count = 0;
+    for clause in clauses {
+        let flip = if clause.negated {
+            _mm512_set1_epi32(-1)
+        } else {
+            zero
+        };
+        if clause.members.is_empty() || count + clause.members.len() > UNROLLED_MAX {
+            return product_loop(clauses, sink);
+        }
+        for (index, member) in clause.members.iter().enumerate() {
+            if let Some(term) = terms.get_mut(count) {
+                let ends = index + 1 == clause.members.len();
+                *term = Term {
+                    base: member.as_ptr().cast(),
+                    ends,
+                    flip,
+                };
+            }
+            count += 1;
+        }
+    }
+    match (count, terms) {
+        (1, [a, ..]) => product_unrolled([a], sink),
+        (2, [a, b, ..]) => product_unrolled([a, b], sink),
+        (3, [a, b, c, ..]) => product_unrolled([a, b, c], sink),
+        (4, [a, b, c, d, ..]) => product_unrolled([a, b, c, d], sink),
+        (5, [a, b, c, d, e, ..]) => product_unrolled([a, b, c, d, e], sink),
+        (6, [a, b, c, d, e, f, ..]) => product_unrolled([a, b, c, d, e, f], sink),
+        (7, [a, b, c, d, e, f, g, _]) => product_unrolled([a, b, c, d, e, f, g], sink),
+        (8, terms) => product_unrolled(terms, sink),
+        _ => product_loop(clauses, sink),
+    }
+}
+
+/// The product of a few bitsets. Each is loaded by instructions of its own, as processors detect
+/// streams to fetch ahead by the instruction that loads them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn product_unrolled<const N: usize>(
+    terms: [Term; N],
+    mut sink: impl FnMut(usize, &[__m512i; BLOCK]),
+) -> u32 {
+    let mut total = _mm512_setzero_si512();
+    for start in (0..VECTORS).step_by(BLOCK) {
+        let mut acc = [_mm512_set1_epi32(-1); BLOCK];
+        let mut union = [_mm512_setzero_si512(); BLOCK];
+        for term in &terms {
+            for (i, u) in union.iter_mut().enumerate() {
+                // SAFETY: every term was made of a bitset, which is `VECTORS` vectors of 64 bytes,
+                // and `start + i < VECTORS`; the load has no alignment requirement.
+                *u = _mm512_or_si512(*u, unsafe { _mm512_loadu_si512(term.base.add(start + i)) });
+            }
+            if term.ends {
+                for (a, u) in acc.iter_mut().zip(&mut union) {
+                    *a = _mm512_and_si512(*a, _mm512_xor_si512(*u, term.flip));
+                    *u = _mm512_setzero_si512();
+                }
+            }
+        }
+        for a in &acc {
+            total = _mm512_add_epi64(total, _mm512_popcnt_epi64(*a));
+        }
+        sink(start, &acc);
+    }
+    total_of(total)
+}
+
+/// The product of any number of bitsets.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn product_loop(clauses: &[Clause<'_>], mut sink: impl FnMut(usize, &[__m512i; BLOCK])) -> u32 {
     let ones = _mm512_set1_epi32(-1);
     let mut total = _mm512_setzero_si512();
     for start in (0..VECTORS).step_by(BLOCK) {
@@ -99,13 +191,18 @@ fn product_blocks(clauses: &[Clause<'_>], mut sink: impl FnMut(usize, &[__m512i;
         }
         sink(start, &acc);
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a chunk has 65,536 bits"
-    )]
-    let total = _mm512_reduce_add_epi64(total) as u32;
-    total
+    total_of(total)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a chunk has 65,536 bits"
+)]
+fn total_of(lanes: __m512i) -> u32 {
+    _mm512_reduce_add_epi64(lanes) as u32
 }
 
 fn product(clauses: &[Clause<'_>], out: &mut Words) -> u32 {
