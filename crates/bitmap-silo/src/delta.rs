@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::container::{ArrayRef, Scratch};
+use crate::container::{ArrayRef, CHUNK_SLOTS, Scratch};
 use crate::frozen::split_slot as split;
 
 /// Pending operations of one chunk: two disjoint ascending lists.
@@ -17,10 +17,16 @@ pub(crate) struct ChunkDelta {
 }
 
 impl ChunkDelta {
-    /// Applies the operations to the chunk in `scratch`.
-    pub(crate) fn apply(&self, scratch: &mut Scratch) {
-        scratch.or(ArrayRef::from_values(&self.sets).into());
-        scratch.and_not(ArrayRef::from_values(&self.clears).into());
+    /// Applies the operations to the chunk in `scratch`, which has `cardinality` slots; answers how
+    /// many it has then.
+    pub(crate) fn apply(&self, scratch: &mut Scratch, cardinality: u32) -> u32 {
+        // Whatever was recorded of bytes that nobody validated, a chunk has at most its slots.
+        let more = scratch.put(&self.sets, true);
+        let fewer = scratch.put(&self.clears, false);
+        cardinality
+            .saturating_add(more)
+            .saturating_sub(fewer)
+            .min(CHUNK_SLOTS)
     }
 
     /// What the operations decide about a slot.

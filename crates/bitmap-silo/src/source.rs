@@ -202,14 +202,20 @@ fn patch(loaded: &Loaded<'_>, ops: &ChunkDelta, buf: &mut ChunkBuf) -> Form {
             len: ops.apply_to_list(list, &mut buf.right),
         };
     }
-    match (loaded, list) {
-        (_, Some(list)) => buf.words.load(list.into()),
-        (Loaded::Lent(container), None) => buf.words.load(*container),
-        _ => {}
-    }
-    ops.apply(&mut buf.words);
+    let cardinality = match (loaded, list) {
+        (_, Some(list)) => {
+            buf.words.load(list.into());
+            ContainerRef::from(list).cardinality()
+        }
+        (Loaded::Lent(container), None) => {
+            buf.words.load(*container);
+            container.cardinality()
+        }
+        (Loaded::Words { cardinality }, None) => *cardinality,
+        (Loaded::List { .. }, None) => 0,
+    };
     Form::Words {
-        cardinality: buf.words.cardinality(),
+        cardinality: ops.apply(&mut buf.words, cardinality),
     }
 }
 

@@ -142,9 +142,21 @@ impl Scratch {
     }
 
     fn load_bits(&mut self, bits: &Bits) {
-        for (word, bytes) in self.words.iter_mut().zip(bits) {
-            *word = u64::from_le_bytes(*bytes);
+        // On the little-endian targets that this crate supports, words are their bytes.
+        zerocopy::IntoBytes::as_mut_bytes(&mut self.words).copy_from_slice(bits.as_flattened());
+    }
+
+    /// Adds or removes slots; answers how many of them were not as wanted before.
+    pub(crate) fn put(&mut self, slots: &[u16], wanted: bool) -> u32 {
+        let mut changed = 0;
+        for slot in slots {
+            let word = &mut self.words[usize::from(slot >> 6)];
+            let bit = slot & 63;
+            let before = *word >> bit & 1;
+            *word = (*word & !(1 << bit)) | (u64::from(wanted) << bit);
+            changed += u32::from(before != u64::from(wanted));
         }
+        changed
     }
 
     /// Adds the slots of the container.

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::product::{Factor, Want, product};
 use super::tally::Tally;
-use crate::container::chunk::PooledChunk;
+use crate::container::chunk::{ChunkBuf, Form, PooledChunk, Side};
 use crate::container::{CHUNK_SLOTS, ContainerRef};
 use crate::expr::Expr;
 use crate::source::Source;
@@ -278,7 +278,7 @@ impl Product<'_> {
 
     fn evaluate(&mut self, key: u16, want: Want) -> u32 {
         self.lent = None;
-        self.buf.form = crate::container::chunk::Form::Empty;
+        self.buf.form = Form::Empty;
         let mut used: SmallVec<[usize; 8]> = SmallVec::new();
         for (index, clause) in self.clauses.iter_mut().enumerate() {
             match (clause.load(key), clause.negated) {
@@ -297,6 +297,9 @@ impl Product<'_> {
                 *lent = Some((index, at));
                 return member.node.container().cardinality();
             }
+        }
+        if let Some(cardinality) = by_value(clauses, &used, buf) {
+            return cardinality;
         }
         let mut members: SmallVec<[ContainerRef<'_>; 12]> = SmallVec::new();
         let mut bounds: SmallVec<[(usize, bool); 8]> = SmallVec::new();
@@ -332,8 +335,47 @@ impl Product<'_> {
     }
 }
 
+/// Most values that are asked about one by one.
+const BY_VALUE_MAX: usize = 16;
+
+/// Where the rarest operand has a handful of values in the chunk, asks the others about each;
+/// answers the cardinality of the result, which is in the buffer.
+fn by_value(clauses: &[ClauseNode<'_>], used: &[usize], buf: &mut ChunkBuf) -> Option<u32> {
+    let (first, rest) = used.split_first()?;
+    let rarest = clauses.get(*first).filter(|clause| !clause.negated)?;
+    let [Member { node, .. }] = &rarest.members[..] else {
+        return None;
+    };
+    let ContainerRef::Array(list) = node.container() else {
+        return None;
+    };
+    if list.values().len() > BY_VALUE_MAX {
+        return None;
+    }
+    let mut len = 0;
+    for value in list.iter() {
+        let passes = rest
+            .iter()
+            .filter_map(|index| clauses.get(*index))
+            .all(|clause| {
+                let mut active = clause.members.iter().filter(|member| member.active);
+                active.any(|member| member.node.container().contains(value)) != clause.negated
+            });
+        if let Some(to) = buf.left.get_mut(len) {
+            *to = value;
+        }
+        len += usize::from(passes);
+    }
+    buf.form = Form::List {
+        side: Side::Left,
+        len,
+    };
+    u32::try_from(len).ok()
+}
+
 impl<'a> Node<'a> {
     /// The first key at or after `key` at which there may be slots. Keys must not descend.
+    #[inline]
     pub(super) fn seek(&mut self, key: u16) -> Option<u16> {
         match self {
             Self::Leaf { source, .. } => source.seek(key),
@@ -343,6 +385,7 @@ impl<'a> Node<'a> {
     }
 
     /// Evaluates the chunk of `key`, which `seek` answered; answers its cardinality.
+    #[inline]
     pub(super) fn load(&mut self, key: u16) -> u32 {
         match self {
             Self::Leaf { source, .. } => source.load(key),
@@ -361,6 +404,7 @@ impl<'a> Node<'a> {
     }
 
     /// The chunk loaded last.
+    #[inline]
     pub(super) fn container(&self) -> ContainerRef<'_> {
         match self {
             Self::Leaf { source, .. } => source.container(),
