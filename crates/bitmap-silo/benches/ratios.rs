@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::pedantic,
+    clippy::type_complexity,
     reason = "a benchmark: a failed unwrap is a failed run"
 )]
 
@@ -21,12 +22,15 @@ use bitmap_silo::{
     concatenate_into,
 };
 use croaring::Bitmap;
-use lab::inputs::{Input, LARGE, SMALL, independent, operands, runs};
+use lab::inputs::{Input, SMALL, independent, operands, runs};
 use lab::paired::{Effort, Way, mean, medians, way};
 use lab::real::{REAL_SETS, real_set};
 use lab::streams::two_streams;
 use rand::{Rng, SeedableRng};
 use roaring::{MultiOps, RoaringBitmap};
+
+/// Rows of the large test size; the small one is that of the other benchmark.
+const LARGE: u32 = 107_000_000;
 
 struct Report {
     effort: Effort,

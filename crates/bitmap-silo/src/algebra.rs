@@ -13,7 +13,7 @@ use crate::view::{Base, BitmapView};
 /// Slots of the whole universe; the operations here never negate.
 const UNIVERSE: u64 = 1 << 32;
 
-fn query<'a>(expr: Expr<'a>) -> Query<'a> {
+fn query(expr: Expr<'_>) -> Query<'_> {
     Query::new(expr, UNIVERSE)
 }
 
@@ -111,7 +111,7 @@ impl<'a> BitmapView<'a> {
                     delta: None,
                     ..*self
                 };
-                let (mut before, mut after) = (Source::new(base), Source::new(*self));
+                let (mut before, mut after) = (Source::new(&base), Source::new(self));
                 let mut total = self.base_len();
                 for key in delta.keys() {
                     if before.seek(key) == Some(key) {
@@ -129,7 +129,7 @@ impl<'a> BitmapView<'a> {
     /// Whether no slot is in; reads chunks until one has a slot.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let mut source = Source::new(*self);
+        let mut source = Source::new(self);
         let mut from = Some(0);
         while let Some(key) = from.and_then(|key| source.seek(key)) {
             if source.load(key) != 0 {
@@ -189,7 +189,7 @@ impl<'a> BitmapView<'a> {
     /// Hands the cardinality of each common chunk's intersection to `visit` until that answers
     /// true.
     fn meet(&self, other: &BitmapView<'_>, mut visit: impl FnMut(u32) -> bool) {
-        let (mut a, mut b) = (Source::new(*self), Source::new(*other));
+        let (mut a, mut b) = (Source::new(self), Source::new(other));
         let mut from = Some(0);
         while let Some(key) = from
             && let Some(x) = a.seek(key)

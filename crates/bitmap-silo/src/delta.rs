@@ -197,6 +197,7 @@ impl Delta {
     }
 
     /// Keys of the chunks with operations, ascending.
+    #[must_use]
     pub fn keys(&self) -> impl ExactSizeIterator<Item = u16> + '_ {
         self.chunks.iter().map(|(key, _)| *key)
     }

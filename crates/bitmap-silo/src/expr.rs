@@ -7,6 +7,7 @@ use crate::view::BitmapView;
 /// Build it with the functions below or the variants themselves, then evaluate it with
 /// [`Query`](crate::Query).
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "leaves are most nodes")]
 pub enum Expr<'a> {
     /// A bitmap.
     Bitmap(BitmapView<'a>),

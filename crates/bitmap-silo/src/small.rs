@@ -97,6 +97,7 @@ impl<'a> SmallBitmap<'a> {
     }
 
     /// The slots in ascending order, from either end.
+    #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + '_ {
         self.slots().iter().map(|s| u32::from_le_bytes(*s))
     }

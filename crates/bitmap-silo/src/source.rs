@@ -45,9 +45,9 @@ enum Loaded<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(view: BitmapView<'a>) -> Self {
+    pub(crate) fn new(view: &BitmapView<'a>) -> Self {
         Self {
-            view,
+            view: *view,
             index: 0,
             delta_index: 0,
             current: Current::Lent(ContainerRef::EMPTY),
@@ -234,10 +234,10 @@ fn load_base<'a>(
         },
         Base::Small(view) => load_small(view, index, key, list, words),
         Base::Memory(bitmap) => load_memory(bitmap, key, list, words),
-        Base::Range(first, last) => {
+        Base::Range(start, end) => {
             words.clear();
             let chunk = u32::from(key) << 16;
-            let (low, high) = ((*first).max(chunk), (*last).min(chunk | 0xffff));
+            let (low, high) = ((*start).max(chunk), (*end).min(chunk | 0xffff));
             if low > high {
                 return Loaded::Lent(ContainerRef::EMPTY);
             }
@@ -299,9 +299,9 @@ fn load_memory(
     }
     words.clear();
     while let Some(run) = iter.next_range() {
-        let (_, first) = crate::frozen::split_slot(*run.start());
-        let (_, last) = crate::frozen::split_slot(*run.end());
-        words.insert_range(first, last);
+        let (_, run_first) = crate::frozen::split_slot(*run.start());
+        let (_, run_last) = crate::frozen::split_slot(*run.end());
+        words.insert_range(run_first, run_last);
     }
     Loaded::Words { cardinality }
 }

@@ -21,10 +21,6 @@ pub struct BitmapView<'a> {
 
 /// What the pending operations are applied to.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "views are few, and boxing would allocate"
-)]
 pub(crate) enum Base<'a> {
     Empty,
     Frozen(FrozenBitmap<'a>),

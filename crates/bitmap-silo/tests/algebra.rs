@@ -38,7 +38,7 @@ impl Operand {
             0 => (0..rng.random_range(0..200))
                 .map(|_| rng.random_range(0..10 << 16))
                 .collect(),
-            1 => RoaringBitmap::from_iter((0..5).map(|_| rng.random::<u32>())),
+            1 => (0..5).map(|_| rng.random::<u32>()).collect(),
             _ => random_bitmap(seed, 10),
         };
         if rng.random() {
@@ -112,7 +112,7 @@ fn random_expr<'a>(
         let operand = operands.choose(rng).unwrap();
         return (Expr::bitmap(operand.view()), operand.expected.clone());
     }
-    let mut some = |rng: &mut SmallRng| {
+    let some = |rng: &mut SmallRng| {
         let count = rng.random_range(0..5);
         let (exprs, sets): (Vec<_>, Vec<_>) = (0..count)
             .map(|_| random_expr(operands, universe, depth - 1, rng))

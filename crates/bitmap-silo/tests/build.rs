@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a failed unwrap or index is a failed test"
 )]
 
@@ -235,7 +236,7 @@ fn small_sets_are_stored_small_and_read_back() {
             if let Ok(small) = SmallBitmap::open(&bytes) {
                 assert!(small.iter().eq(bitmap.iter()));
                 assert_eq!(small.len(), bitmap.len());
-                for rank in 0..bitmap.len() as u32 + 1 {
+                for rank in 0..=bitmap.len() as u32 {
                     assert_eq!(small.select(u64::from(rank)), bitmap.select(rank));
                 }
                 for slot in (0..100).map(|_| rng.random()).chain(bitmap.iter()) {

@@ -1,5 +1,13 @@
 //! Paired measuring: contenders take turns, medians are compared.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    reason = "times are small and positive, and there is at least one sample"
+)]
+
 use std::time::{Duration, Instant};
 
 /// One way to do a piece of work; answers a checksum that all ways must agree on.

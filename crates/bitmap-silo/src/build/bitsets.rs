@@ -34,7 +34,7 @@ pub(super) fn build(rows: Rows<'_>, value_count: u32) -> Result<ValueBitmaps, Bi
 /// Adds the slots of a chunk to the bitsets of their values.
 fn fill(rows: Rows<'_>, bitsets: &mut [Scratch]) {
     if let Rows::Consecutive { first_slot, values } = rows
-        && first_slot & 63 == 0
+        && first_slot.is_multiple_of(64)
     {
         fill_words(first_slot, values, bitsets);
     } else {

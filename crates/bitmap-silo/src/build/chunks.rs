@@ -86,13 +86,13 @@ impl Grouped {
             start = *end as usize;
             list.sort_unstable();
             let list_start = start - list.len();
-            let mut last = None;
+            let mut previous = None;
             for at in list_start..start {
                 let slot = self.slots[at];
-                if last != Some(slot) {
+                if previous != Some(slot) {
                     self.slots[kept] = slot;
                     kept += 1;
-                    last = Some(slot);
+                    previous = Some(slot);
                 }
             }
             *end = u32::try_from(kept).unwrap_or(u32::MAX);

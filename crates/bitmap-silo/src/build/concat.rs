@@ -45,9 +45,9 @@ pub fn concatenate_into(parts: &[FrozenBitmap<'_>], out: &mut Vec<u8>) -> Result
         }
         out.extend_from_slice(&flags);
     }
-    parts
-        .iter()
-        .for_each(|part| out.extend_from_slice(part.descriptions().as_flattened()));
+    for part in parts {
+        out.extend_from_slice(part.descriptions().as_flattened());
+    }
     if !has_runs || count >= OFFSETS_FROM {
         let mut start = bodies_start;
         for part in parts {
@@ -58,8 +58,8 @@ pub fn concatenate_into(parts: &[FrozenBitmap<'_>], out: &mut Vec<u8>) -> Result
             start += part.bodies().len();
         }
     }
-    parts
-        .iter()
-        .for_each(|part| out.extend_from_slice(part.bodies()));
+    for part in parts {
+        out.extend_from_slice(part.bodies());
+    }
     Ok(())
 }

@@ -56,7 +56,7 @@ fn partition(rows: Rows<'_>, partitions: usize) -> (Vec<(u32, u32)>, Vec<usize>)
     let mut pairs = vec![(0_u32, 0_u32); start];
     rows.for_each(|slot, value| {
         let at = &mut ends[(value >> PARTITION_BITS) as usize];
-        pairs[*at] = (slot, value & (PARTITION_VALUES as u32 - 1));
+        pairs[*at] = (slot, value & ((1 << PARTITION_BITS) - 1));
         *at += 1;
     });
     (pairs, ends)

@@ -167,7 +167,7 @@ impl ByChunk {
             }
             Rows::Pairs { slots, values } => {
                 let ascending = slots.windows(2).fold(true, |ok, pair| match pair {
-                    [x, y] => ok & (x >> 16 <= y >> 16),
+                    [x, y] => ok && (x >> 16 <= y >> 16),
                     _ => ok,
                 });
                 if ascending {

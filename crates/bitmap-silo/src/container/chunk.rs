@@ -64,6 +64,7 @@ pub(crate) struct ChunkBuf {
 }
 
 impl ChunkBuf {
+    #[expect(clippy::large_stack_arrays, reason = "made once per pooled buffer")]
     fn new() -> Self {
         Self {
             words: Scratch::new(),

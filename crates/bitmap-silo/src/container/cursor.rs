@@ -220,7 +220,7 @@ impl<'a> Descent<'a> {
                     self.index = self.index.checked_sub(1)?;
                     self.word = b.word(self.index);
                 }
-                let bit = 63 - self.word.leading_zeros();
+                let bit = self.word.ilog2();
                 self.word &= !(1 << bit);
                 Some((self.index * 64) as u16 | bit as u16)
             }

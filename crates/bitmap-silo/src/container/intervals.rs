@@ -37,7 +37,7 @@ impl<'a> RunSink<'a> {
 }
 
 /// First and last value of the run at `index`, or past every slot.
-#[inline(always)]
+#[inline]
 fn bounds_at(runs: &[[u8; 4]], index: usize) -> (u32, u32) {
     runs.get(index).map_or((PAST, PAST), |run| {
         let (first, last) = run_bounds(*run);
@@ -49,7 +49,7 @@ fn bounds_at(runs: &[[u8; 4]], index: usize) -> (u32, u32) {
 const PAST: u32 = 1 << 20;
 
 /// Both ends of a run as slots; callers pass numbers below 65,536.
-#[inline(always)]
+#[inline]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "callers pass slots of one chunk"

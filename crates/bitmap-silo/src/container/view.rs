@@ -47,6 +47,7 @@ impl<'a> ArrayRef<'a> {
     }
 
     /// The values in ascending order.
+    #[must_use]
     pub fn iter(self) -> impl DoubleEndedIterator<Item = u16> + ExactSizeIterator + 'a {
         self.values.iter().map(|v| u16::from_le_bytes(*v))
     }
@@ -173,6 +174,7 @@ impl<'a> RunsRef<'a> {
 
     /// The runs as (first, last), both inclusive, ascending. A run that would leave the chunk
     /// ends with it.
+    #[must_use]
     pub fn iter(self) -> impl DoubleEndedIterator<Item = (u16, u16)> + ExactSizeIterator + 'a {
         self.runs.iter().map(|run| run_bounds(*run))
     }
@@ -263,7 +265,7 @@ pub enum ContainerRef<'a> {
     Runs(RunsRef<'a>),
 }
 
-impl<'a> ContainerRef<'a> {
+impl ContainerRef<'_> {
     /// The container without values.
     pub const EMPTY: ContainerRef<'static> = ContainerRef::Array(ArrayRef { values: &[] });
 

@@ -79,10 +79,9 @@ struct Explainer {
 impl Explainer {
     fn node(&mut self, expr: &Expr<'_>) -> Explanation {
         let operands: Vec<Explanation> = match expr {
-            Expr::Bitmap(_) => Vec::new(),
+            Expr::Bitmap(_) | Expr::AtLeast(0, _) => Vec::new(),
             Expr::Not(operand) => vec![self.node(operand)],
             Expr::AndNot(keep, remove) => vec![self.node(keep), self.node(remove)],
-            Expr::AtLeast(0, _) => Vec::new(),
             Expr::And(operands)
             | Expr::Or(operands)
             | Expr::Xor(operands)

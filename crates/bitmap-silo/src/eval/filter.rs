@@ -59,7 +59,7 @@ struct Passed<'a> {
 }
 
 impl Passed<'_> {
-    #[inline(always)]
+    #[inline]
     fn offer(&mut self, value: u16, passes: bool) {
         if let Out::List(list) = &mut self.out
             && let Some(to) = list.get_mut(self.len)
@@ -78,16 +78,18 @@ fn by_runs(candidates: &[Le16], runs: &[[u8; 4]], wanted: bool, out: Out<'_>) ->
         let (before, from_first) = split_below(rest, u32::from(first));
         let (inside, after) = split_below(from_first, u32::from(last) + 1);
         let keep = if wanted { inside } else { before };
-        keep.iter()
-            .for_each(|v| passed.offer(u16::from_le_bytes(*v), true));
+        for v in keep {
+            passed.offer(u16::from_le_bytes(*v), true);
+        }
         rest = after;
         if rest.is_empty() {
             break;
         }
     }
     if !wanted {
-        rest.iter()
-            .for_each(|v| passed.offer(u16::from_le_bytes(*v), true));
+        for v in rest {
+            passed.offer(u16::from_le_bytes(*v), true);
+        }
     }
     passed.len
 }

@@ -1,6 +1,8 @@
 //! The intersection of frozen bitmaps without a compiled tree: what is asked most often, and of
 //! sets so small that compiling would take longer than the answer.
 
+use std::cmp::Ordering;
+
 use smallvec::SmallVec;
 
 use super::product::{Factor, Want, product};
@@ -31,18 +33,17 @@ pub(crate) fn intersection(views: &[FrozenBitmap<'_>]) -> BitmapBuf {
             .zip(&at)
             .filter_map(|(view, index)| view.container_at(*index).map(|(_, container)| container))
             .collect();
-        let cardinality = match found[..] {
-            [a, b] => meet(a, b, &mut buf),
-            _ => {
-                let factors: SmallVec<[Factor<'_>; 8]> = found
-                    .iter()
-                    .map(|one| Factor {
-                        members: std::slice::from_ref(one),
-                        negated: false,
-                    })
-                    .collect();
-                product(&factors, &mut buf, Want::Slots)
-            }
+        let cardinality = if let [a, b] = found[..] {
+            meet(a, b, &mut buf)
+        } else {
+            let factors: SmallVec<[Factor<'_>; 8]> = found
+                .iter()
+                .map(|one| Factor {
+                    members: std::slice::from_ref(one),
+                    negated: false,
+                })
+                .collect();
+            product(&factors, &mut buf, Want::Slots)
         };
         if cardinality != 0 {
             if !reserved {
@@ -128,17 +129,17 @@ pub(crate) fn for_common<'a>(
 ) {
     let (mut i, mut j) = (0, 0);
     while let (Some(x), Some(y)) = (a.key_at(i), b.key_at(j)) {
-        if x < y {
-            i = a.seek_key(i + 1, y);
-        } else if y < x {
-            j = b.seek_key(j + 1, x);
-        } else {
-            if let (Some((_, x)), Some((_, y))) = (a.container_at(i), b.container_at(j))
-                && visit(x, y)
-            {
-                return;
+        match x.cmp(&y) {
+            Ordering::Less => i = a.seek_key(i + 1, y),
+            Ordering::Greater => j = b.seek_key(j + 1, x),
+            Ordering::Equal => {
+                if let (Some((_, x)), Some((_, y))) = (a.container_at(i), b.container_at(j))
+                    && visit(x, y)
+                {
+                    return;
+                }
+                (i, j) = (i + 1, j + 1);
             }
-            (i, j) = (i + 1, j + 1);
         }
     }
 }

@@ -12,6 +12,10 @@ use crate::view::{BitmapView, Bound};
 
 /// A compiled expression: a leaf, or an operation with a buffer for its result.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "leaves are most nodes, and are walked in place"
+)]
 pub(super) enum Node<'a> {
     Leaf { source: Source<'a>, id: usize },
     Product(Box<Product<'a>>),
@@ -31,7 +35,7 @@ impl Compiler {
     /// Compiles an expression.
     pub(super) fn compile<'a>(&mut self, expr: &Expr<'a>) -> Node<'a> {
         match expr {
-            Expr::Bitmap(view) => self.leaf(*view),
+            Expr::Bitmap(view) => self.leaf(view),
             Expr::AtLeast(0, _) => self.everything(),
             Expr::AtLeast(1, operands) => self.product(&Expr::Or(operands.clone())),
             Expr::AtLeast(count, operands) if *count == operands.len() => {
@@ -52,14 +56,14 @@ impl Compiler {
                 Node::Tally(Box::new(Tally::parity(members)))
             }
             Expr::Or(operands) if operands.is_empty() => Node::Leaf {
-                source: Source::new(BitmapView::EMPTY),
+                source: Source::new(&BitmapView::EMPTY),
                 id: usize::MAX,
             },
             Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::AndNot(..) => self.product(expr),
         }
     }
 
-    fn leaf<'a>(&mut self, view: BitmapView<'a>) -> Node<'a> {
+    fn leaf<'a>(&mut self, view: &BitmapView<'a>) -> Node<'a> {
         self.leaf_count += 1;
         Node::Leaf {
             source: Source::new(view),
@@ -84,7 +88,7 @@ impl Compiler {
             BitmapView::range(0, u32::try_from(last).unwrap_or(u32::MAX))
         };
         Node::Leaf {
-            source: Source::new(view),
+            source: Source::new(&view),
             id: usize::MAX,
         }
     }

@@ -262,7 +262,7 @@ fn unite(members: &[ContainerRef<'_>]) -> PooledChunk {
             let (from, to, _) = buf.split(read);
             let mut sink = RunSink::new(to);
             intervals::union(pairs(from, len), r.pairs(), |first, last| {
-                sink.push(first, last)
+                sink.push(first, last);
             });
             (len, cardinality, read) = (sink.len, sink.cardinality, read.other());
         }

@@ -198,10 +198,11 @@ impl<'a> Query<'a> {
                     .map(|operand| highest(operand, universe))
                     .min()
                     .unwrap_or(universe),
-                Expr::Or(operands) | Expr::Xor(operands) => max(operands),
                 Expr::Not(_) | Expr::AtLeast(0, _) => universe,
                 Expr::AndNot(keep, _) => highest(keep, universe),
-                Expr::AtLeast(_, operands) => max(operands),
+                Expr::Or(operands) | Expr::Xor(operands) | Expr::AtLeast(_, operands) => {
+                    max(operands)
+                }
             }
         }
         let universe = u16::try_from(self.universe.saturating_sub(1) >> 16).unwrap_or(u16::MAX);

@@ -97,15 +97,10 @@ fn equal(a: ContainerRef<'_>, b: ContainerRef<'_>) -> bool {
             scratch.or(other);
             scratch.bits() == x.bits()
         }
-        (ContainerRef::Array(_), ContainerRef::Runs(r))
-        | (ContainerRef::Runs(r), ContainerRef::Array(_)) => {
-            let list = if let ContainerRef::Array(list) = a {
-                list
-            } else {
-                return equal(b, a);
-            };
+        (ContainerRef::Array(list), ContainerRef::Runs(runs))
+        | (ContainerRef::Runs(runs), ContainerRef::Array(list)) => {
             let mut values = list.iter();
-            r.iter()
+            runs.iter()
                 .all(|(first, last)| (first..=last).all(|v| values.next() == Some(v)))
         }
     }

@@ -23,8 +23,8 @@ pub(super) struct Header<'a> {
     pub(super) run_flags: &'a [u8],
     /// Where each body starts, where the blob has that table.
     pub(super) offsets: Option<&'a [[u8; 4]]>,
-    /// Bytes of the header; the first body follows.
-    pub(super) header_bytes: usize,
+    /// Where the first body starts.
+    pub(super) bodies_start: usize,
 }
 
 impl<'a> Header<'a> {
@@ -57,7 +57,7 @@ impl<'a> Header<'a> {
             descriptions: descriptions.as_chunks().0,
             run_flags,
             offsets,
-            header_bytes: bytes.len() - rest.len(),
+            bodies_start: bytes.len() - rest.len(),
         })
     }
 

@@ -27,7 +27,7 @@ impl<'a> FrozenBitmap<'a> {
             layout: Layout::Table,
             recount: false,
         };
-        let mut offset = header.header_bytes;
+        let mut offset = header.bodies_start;
         view.check_keys()?;
         for index in 0..header.container_count() {
             if header.offset(index) != Some(offset) {
@@ -97,9 +97,8 @@ fn broken_rule(container: ContainerRef<'_>) -> Option<&'static str> {
             }
             let mut free_from = 0_u32;
             for pair in r.pairs() {
-                let [a, b, c, d] = *pair;
-                let first = u32::from(u16::from_le_bytes([a, b]));
-                let last = first + u32::from(u16::from_le_bytes([c, d]));
+                let first = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
+                let last = first + u32::from(u16::from_le_bytes([pair[2], pair[3]]));
                 if last > u32::from(u16::MAX) {
                     return Some("a run leaves its chunk");
                 }

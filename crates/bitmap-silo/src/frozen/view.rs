@@ -87,7 +87,7 @@ impl<'a> FrozenBitmap<'a> {
         if self
             .header
             .offset(0)
-            .is_some_and(|first| first != self.header.header_bytes)
+            .is_some_and(|first| first != self.header.bodies_start)
         {
             return Err(lie());
         }
@@ -115,7 +115,7 @@ impl<'a> FrozenBitmap<'a> {
             return Err(lie());
         }
         let end = match count.checked_sub(1) {
-            None => self.header.header_bytes,
+            None => self.header.bodies_start,
             Some(last) => {
                 let start = self.header.offset(last).unwrap_or(usize::MAX);
                 start.saturating_add(self.header.body_bytes_at(last, self.bytes, start)?)
@@ -150,7 +150,7 @@ impl<'a> FrozenBitmap<'a> {
 
     /// Offset of the body of container `index`, or of the end, found by walking.
     pub(super) fn walk(&self, index: usize) -> Result<usize, BitmapError> {
-        let mut offset = self.header.header_bytes;
+        let mut offset = self.header.bodies_start;
         for before in 0..index {
             offset += self.header.body_bytes_at(before, self.bytes, offset)?;
         }
@@ -187,12 +187,12 @@ impl<'a> FrozenBitmap<'a> {
 
     /// All bodies, end to end.
     pub(crate) fn bodies(&self) -> &'a [u8] {
-        self.bytes.get(self.header.header_bytes..).unwrap_or(&[])
+        self.bytes.get(self.header.bodies_start..).unwrap_or(&[])
     }
 
     /// Distance of each body from the first.
     pub(crate) fn body_offsets(&self) -> impl Iterator<Item = usize> + '_ {
-        let start = self.header.header_bytes;
+        let start = self.header.bodies_start;
         (0..self.container_count())
             .map(move |index| self.extent(index).map_or(0, |(offset, _)| offset - start))
     }

@@ -161,9 +161,9 @@ impl BitmapWriter {
         let mut bytes =
             Vec::with_capacity(header_bytes(entry_count, all.has_runs) + start as usize);
         all.write_header(&mut bytes);
-        parts
-            .iter()
-            .for_each(|part| bytes.extend_from_slice(part.bodies()));
+        for part in parts {
+            bytes.extend_from_slice(part.bodies());
+        }
         Ok(BitmapBuf::from_valid(bytes))
     }
 

@@ -100,6 +100,11 @@ pub(crate) fn tables() -> Vec<&'static Kernels> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::many_single_char_names,
+    reason = "test inputs are small, and operands have no better names"
+)]
 mod tests {
     use super::*;
     use rand::rngs::SmallRng;

@@ -6,7 +6,9 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    reason = "indices are slots of one chunk divided by the word size, or below lengths compared in the loop condition"
+    clippy::inline_always,
+    clippy::many_single_char_names,
+    reason = "bodies are instantiated per instruction set; indices are slots of one chunk divided by the word size, or below lengths compared in the loop condition"
 )]
 
 use super::{Bits, Clause, Kernels, Le16, WordOp, Words};
@@ -305,7 +307,7 @@ fn bit(bits: &Bits, v: u16) -> usize {
 
 #[inline(always)]
 pub(super) fn probe(list: &[Le16], bits: &Bits, wanted: bool, out: &mut [u16]) -> usize {
-    let out = &mut out[..list.len() + 1];
+    let out = &mut out[..=list.len()];
     let skip = usize::from(!wanted);
     let mut len = 0;
     for v in list {

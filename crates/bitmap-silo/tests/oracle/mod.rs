@@ -1,6 +1,7 @@
 //! Random bitmaps over all container kinds, and the peers that answers are compared with.
 
 #![allow(dead_code, reason = "each test file uses its part of this module")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use croaring::Portable;
 use rand::rngs::SmallRng;
@@ -10,7 +11,7 @@ use roaring::RoaringBitmap;
 
 /// The shapes that a chunk can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     Empty,
     Single,
     First,
@@ -26,7 +27,7 @@ pub enum Shape {
     Alternating,
 }
 
-pub const SHAPES: [Shape; 13] = [
+pub(crate) const SHAPES: [Shape; 13] = [
     Shape::Empty,
     Shape::Single,
     Shape::First,
@@ -42,12 +43,12 @@ pub const SHAPES: [Shape; 13] = [
     Shape::Alternating,
 ];
 
-pub fn rng(seed: u64) -> SmallRng {
+pub(crate) fn rng(seed: u64) -> SmallRng {
     SmallRng::seed_from_u64(seed)
 }
 
 /// Adds a chunk of the given shape.
-pub fn add_chunk(bitmap: &mut RoaringBitmap, key: u16, shape: Shape, rng: &mut SmallRng) {
+pub(crate) fn add_chunk(bitmap: &mut RoaringBitmap, key: u16, shape: Shape, rng: &mut SmallRng) {
     let base = u32::from(key) << 16;
     let exactly = |count: u64, bitmap: &mut RoaringBitmap, rng: &mut SmallRng| {
         let before = bitmap.len();
@@ -75,7 +76,7 @@ pub fn add_chunk(bitmap: &mut RoaringBitmap, key: u16, shape: Shape, rng: &mut S
                 let bits: u32 = rng.random();
                 for bit in 0..32 {
                     if bits >> bit & 1 == 1 {
-                        bitmap.insert(base | word * 32 | bit);
+                        bitmap.insert(base | (word * 32) | bit);
                     }
                 }
             }
@@ -110,7 +111,7 @@ pub fn add_chunk(bitmap: &mut RoaringBitmap, key: u16, shape: Shape, rng: &mut S
 }
 
 /// A bitmap of random shapes over the first `chunks` chunks, some at the far end of the universe.
-pub fn random_bitmap(seed: u64, chunks: u16) -> RoaringBitmap {
+pub(crate) fn random_bitmap(seed: u64, chunks: u16) -> RoaringBitmap {
     let mut rng = rng(seed);
     let mut bitmap = RoaringBitmap::new();
     for key in 0..chunks {
@@ -129,18 +130,18 @@ pub fn random_bitmap(seed: u64, chunks: u16) -> RoaringBitmap {
 }
 
 /// The portable blob of a bitmap.
-pub fn blob(bitmap: &RoaringBitmap) -> Vec<u8> {
+pub(crate) fn blob(bitmap: &RoaringBitmap) -> Vec<u8> {
     let mut bytes = Vec::new();
     bitmap.serialize_into(&mut bytes).unwrap();
     bytes
 }
 
 /// The bitmap as `roaring` reads it from untrusted bytes, if it accepts them.
-pub fn roaring_accepts(bytes: &[u8]) -> Option<RoaringBitmap> {
+pub(crate) fn roaring_accepts(bytes: &[u8]) -> Option<RoaringBitmap> {
     RoaringBitmap::deserialize_from(bytes).ok()
 }
 
 /// The bitmap as `croaring` reads it from untrusted bytes, if it accepts them.
-pub fn croaring_accepts(bytes: &[u8]) -> Option<croaring::Bitmap> {
+pub(crate) fn croaring_accepts(bytes: &[u8]) -> Option<croaring::Bitmap> {
     croaring::Bitmap::try_deserialize::<Portable>(bytes)
 }

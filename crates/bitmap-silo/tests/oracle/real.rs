@@ -1,5 +1,10 @@
 //! Real sets of bitmaps, where this machine has them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a collection that is there must be readable"
+)]
+
 use std::io::Read;
 use std::path::PathBuf;
 

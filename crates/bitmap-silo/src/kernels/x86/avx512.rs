@@ -2,7 +2,8 @@
 
 #![expect(
     unsafe_code,
-    reason = "vector loads and stores go through raw pointers"
+    clippy::cast_ptr_alignment,
+    reason = "loads and stores go through raw pointers and take any alignment"
 )]
 
 use core::arch::x86_64::{
@@ -118,9 +119,11 @@ fn product_blocks(clauses: &[Clause<'_>], sink: impl FnMut(usize, &[__m512i; BLO
         (2, [a, b, ..]) => product_unrolled([a, b], sink),
         (3, [a, b, c, ..]) => product_unrolled([a, b, c], sink),
         (4, [a, b, c, d, ..]) => product_unrolled([a, b, c, d], sink),
-        (5, [a, b, c, d, e, ..]) => product_unrolled([a, b, c, d, e], sink),
-        (6, [a, b, c, d, e, f, ..]) => product_unrolled([a, b, c, d, e, f], sink),
-        (7, [a, b, c, d, e, f, g, _]) => product_unrolled([a, b, c, d, e, f, g], sink),
+        (5, [t0, t1, t2, t3, t4, ..]) => product_unrolled([t0, t1, t2, t3, t4], sink),
+        (6, [t0, t1, t2, t3, t4, t5, ..]) => product_unrolled([t0, t1, t2, t3, t4, t5], sink),
+        (7, [t0, t1, t2, t3, t4, t5, t6, _]) => {
+            product_unrolled([t0, t1, t2, t3, t4, t5, t6], sink)
+        }
         (8, terms) => product_unrolled(terms, sink),
         _ => product_loop(clauses, sink),
     }

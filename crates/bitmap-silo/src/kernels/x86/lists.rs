@@ -6,7 +6,8 @@
 
 #![expect(
     unsafe_code,
-    reason = "vector loads and stores go through raw pointers"
+    clippy::inline_always,
+    reason = "loads and stores go through raw pointers, in bodies compiled for their callers"
 )]
 
 use core::arch::asm;
@@ -21,14 +22,12 @@ use crate::kernels::{Bits, LIST_SLACK, Le16, scalar};
 /// Values compared at once.
 const LANES: usize = 8;
 
-/// Intersects without a zero on either side: zero ends a string for the instruction.
+/// Both lists without a leading zero, which ends a string for the instruction, and whether both
+/// had one.
 fn skip_zeros<'a>(a: &'a [Le16], b: &'a [Le16]) -> (&'a [Le16], &'a [Le16], bool) {
-    match (a, b) {
-        ([[0, 0], a @ ..], [[0, 0], b @ ..]) => (a, b, true),
-        ([[0, 0], a @ ..], b) => (a, b, false),
-        (a, [[0, 0], b @ ..]) => (a, b, false),
-        _ => (a, b, false),
-    }
+    let (a_rest, b_rest) = (a.strip_prefix(&[[0, 0]]), b.strip_prefix(&[[0, 0]]));
+    let both = a_rest.is_some() && b_rest.is_some();
+    (a_rest.unwrap_or(a), b_rest.unwrap_or(b), both)
 }
 
 /// Keeps a number in a general register: compilers like to keep alike ones of two sides in one
