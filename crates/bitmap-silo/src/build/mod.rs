@@ -4,7 +4,7 @@
 //! containers, so that merging the parts of many threads is copying ([`concatenate`]). Rows that
 //! come out of slot order are first partitioned by chunk.
 //!
-//! * [`concat`] — parts of one bitmap, end to end.
+//! * [`concat`](mod@concat) — parts of one bitmap, end to end.
 //! * [`values`] — the bitmaps of a field, one per value.
 //! * [`rows`] — rows to bitmaps, by one of three ways: [`bitsets`] where values are few,
 //!   [`chunks`] where they are many, [`gather`] where most have a handful of rows.

@@ -91,6 +91,12 @@ pub(crate) fn kernels() -> &'static Kernels {
     PICKED.get_or_init(|| tables().last().copied().unwrap_or(&scalar::TABLE))
 }
 
+/// Name of the instruction set whose kernels this process runs: `scalar`, `avx2` or `avx512`.
+#[must_use]
+pub fn instruction_set() -> &'static str {
+    kernels().name
+}
+
 /// All tables that this processor can run, the narrowest first.
 pub(crate) fn tables() -> Vec<&'static Kernels> {
     let mut tables = vec![&scalar::TABLE];
