@@ -22,8 +22,6 @@ pub(crate) enum Form {
     /// No value.
     #[default]
     Empty,
-    /// Every slot.
-    Full,
     /// The first values of one of the lists.
     List { side: Side, len: usize },
     /// The words, with this many ones.
@@ -79,7 +77,6 @@ impl ChunkBuf {
     pub(crate) fn container(&self) -> ContainerRef<'_> {
         match self.form {
             Form::Empty => ContainerRef::EMPTY,
-            Form::Full => ContainerRef::FULL,
             Form::List { side, len } => {
                 ArrayRef::from_values(self.list(side).get(..len).unwrap_or(&[])).into()
             }

@@ -89,21 +89,26 @@ pub(crate) fn union(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)
     }
 }
 
-/// Runs in both `a` and `b`.
+/// Writes the runs in both `a` and `b`. Every step stores and only counts where the runs overlap,
+/// which is as unpredictable as which side moves on.
 #[inline]
-pub(crate) fn intersection(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)) {
-    let (mut i, mut j) = (0, 0);
+pub(crate) fn intersect_into(a: &[[u8; 4]], b: &[[u8; 4]], sink: &mut RunSink<'_>) {
+    let (pairs, _) = sink.list.as_chunks_mut::<2>();
+    let (mut i, mut j, mut len, mut cardinality) = (0, 0, 0, 0);
     while i < a.len() && j < b.len() {
         let ((a_first, a_last), (b_first, b_last)) = (bounds_at(a, i), bounds_at(b, j));
         let (first, last) = (a_first.max(b_first), a_last.min(b_last));
-        if first <= last {
-            let (first, last) = as_slots(first, last);
-            sink(first, last);
+        if let Some(pair) = pairs.get_mut(len) {
+            let (start, more) = as_slots(first, last.wrapping_sub(first));
+            *pair = [start, more];
         }
-        // Which side moves on is unpredictable: arithmetic, not branches.
+        let overlaps = first <= last;
+        len += usize::from(overlaps);
+        cardinality += (last + 1).saturating_sub(first);
         i += usize::from(a_last <= b_last);
         j += usize::from(b_last <= a_last);
     }
+    (sink.len, sink.cardinality) = (len, cardinality);
 }
 
 /// Number of values in both `a` and `b`.

@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 use super::filter::{Out, by_bitset, draw_union, erase, filter};
 use crate::container::chunk::{ChunkBuf, Form, PooledChunk, RUNS_CAPACITY, Side, pairs};
 use crate::container::intervals::{self, RunSink};
-use crate::container::view::as_le16;
-use crate::container::{ArrayRef, CHUNK_SLOTS, ContainerRef, Scratch};
+use crate::container::view::{as_le16, run_bounds};
+use crate::container::{ArrayRef, ContainerRef, RunsRef, Scratch};
 use crate::kernels::{Bits, Clause, Le16, WordOp, kernels};
 
 /// A union of containers of one chunk, or its complement.
@@ -192,64 +192,87 @@ fn narrow(
     to_u32(len)
 }
 
+/// Whether a factor is negated, and its runs.
+type SignedRuns<'b> = (bool, &'b [[u8; 4]]);
+
 /// Runs only: unions, intersections and differences of intervals.
 fn by_intervals(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
-    // What remains so far: the full chunk, then the runs on one side of the buffer.
-    let mut read: Option<Side> = None;
-    let (mut len, mut cardinality) = (1, CHUNK_SLOTS);
-    let last = factors.len().saturating_sub(1);
-    let positive_first = [false, true].into_iter().flat_map(|negated| {
-        factors
-            .iter()
-            .filter(move |factor| factor.negated == negated)
-    });
-    for (index, factor) in positive_first.enumerate() {
-        let united;
-        let runs = match factor.members {
-            [ContainerRef::Runs(one)] => one.pairs(),
-            members => {
-                united = unite(members);
-                match united.container() {
-                    ContainerRef::Runs(r) => r.pairs(),
-                    _ => &[],
-                }
+    let united: SmallVec<[Option<PooledChunk>; 8]> = factors
+        .iter()
+        .map(|factor| (factor.members.len() != 1).then(|| unite(factor.members)))
+        .collect();
+    let mut operands: SmallVec<[SignedRuns<'_>; 8]> = factors
+        .iter()
+        .zip(&united)
+        .map(|(factor, united)| {
+            let runs = match (united, factor.members) {
+                (Some(united), _) => united.container(),
+                (None, [one]) => *one,
+                (None, _) => ContainerRef::EMPTY,
+            };
+            match runs {
+                ContainerRef::Runs(runs) => (factor.negated, runs.pairs()),
+                _ => (factor.negated, &[][..]),
             }
-        };
+        })
+        .collect();
+    operands.sort_by_key(|(negated, _)| *negated);
+    // The first positive operand is where narrowing starts; without one, the full chunk is.
+    let (first, rest) = match operands.split_first() {
+        Some(((false, runs), rest)) => (*runs, rest),
+        _ => (&[[0, 0, 0xff, 0xff]][..], &operands[..]),
+    };
+    // What remains is on one side of the buffer after the first step.
+    let mut read: Option<Side> = None;
+    let (mut len, mut cardinality) = (0, 0_u32);
+    for (index, (negated, runs)) in rest.iter().enumerate() {
         let (from, to, _) = buf.split(read.unwrap_or(Side::Right));
         let remaining = match read {
-            None => &[[0, 0, 0xff, 0xff]][..],
+            None => first,
             Some(_) => pairs(from, len),
         };
-        if want == Want::Count && index == last {
-            let mut total = 0;
-            let add = |first: u16, last: u16| total += u32::from(last - first) + 1;
-            if factor.negated {
-                intervals::difference(remaining, runs, add);
-            } else {
-                intervals::intersection(remaining, runs, add);
-            }
-            return total;
+        if want == Want::Count && index + 1 == rest.len() {
+            let both = intervals::intersection_len(remaining, runs);
+            return match (negated, read) {
+                (false, _) => both,
+                (true, None) => ContainerRef::Runs(RunsRef::counted(remaining))
+                    .cardinality()
+                    .saturating_sub(both),
+                (true, Some(_)) => cardinality.saturating_sub(both),
+            };
         }
         let mut sink = RunSink::new(to);
-        if factor.negated {
+        if *negated {
             intervals::difference(remaining, runs, |first, last| sink.push(first, last));
         } else {
-            intervals::intersection(remaining, runs, |first, last| sink.push(first, last));
+            intervals::intersect_into(remaining, runs, &mut sink);
         }
         (len, cardinality) = (sink.len, sink.cardinality);
         read = Some(read.map_or(Side::Left, Side::other));
     }
-    if want == Want::Slots {
-        buf.form = match read {
-            None => Form::Full,
-            Some(_) if len == 0 => Form::Empty,
-            Some(side) => Form::Runs {
-                side,
-                len,
-                cardinality,
-            },
+    let Some(side) = read else {
+        // One operand: a copy of it.
+        let mut sink = RunSink::new(&mut buf.left);
+        for run in first {
+            let (start, end) = run_bounds(*run);
+            sink.push(start, end);
+        }
+        let (len, cardinality) = (sink.len, sink.cardinality);
+        buf.form = Form::Runs {
+            side: Side::Left,
+            len,
+            cardinality,
         };
-    }
+        return cardinality;
+    };
+    buf.form = match len {
+        0 => Form::Empty,
+        _ => Form::Runs {
+            side,
+            len,
+            cardinality,
+        },
+    };
     cardinality
 }
 
