@@ -34,7 +34,8 @@ pub fn concatenate_into(parts: &[FrozenBitmap<'_>], out: &mut Vec<u8>) -> Result
     let has_runs = parts.iter().any(FrozenBitmap::has_runs);
     let bodies_start = header_bytes(count, has_runs);
     out.reserve(bodies_start + parts.iter().map(|part| part.bodies().len()).sum::<usize>());
-    write_cookie(count, has_runs, out);
+    let written = write_cookie(count, has_runs, out);
+    debug_assert!(written.is_ok(), "memory takes all of it");
     if has_runs {
         let mut flags = vec![0_u8; count.div_ceil(8)];
         let all = parts.iter().flat_map(FrozenBitmap::run_flags);

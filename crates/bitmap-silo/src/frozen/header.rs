@@ -1,5 +1,7 @@
 //! The header of a portable blob: cookie, run flags, keys and cardinalities, offsets.
 
+use std::io;
+
 use super::error_at::{take, take_array};
 use crate::container::encode::body_bytes;
 use crate::container::{ARRAY_MAX, ContainerKind};
@@ -156,17 +158,21 @@ pub(crate) fn header_bytes(count: usize, has_runs: bool) -> usize {
     }
 }
 
-/// Appends the cookie and the container count.
+/// Writes the cookie and the container count.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a blob has at most 65,536 containers"
 )]
-pub(crate) fn write_cookie(count: usize, has_runs: bool, out: &mut Vec<u8>) {
+pub(crate) fn write_cookie(
+    count: usize,
+    has_runs: bool,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
     if has_runs {
-        out.extend_from_slice(&COOKIE_RUNS.to_le_bytes());
-        out.extend_from_slice(&((count - 1) as u16).to_le_bytes());
+        out.write_all(&COOKIE_RUNS.to_le_bytes())?;
+        out.write_all(&((count - 1) as u16).to_le_bytes())
     } else {
-        out.extend_from_slice(&COOKIE_NO_RUNS.to_le_bytes());
-        out.extend_from_slice(&(count as u32).to_le_bytes());
+        out.write_all(&COOKIE_NO_RUNS.to_le_bytes())?;
+        out.write_all(&(count as u32).to_le_bytes())
     }
 }

@@ -30,7 +30,7 @@ impl<'a> FrozenBitmap<'a> {
         let mut offset = header.bodies_start;
         view.check_keys()?;
         for index in 0..header.container_count() {
-            if header.offset(index) != Some(offset) {
+            if header.offsets.is_some() && header.offset(index) != Some(offset) {
                 view.layout = Layout::Walk;
             }
             let len = header.body_bytes_at(index, bytes, offset)?;
@@ -43,6 +43,9 @@ impl<'a> FrozenBitmap<'a> {
             view.recount |= container.cardinality() != header.cardinality(index);
             offset += len;
         }
+        if header.offsets.is_none() {
+            view.layout = Layout::Few(view.few_starts()?);
+        }
         view.bytes = bytes.get(..offset).unwrap_or(bytes);
         Ok(view)
     }
@@ -54,7 +57,7 @@ impl<'a> FrozenBitmap<'a> {
     /// [`BitmapError`] naming the first rule broken and where.
     pub fn validate(&self) -> Result<(), BitmapError> {
         let view = FrozenBitmap::from_untrusted(self.bytes)?;
-        if view.layout == Layout::Walk && view.header.offsets.is_some() {
+        if view.layout == Layout::Walk {
             return Err(BitmapError::malformed("an offset is not its body's", 0));
         }
         if view.recount {

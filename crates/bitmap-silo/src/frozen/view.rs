@@ -1,6 +1,6 @@
 //! The view over a blob.
 
-use super::header::Header;
+use super::header::{Header, OFFSETS_FROM};
 use crate::container::encode::body_bytes;
 use crate::container::{ARRAY_MAX, ArrayRef, BitsetRef, ContainerKind, ContainerRef, RunsRef};
 use crate::error::BitmapError;
@@ -10,7 +10,9 @@ use crate::error::BitmapError;
 pub(super) enum Layout {
     /// By the offset header, which was checked.
     Table,
-    /// By walking from the first body: the blob has no offset header, or one that lies.
+    /// At these offsets, the last followed by its end: the blob is too small for a header of them.
+    Few([u32; OFFSETS_FROM]),
+    /// By walking from the first body: the offset header lies.
     Walk,
 }
 
@@ -52,8 +54,12 @@ impl<'a> FrozenBitmap<'a> {
         let end = if header.offsets.is_some() {
             view.check_table()?
         } else {
-            view.layout = Layout::Walk;
-            view.walk(header.container_count())?
+            let starts = view.few_starts()?;
+            view.layout = Layout::Few(starts);
+            starts
+                .get(header.container_count())
+                .copied()
+                .map_or(bytes.len(), |end| end as usize)
         };
         view.check_keys()?;
         view.bytes = bytes.get(..end).unwrap_or(bytes);
@@ -157,6 +163,20 @@ impl<'a> FrozenBitmap<'a> {
         Ok(offset)
     }
 
+    /// Where the bodies of a blob without offset header start, and where the last ends.
+    pub(super) fn few_starts(&self) -> Result<[u32; OFFSETS_FROM], BitmapError> {
+        let mut starts = [0; OFFSETS_FROM];
+        let mut offset = self.header.bodies_start;
+        for (index, start) in starts.iter_mut().enumerate() {
+            *start = u32::try_from(offset)
+                .map_err(|_| BitmapError::malformed("bodies past 32 bits", offset))?;
+            if index < self.header.container_count() {
+                offset += self.header.body_bytes_at(index, self.bytes, offset)?;
+            }
+        }
+        Ok(starts)
+    }
+
     /// The bytes of the blob, without what followed it.
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
@@ -223,6 +243,10 @@ impl<'a> FrozenBitmap<'a> {
                     self.header.offset(index + 1).unwrap_or(self.bytes.len()),
                 ))
             }
+            Layout::Few(starts) => match starts.get(index..index + 2) {
+                Some([start, end]) => Some((*start as usize, *end as usize)),
+                _ => None,
+            },
             Layout::Walk => {
                 let start = self.walk(index).ok()?;
                 let len = self.header.body_bytes_at(index, self.bytes, start).ok()?;
@@ -239,7 +263,7 @@ impl<'a> FrozenBitmap<'a> {
         let [key_low, key_high, rank_low, rank_high] = *description;
         let key = u16::from_le_bytes([key_low, key_high]);
         let cardinality = u32::from(u16::from_le_bytes([rank_low, rank_high])) + 1;
-        if self.layout == Layout::Walk || self.header.has_runs_at(index) {
+        if self.layout != Layout::Table || self.header.has_runs_at(index) {
             return Some((key, self.rare_container_at(index, cardinality)?));
         }
         let start = self.header.offset(index)?;

@@ -1,5 +1,9 @@
 //! Writing a blob chunk by chunk.
 
+use std::io;
+
+use smallvec::SmallVec;
+
 use super::buf::BitmapBuf;
 use super::header::{OFFSETS_FROM, header_bytes, write_cookie};
 use crate::container::encode::{Layout, encode_into};
@@ -21,7 +25,7 @@ struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct BitmapWriter {
     layout: Layout,
-    entries: Vec<Entry>,
+    entries: SmallVec<[Entry; 8]>,
     has_runs: bool,
     /// Room for a header, then the bodies: a header that fits needs no copy of the bodies.
     bytes: Vec<u8>,
@@ -48,7 +52,7 @@ impl BitmapWriter {
         room.resize(gap, 0);
         Self {
             layout,
-            entries: Vec::with_capacity(containers),
+            entries: SmallVec::with_capacity(containers),
             has_runs: false,
             bytes: room,
             gap,
@@ -130,7 +134,7 @@ impl BitmapWriter {
     /// Appends the blob to `out`.
     pub fn finish_into(&self, out: &mut Vec<u8>) {
         out.reserve(self.blob_bytes());
-        self.write_header(out);
+        self.push_header(out);
         out.extend_from_slice(self.bodies());
     }
 
@@ -160,7 +164,7 @@ impl BitmapWriter {
         }
         let mut bytes =
             Vec::with_capacity(header_bytes(entry_count, all.has_runs) + start as usize);
-        all.write_header(&mut bytes);
+        all.push_header(&mut bytes);
         for part in parts {
             bytes.extend_from_slice(part.bodies());
         }
@@ -170,41 +174,51 @@ impl BitmapWriter {
     /// The finished blob.
     #[must_use]
     pub fn finish(mut self) -> BitmapBuf {
-        let mut header = Vec::new();
-        self.write_header(&mut header);
-        let start = self.gap.checked_sub(header.len());
-        if let Some(start) = start
-            && let Some(room) = self.bytes.get_mut(start..self.gap)
+        let len = header_bytes(self.entries.len(), self.has_runs);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if let Some(start) = self.gap.checked_sub(len)
+            && let Some(mut room) = bytes.get_mut(start..self.gap)
+            && self.write_header(&mut room).is_ok()
         {
-            room.copy_from_slice(&header);
-            return BitmapBuf::from_valid_at(self.bytes, start);
+            return BitmapBuf::from_valid_at(bytes, start);
         }
-        header.extend_from_slice(self.bodies());
-        BitmapBuf::from_valid(header)
+        let mut blob = Vec::with_capacity(len + bytes.len() - self.gap);
+        self.push_header(&mut blob);
+        blob.extend_from_slice(bytes.get(self.gap..).unwrap_or(&[]));
+        BitmapBuf::from_valid(blob)
     }
 
-    fn write_header(&self, out: &mut Vec<u8>) {
+    /// Writes the header; memory takes all of it.
+    fn write_header(&self, out: &mut impl io::Write) -> io::Result<()> {
         let count = self.entries.len();
         let has_runs = self.has_runs;
         let bodies_start = header_bytes(count, has_runs);
-        write_cookie(count, has_runs, out);
+        write_cookie(count, has_runs, out)?;
         if has_runs {
             for group in self.entries.chunks(8) {
                 let flags = group.iter().enumerate().fold(0_u8, |flags, (bit, entry)| {
-                    flags | u8::from(entry.has_runs) << bit
+                    flags | (u8::from(entry.has_runs) << bit)
                 });
-                out.push(flags);
+                out.write_all(&[flags])?;
             }
         }
         for entry in &self.entries {
-            out.extend_from_slice(&entry.key.to_le_bytes());
-            out.extend_from_slice(&entry.last_rank.to_le_bytes());
+            let [key_low, key_high] = entry.key.to_le_bytes();
+            let [rank_low, rank_high] = entry.last_rank.to_le_bytes();
+            out.write_all(&[key_low, key_high, rank_low, rank_high])?;
         }
         if !has_runs || count >= OFFSETS_FROM {
             for entry in &self.entries {
-                out.extend_from_slice(&(to_u32(bodies_start) + entry.start).to_le_bytes());
+                out.write_all(&(to_u32(bodies_start) + entry.start).to_le_bytes())?;
             }
         }
+        Ok(())
+    }
+
+    /// Appends the header to memory.
+    fn push_header(&self, out: &mut Vec<u8>) {
+        let written = self.write_header(out);
+        debug_assert!(written.is_ok(), "memory takes all of it");
     }
 }
 
