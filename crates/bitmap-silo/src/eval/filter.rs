@@ -70,7 +70,8 @@ impl Passed<'_> {
     }
 }
 
-fn by_runs(candidates: &[Le16], runs: &[[u8; 4]], wanted: bool, out: Out<'_>) -> usize {
+/// Keeps the candidates that are, or are not, inside runs.
+pub(super) fn by_runs(candidates: &[Le16], runs: &[[u8; 4]], wanted: bool, out: Out<'_>) -> usize {
     let mut passed = Passed { out, len: 0 };
     let mut rest = candidates;
     for run in runs {

@@ -5,8 +5,10 @@ use std::cmp::Ordering;
 
 use smallvec::SmallVec;
 
+use super::filter::{Out, by_runs};
 use super::product::{Factor, Want, product};
-use crate::container::chunk::{ChunkBuf, Form, PooledChunk, Side};
+use crate::container::chunk::{ChunkBuf, Form, PooledChunk, RUNS_CAPACITY, Side};
+use crate::container::intervals::{self, RunSink};
 use crate::container::{ARRAY_MAX, ContainerRef, Layout, pair};
 use crate::frozen::{BitmapBuf, BitmapWriter, FrozenBitmap};
 use crate::kernels::{LIST_SLACK, WordOp, kernels};
@@ -28,14 +30,18 @@ pub(crate) fn intersection(views: &[FrozenBitmap<'_>]) -> BitmapBuf {
     let mut at: SmallVec<[usize; 8]> = SmallVec::from_elem(0, views.len());
     let mut reserved = false;
     while let Some(key) = next_common(views, &mut at) {
-        let found: SmallVec<[ContainerRef<'_>; 8]> = views
-            .iter()
-            .zip(&at)
-            .filter_map(|(view, index)| view.container_at(*index).map(|(_, container)| container))
-            .collect();
-        let cardinality = if let [a, b] = found[..] {
-            meet(a, b, &mut buf)
+        let cardinality = if let ([a, b], [i, j]) = (views, &at[..]) {
+            match (a.container_at(*i), b.container_at(*j)) {
+                (Some((_, a)), Some((_, b))) => meet(a, b, &mut buf),
+                _ => 0,
+            }
         } else {
+            let found: SmallVec<[ContainerRef<'_>; 8]> = views
+                .iter()
+                .zip(&at)
+                .filter_map(|(view, index)| view.container_at(*index))
+                .map(|(_, container)| container)
+                .collect();
             let factors: SmallVec<[Factor<'_>; 8]> = found
                 .iter()
                 .map(|one| Factor {
@@ -97,6 +103,23 @@ fn meet(a: ContainerRef<'_>, b: ContainerRef<'_>, buf: &mut ChunkBuf) -> u32 {
             let words = buf.words.words_mut();
             Form::Words {
                 cardinality: (kernels().combine)(WordOp::And, a.bits(), b.bits(), words),
+            }
+        }
+        (ContainerRef::Array(values), ContainerRef::Runs(runs))
+        | (ContainerRef::Runs(runs), ContainerRef::Array(values)) => {
+            let out = Out::List(&mut buf.left);
+            list(by_runs(values.values(), runs.pairs(), true, out))
+        }
+        (ContainerRef::Runs(a), ContainerRef::Runs(b))
+            if a.run_count() + b.run_count() < RUNS_CAPACITY =>
+        {
+            let mut sink = RunSink::new(&mut buf.left);
+            intervals::intersect_into(a.pairs(), b.pairs(), &mut sink);
+            let (len, cardinality) = (sink.len, sink.cardinality);
+            Form::Runs {
+                side: Side::Left,
+                len,
+                cardinality,
             }
         }
         (a, b) => {
