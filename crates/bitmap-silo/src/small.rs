@@ -176,13 +176,32 @@ fn read_varint(bytes: &[u8]) -> Option<(u32, usize)> {
     None
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low seven bits")]
-fn push_varint(mut value: u32, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+/// The bytes of a varint, lowest first, and how many they are; without a branch, as lengths are
+/// unpredictable.
+fn varint(value: u32) -> (u64, usize) {
+    let value = u64::from(value);
+    let group = |index: u32| (value >> (7 * index) & 0x7f) << (8 * index);
+    let groups = group(0) | group(1) | group(2) | group(3) | group(4);
+    let more = (value | 1).ilog2() / 7;
+    let continues = 0x80_8080_8080 & ((1_u64 << (8 * more)) - 1);
+    (groups | continues, more as usize + 1)
+}
+
+/// Appends the gaps between ascending slots as varints.
+fn push_gaps(slots: impl Iterator<Item = u32>, slot_count: usize, out: &mut Vec<u8>) {
+    let mut at = out.len();
+    // Eight bytes are written for each and the unused ones overwritten by the next.
+    out.resize(at + VARINT_BYTES_MAX * slot_count + 8, 0);
+    let mut next = 0_u32;
+    for slot in slots {
+        let (bytes, len) = varint(slot.wrapping_sub(next));
+        if let Some(to) = out.get_mut(at..at + 8) {
+            to.copy_from_slice(&bytes.to_le_bytes());
+            at += len;
+        }
+        next = slot.wrapping_add(1);
     }
-    out.push(value as u8);
+    out.truncate(at);
 }
 
 /// Appends the stored form of a bitmap: the small form where four bytes per slot are less than
@@ -212,11 +231,7 @@ pub(crate) fn store_slots_into(
 ) {
     if slot_count <= VARINTS_MAX {
         out.push(TAG_VARINTS);
-        let mut next = 0_u32;
-        for slot in slots {
-            push_varint(slot.wrapping_sub(next), out);
-            next = slot.wrapping_add(1);
-        }
+        push_gaps(slots, slot_count, out);
     } else {
         out.push(TAG_LIST);
         slots.for_each(|slot| out.extend_from_slice(&slot.to_le_bytes()));

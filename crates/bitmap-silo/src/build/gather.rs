@@ -24,6 +24,8 @@ pub(super) fn build(rows: Rows<'_>, value_count: u32) -> Result<ValueBitmaps, Bi
     let mut values = ValuesWriter::with_capacity(value_count, 5 * pairs.len());
     let mut slots = Vec::new();
     let mut lists: Vec<(u16, Vec<u16>)> = Vec::new();
+    // Rows of consecutive slots stay in order when grouped.
+    let ordered = matches!(rows, Rows::Consecutive { .. });
     let mut start = 0;
     for (index, end) in ends.into_iter().enumerate() {
         let here = PARTITION_VALUES.min(value_count - index * PARTITION_VALUES);
@@ -33,7 +35,7 @@ pub(super) fn build(rows: Rows<'_>, value_count: u32) -> Result<ValueBitmaps, Bi
         for to in &value_ends[..here] {
             let list = &mut slots[from..*to as usize];
             from = *to as usize;
-            if !list.is_sorted_by(|x, y| x < y) {
+            if !ordered && !list.is_sorted() {
                 list.sort_unstable();
             }
             push(list, &mut lists, &mut values)?;
@@ -94,15 +96,14 @@ fn push(
         values.push_empty();
         return Ok(());
     }
-    // A container costs at least eight bytes of header and six of runs or two per value: with few
-    // slots per chunk the small form is certain to win.
-    let distinct = slots.is_sorted_by(|x, y| x < y);
-    let chunk_count = 1 + slots
-        .windows(2)
-        .filter(|pair| pair[0] >> 16 != pair[1] >> 16)
-        .count();
-    let least_blob = header_bytes(chunk_count, true) + chunk_count * 2;
-    if distinct && 4 * slots.len() < least_blob {
+    // A container costs at least eight bytes of header and two of a body: with few slots per chunk
+    // the small form is certain to win.
+    let (mut chunk_count, mut distinct) = (1, true);
+    for pair in slots.windows(2) {
+        chunk_count += usize::from(pair[0] >> 16 != pair[1] >> 16);
+        distinct &= pair[0] != pair[1];
+    }
+    if distinct && 4 * slots.len() < header_bytes(chunk_count, true) + chunk_count * 2 {
         values.push_small(slots.iter().copied(), slots.len());
         return Ok(());
     }
