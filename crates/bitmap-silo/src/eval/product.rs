@@ -4,7 +4,7 @@
 //! The way it is computed depends on what the containers are:
 //!
 //! * a factor that is one list narrows down from that list ([`super::filter`]);
-//! * runs only: interval arithmetic;
+//! * runs only, in narrow unions: interval arithmetic;
 //! * a small union of lists is merged into one, which then narrows;
 //! * no bitset at all: lists and runs are drawn into one bitset and erased from it;
 //! * otherwise one pass over all bitsets, with lists and runs drawn into further ones.
@@ -36,6 +36,10 @@ pub(super) enum Want {
     Slots,
 }
 
+/// Most run containers that are united by merging; each merge walks all runs before it, so more
+/// are drawn.
+const UNITED_MAX: usize = 8;
+
 /// Lists with together at most this many values are merged rather than drawn.
 const MERGE_MAX: usize = 192;
 
@@ -61,7 +65,12 @@ pub(super) fn product(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) ->
     if let Some((skip, list)) = driver {
         return narrow(list.values(), factors, skip, buf, want);
     }
-    if runs_only && run_count < RUNS_CAPACITY {
+    let widest = factors
+        .iter()
+        .map(|factor| factor.members.len())
+        .max()
+        .unwrap_or(0);
+    if runs_only && run_count < RUNS_CAPACITY && widest <= UNITED_MAX {
         return by_intervals(factors, buf, want);
     }
     if let Some(index) = factors.iter().position(is_small_union) {
