@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bytes::address::FrameAddress;
 use crate::bytes::index::{Geometry, PAGE_SLOTS, Slot, TAG_BITS};
 use crate::error::Result;
 
@@ -144,8 +145,12 @@ impl<'a> RunMerge<'a> {
     }
 
     /// Passes every key's newest entry to `emit`, in the order of the known bits of their hashes.
+    ///
+    /// `is_live` may know of a frame whether it is the newest of its key; where it does, keys need not
+    /// be read to find out.
     pub(crate) fn for_each(
         mut self,
+        is_live: impl Fn(FrameAddress) -> Option<bool>,
         mut emit: impl FnMut(u64, Target) -> Result<()>,
     ) -> Result<()> {
         let mut same: Vec<(usize, Slot)> = Vec::new();
@@ -173,6 +178,11 @@ impl<'a> RunMerge<'a> {
                 continue;
             }
             // Equal bits may be equal keys, of which the newest counts, or not.
+            same.retain(|&(rank, slot)| !self.is_dead(rank, slot, &is_live));
+            if let [(rank, slot)] = same[..] {
+                self.emit(rank, slot, hash, &mut emit)?;
+                continue;
+            }
             let one_run = same.windows(2).all(|w| matches!(w, [a, b] if a.0 == b.0));
             keys.clear();
             for &(rank, slot) in &same {
@@ -189,6 +199,15 @@ impl<'a> RunMerge<'a> {
                 self.emit(rank, slot, hash, &mut emit)?;
             }
         }
+    }
+
+    /// True if an entry is known to be replaced by a newer one.
+    fn is_dead(&self, rank: usize, slot: Slot, is_live: impl Fn(FrameAddress) -> Option<bool>) -> bool {
+        let source = self.sources.get(rank);
+        let frame = source.and_then(|source| source.run.frame_of(slot).ok().flatten());
+        frame.is_some_and(|(segment, word)| {
+            is_live(FrameAddress::new(segment.number(), word)) == Some(false)
+        })
     }
 
     fn emit(

@@ -241,9 +241,13 @@ impl Core {
             .iter()
             .filter(|k| touched.contains(&k.meta.id) && !k.runs.is_empty())
         {
-            let run = new_runs.rewrite(&keyspace.meta, &extended, &keyspace.runs, |target| {
-                Ok(moved.map(target))
-            })?;
+            let run = new_runs.rewrite(
+                &keyspace.meta,
+                &extended,
+                &keyspace.runs,
+                |address| moved.is_live(address),
+                |target| Ok(moved.map(target)),
+            )?;
             runs.insert(keyspace.meta.id, run);
         }
         self.sync_names()?;
@@ -329,6 +333,11 @@ struct Moved {
 const DROPPED: u64 = 0;
 
 impl Moved {
+    /// Whether a frame was found live; `None` for segments that were left alone.
+    fn is_live(&self, address: FrameAddress) -> Option<bool> {
+        Some(self.sources.get(&address.segment())?.0.is_set(address.word()))
+    }
+
     fn address(&self, old: FrameAddress) -> Option<FrameAddress> {
         let Some((bits, new)) = self.sources.get(&old.segment()) else {
             return Some(old);

@@ -191,23 +191,23 @@ impl<'a> NewRuns<'a> {
     }
 
     /// Writes one run out of several, newest first, with every target passed through `map`;
-    /// `None` drops the entry.
+    /// `None` drops the entry. For `is_live` see [`RunMerge::for_each`].
     pub(crate) fn rewrite(
         &mut self,
         meta: &KeyspaceMeta,
         version: &Version,
         runs: &[Arc<Run>],
+        is_live: impl Fn(FrameAddress) -> Option<bool>,
         mut map: impl FnMut(Target) -> Result<Option<Target>>,
     ) -> Result<Arc<Run>> {
         let most = runs.iter().map(|run| run.entry_count()).sum();
         let geometry = merged_geometry(runs, Geometry::for_entries(most));
         let mut builder = self.builder(meta, version, geometry)?;
-        RunMerge::new(runs, version.key_access(meta), geometry)?.for_each(
-            |hash, target| match map(target)? {
-                Some(target) => builder.push(hash, &target),
-                None => Ok(()),
-            },
-        )?;
+        let merge = RunMerge::new(runs, version.key_access(meta), geometry)?;
+        merge.for_each(is_live, |hash, target| match map(target)? {
+            Some(target) => builder.push(hash, &target),
+            None => Ok(()),
+        })?;
         self.open(&builder.finish()?, meta, version)
     }
 
@@ -233,7 +233,7 @@ impl<'a> NewRuns<'a> {
         }
         if merged > 1 {
             let top: Vec<Arc<Run>> = runs.drain(..merged).collect();
-            let whole = self.rewrite(&keyspace.meta, version, &top, |target| Ok(Some(target)))?;
+            let whole = self.rewrite(&keyspace.meta, version, &top, |_| None, |target| Ok(Some(target)))?;
             if let Some(newest) = top.first() {
                 self.discard(newest);
             }

@@ -5,14 +5,19 @@
 //! asking the index about each frame.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::bytes::address::{FileNumber, FrameAddress};
 use crate::bytes::index::Geometry;
 use crate::error::Result;
-use crate::files::run::Target;
+use crate::files::run::{Run, Target, key_hash};
 use crate::files::run_merge::{RunMerge, merged_geometry};
+use crate::storage::prefetch;
 
 use super::version::{KeyspaceVersion, Version};
+
+/// Look-ups whose memory accesses overlap.
+const WINDOW: usize = 32;
 
 /// Words of a segment where live frames begin.
 #[derive(Debug)]
@@ -116,6 +121,12 @@ impl LiveMap {
         }
     }
 
+    fn unmark(&mut self, address: FrameAddress) {
+        if let Some(bits) = self.segments.get_mut(&address.segment()) {
+            bits.clear(address.word());
+        }
+    }
+
     /// Marks the frames of a keyspace that lie in the segments of the map. Chains are passed to
     /// `on_chain` instead of being marked if it returns false for them.
     pub(crate) fn mark_keyspace(
@@ -124,20 +135,90 @@ impl LiveMap {
         keyspace: &KeyspaceVersion,
         mut on_chain: impl FnMut(&[FrameAddress]) -> bool,
     ) -> Result<()> {
-        let mut mark = |target: &Target| match target {
-            Target::Frame(address) => self.mark(*address),
-            Target::Chain(addresses) => {
-                if on_chain(addresses) {
-                    for address in addresses {
-                        self.mark(*address);
+        // Without merges there are no chains, and so nothing that a later run would have to take back
+        // but marks.
+        if keyspace.meta.operator.is_none() {
+            return self.mark_plain(version, keyspace);
+        }
+        for_each_target(version, keyspace, |target| {
+            match &target {
+                Target::Frame(address) => self.mark(*address),
+                Target::Chain(addresses) => {
+                    if on_chain(addresses) {
+                        addresses.iter().for_each(|address| self.mark(*address));
                     }
                 }
             }
-        };
-        for_each_target(version, keyspace, |target| {
-            mark(&target);
             Ok(())
         })
+    }
+
+    /// Marks everything in the oldest run, then lets each newer one take back what its keys had before.
+    ///
+    /// Merging the runs would sort all entries; this looks the newer ones up, which are few.
+    fn mark_plain(&mut self, version: &Version, keyspace: &KeyspaceVersion) -> Result<()> {
+        let Some((oldest, newer)) = keyspace.runs.split_last() else { return Ok(()) };
+        oldest.read_ahead();
+        oldest.for_each_slot(|slot| {
+            oldest.target_of(slot)?.frames().iter().for_each(|address| self.mark(*address));
+            Ok(())
+        })?;
+        for (at, run) in newer.iter().enumerate().rev() {
+            let older = keyspace.runs.get(at + 1..).unwrap_or_default();
+            let mut window = Vec::with_capacity(WINDOW);
+            run.for_each_slot(|slot| {
+                window.extend(run.target_of(slot)?.any_frame());
+                if window.len() == WINDOW {
+                    self.replace(version, keyspace, older, &mut window)?;
+                }
+                Ok(())
+            })?;
+            self.replace(version, keyspace, older, &mut window)?;
+        }
+        Ok(())
+    }
+
+    /// Marks frames and unmarks what older runs have for their keys. The memory accesses of a window
+    /// overlap: first all frames, then all index lines, then the look-ups.
+    fn replace(
+        &mut self,
+        version: &Version,
+        keyspace: &KeyspaceVersion,
+        older: &[Arc<Run>],
+        window: &mut Vec<FrameAddress>,
+    ) -> Result<()> {
+        let meta = &keyspace.meta;
+        for address in window.iter() {
+            if let Some(segment) = version.segments.get(address.segment()) {
+                prefetch(segment.bytes(), usize::try_from(address.offset()).unwrap_or(usize::MAX));
+            }
+        }
+        let mut hashes = [0u64; WINDOW];
+        for (hash, address) in hashes.iter_mut().zip(window.iter()) {
+            let frame = version.frame(*address, meta.align())?;
+            frame.verify(meta.id)?;
+            *hash = key_hash(frame.frame.key(), version.hash_seed);
+            older.iter().for_each(|run| run.prefetch(*hash));
+        }
+        for (&hash, address) in hashes.iter().zip(window.drain(..)) {
+            let key = version.frame(address, meta.align())?.frame.key();
+            self.mark(address);
+            for run in older {
+                let replaced = run.find(hash, |slot| {
+                    let Some(old) = run.target_of(slot)?.any_frame() else { return Ok(None) };
+                    let frame = version.frame(old, meta.align())?;
+                    frame.verify(meta.id)?;
+                    Ok((frame.frame.key() == key).then_some(old))
+                })?;
+                if let Some(old) = replaced {
+                    if old != address {
+                        self.unmark(old);
+                    }
+                    break; // still older ones were taken back by the run that has this
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -155,7 +236,7 @@ pub(crate) fn for_each_target(
     let most = keyspace.runs.iter().map(|run| run.entry_count()).sum();
     let geometry = merged_geometry(&keyspace.runs, Geometry::for_entries(most));
     let access = version.key_access(&keyspace.meta);
-    RunMerge::new(&keyspace.runs, access, geometry)?.for_each(|_, target| visit(target))
+    RunMerge::new(&keyspace.runs, access, geometry)?.for_each(|_| None, |_, target| visit(target))
 }
 
 #[cfg(test)]
