@@ -507,6 +507,21 @@ fn pinned_bytes_fall_when_the_last_snapshot_goes() {
     );
 }
 
+/// A segment that was ended with everything in it synced stayed on the list of those to be synced,
+/// and with it its mapping after it was compacted away.
+#[test]
+fn synced_segments_are_let_go_when_they_are_compacted() {
+    let (dir, silo) = open(tiny());
+    let keyspace = plain(&silo, "k");
+    silo.put(&keyspace, b"key", [1; 3000], Durability::Power)
+        .unwrap();
+    silo.compact().unwrap();
+    silo.drop_keyspace("k").unwrap();
+    assert!(silo.compact().unwrap().segments > 0);
+    assert_eq!(silo.stats().unwrap().pinned_bytes, 0);
+    assert_eq!(dirs::mappings_of(dir.path()), 0);
+}
+
 #[test]
 fn dropping_a_keyspace_under_readers_and_writers_is_an_error_not_a_surprise() {
     let (_dir, silo) = open(tiny_with_maintenance());
