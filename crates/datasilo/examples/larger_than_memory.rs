@@ -40,8 +40,8 @@ fn options() -> Options {
 
 /// Cheap, well mixed, and the same each time.
 fn mix(n: u32) -> u32 {
-    let n = (n ^ n >> 16).wrapping_mul(0x45d9_f3b);
-    let n = (n ^ n >> 16).wrapping_mul(0x45d9_f3b);
+    let n = (n ^ n >> 16).wrapping_mul(0x045d_9f3b);
+    let n = (n ^ n >> 16).wrapping_mul(0x045d_9f3b);
     n ^ n >> 16
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use datasilo::{Durability, Error, KeyspaceOptions, Options, Result, Silo, SiloReader};
+use datasilo::{Durability, Error, Keyspace, KeyspaceOptions, Options, Result, Silo, SiloReader};
 
 const LAST: u32 = 200;
 
@@ -29,8 +29,22 @@ fn write() -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()
         .expect("a second process");
+    let written = tick(&silo, &ticker).and_then(|()| silo.close());
+    let output = reader.wait_with_output().expect("the reader's end");
+    written?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "the reader failed");
+    let silo = Silo::open(&path, Options::new())?;
+    assert_eq!(
+        silo.snapshot().get(&ticker, "latest")?.as_deref(),
+        Some(&b"taken over"[..])
+    );
+    Ok(())
+}
+
+fn tick(silo: &Silo, ticker: &Keyspace) -> Result<()> {
     for n in 1..=LAST {
-        silo.put(&ticker, "latest", n.to_le_bytes(), Durability::Process)?;
+        silo.put(ticker, "latest", n.to_le_bytes(), Durability::Process)?;
         if n % 50 == 0 {
             silo.checkpoint()?;
         }
@@ -39,15 +53,6 @@ fn write() -> Result<()> {
     println!(
         "writer (process {}): wrote {LAST} numbers, and closes",
         std::process::id()
-    );
-    silo.close()?;
-    let output = reader.wait_with_output().expect("the reader's end");
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "the reader failed");
-    let silo = Silo::open(&path, Options::new())?;
-    assert_eq!(
-        silo.snapshot().get(&ticker, "latest")?.as_deref(),
-        Some(&b"taken over"[..])
     );
     Ok(())
 }
@@ -74,7 +79,7 @@ fn read(path: &Path) -> Result<()> {
     let silo = loop {
         match reader.promote() {
             Err(Error::Locked { .. }) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(5))
+                std::thread::sleep(Duration::from_millis(5));
             }
             result => break result?,
         }

@@ -1,9 +1,14 @@
 //! Threads of one process: atomic batches, monotone snapshots, order, group commit, and memory that
 //! stays while it is lent.
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
+    clippy::cast_possible_truncation,
+    clippy::needless_for_each,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    reason = "a test stops at the first surprise, its numbers are small, and it tells one story"
 )]
 
 mod support_model;
@@ -274,25 +279,25 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
     }
     // Every snapshot is the state after a prefix of the order, and the right one.
     let mut observations = observations.into_inner().unwrap();
-    observations.sort_by_key(|observed| observed.seq);
+    observations.sort_by_key(|seen| seen.seq);
     let mut state = BTreeMap::new();
     let mut applied = commits.iter().peekable();
     let mut ended_by: Vec<(u64, u64)> = commits.iter().map(|c| (c.ended, c.last_seq)).collect();
     ended_by.sort_unstable();
-    for observed in &observations {
-        while let Some(commit) = applied.next_if(|commit| commit.last_seq <= observed.seq) {
-            assert!(commit.began < observed.ended, "a snapshot shows the future");
+    for seen in &observations {
+        while let Some(commit) = applied.next_if(|commit| commit.last_seq <= seen.seq) {
+            assert!(commit.began < seen.ended, "a snapshot shows the future");
             state.extend(commit.writes.iter().copied());
         }
-        assert_eq!(observed.values, state, "at {}", observed.seq);
-        let before = ended_by.partition_point(|&(ended, _)| ended < observed.began);
+        assert_eq!(seen.values, state, "at {}", seen.seq);
+        let before = ended_by.partition_point(|&(ended, _)| ended < seen.began);
         let acknowledged = ended_by[..before]
             .iter()
             .map(|&(_, seq)| seq)
             .max()
             .unwrap_or(0);
         assert!(
-            observed.seq >= acknowledged,
+            seen.seq >= acknowledged,
             "a snapshot misses an acknowledged commit"
         );
     }

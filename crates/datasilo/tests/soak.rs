@@ -231,6 +231,7 @@ fn nothing_grows_without_bound() {
             );
         }
     }
+    drop(held);
     soak.settle();
     println!(
         "{rounds} rounds, {} bytes live, {:?} at the end",
