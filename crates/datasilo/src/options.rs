@@ -53,7 +53,7 @@ impl Default for Options {
         Self {
             create: true,
             segment_bytes: 256 << 20,
-            region_bytes: 1 << 20,
+            region_bytes: 2 << 20,
             allocate_bytes: 16 << 20,
             checkpoint_ops: 1_000_000,
             checkpoint_bytes: 1 << 30,
@@ -91,7 +91,8 @@ impl Options {
         self
     }
 
-    /// Bytes that a bulk writer gathers before it writes: 1 KiB or more; 1 MiB by default.
+    /// Bytes that a bulk writer gathers before it writes: 1 KiB or more; 2 MiB by default, which file
+    /// systems with large folios turn into huge pages.
     #[must_use]
     pub fn region_bytes(mut self, bytes: usize) -> Self {
         self.region_bytes = bytes;
@@ -180,17 +181,41 @@ impl Options {
 
     pub(crate) fn validate(&self) -> Result<()> {
         let check = |option, ok: bool, why: &str| {
-            if ok { Ok(()) } else { Err(Error::InvalidOption { option, why: why.to_owned() }) }
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::InvalidOption {
+                    option,
+                    why: why.to_owned(),
+                })
+            }
         };
         check(
             "segment_bytes",
-            (4 << 10..=32 << 30).contains(&self.segment_bytes) && self.segment_bytes.is_multiple_of(8),
+            (4 << 10..=32 << 30).contains(&self.segment_bytes)
+                && self.segment_bytes.is_multiple_of(8),
             "must be a multiple of 8 from 4 KiB to 32 GiB",
         )?;
-        check("region_bytes", self.region_bytes >= 1024, "must be at least 1 KiB")?;
-        check("allocate_bytes", self.allocate_bytes >= 4096, "must be at least 4 KiB")?;
-        check("checkpoint_ops", (1..=1 << 25).contains(&self.checkpoint_ops), "must be from 1 to 2^25")?;
-        check("dead_ratio", self.dead_ratio > 0.0 && self.dead_ratio <= 1.0, "must be above 0 and at most 1")?;
+        check(
+            "region_bytes",
+            self.region_bytes >= 1024,
+            "must be at least 1 KiB",
+        )?;
+        check(
+            "allocate_bytes",
+            self.allocate_bytes >= 4096,
+            "must be at least 4 KiB",
+        )?;
+        check(
+            "checkpoint_ops",
+            (1..=1 << 25).contains(&self.checkpoint_ops),
+            "must be from 1 to 2^25",
+        )?;
+        check(
+            "dead_ratio",
+            self.dead_ratio > 0.0 && self.dead_ratio <= 1.0,
+            "must be above 0 and at most 1",
+        )?;
         check(
             "compaction_bytes_per_second",
             self.compaction_bytes_per_second != Some(0),
@@ -199,7 +224,10 @@ impl Options {
     }
 
     pub(crate) fn operator(&self, name: &str) -> Option<Arc<dyn MergeOperator>> {
-        self.operators.iter().find(|operator| operator.name() == name).cloned()
+        self.operators
+            .iter()
+            .find(|operator| operator.name() == name)
+            .cloned()
     }
 }
 

@@ -11,23 +11,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::bytes::address::{FileNumber, FrameAddress, words};
-use crate::bytes::frame::FrameKind;
+use crate::bytes::frame::{FrameKind, FrameView};
 use crate::bytes::group::GroupKind;
 use crate::error::Result;
-use crate::files::log_scan::{GroupView, frames, next_group};
+use crate::files::log_scan::{GroupView, all_frames, next_group};
 use crate::files::run::key_hash;
 use crate::files::segment::{FIRST_GROUP, Segment};
 use crate::state::index_update::find_target;
 use crate::state::live::{LiveBits, LiveMap};
 use crate::state::version::{FrameRef, KeyspaceVersion};
+use crate::storage::READ_AHEAD;
 
 use super::keyspace::Keyspace;
 use super::snapshot::Snapshot;
 
 /// Memory for marks, in bytes; segments are taken in stretches that keep to it.
 const MARK_MEMORY: u64 = 32 << 20;
-/// Segments are read ahead by this many bytes.
-const READ_AHEAD: usize = 4 << 20;
 
 /// A key and its value.
 pub type Entry<'s> = (&'s [u8], Cow<'s, [u8]>);
@@ -56,6 +55,8 @@ struct SegmentPart<'s> {
 struct MarkedPart<'s> {
     part: SegmentPart<'s>,
     bits: Option<LiveBits>,
+    /// Marks that no frame was found for yet: all must be found.
+    unseen: usize,
 }
 
 impl<'s> Plan<'s> {
@@ -71,15 +72,29 @@ impl<'s> Plan<'s> {
         plan.look_into_memtables(own)?;
         for record in snapshot.version.records.values() {
             let usage = record.usage.iter().find(|u| u.keyspace == keyspace.id());
-            if let (Some(usage), Some(segment)) = (usage, snapshot.version.segments.get(record.file)) {
+            if let (Some(usage), Some(segment)) =
+                (usage, snapshot.version.segments.get(record.file))
+            {
                 // Operands are only told from values by the index.
                 let all_live = usage.dead_frames == 0
                     && keyspace.meta.operator.is_none()
                     && !plan.hidden.contains_key(&record.file);
                 // Folded values lie behind the place where replay starts; marks tell them apart.
-                let used = if record.sealed { record.file_len } else { segment.bytes().len() as u64 };
-                let len = if keyspace.meta.operator.is_some() { used } else { record.replay_from };
-                plan.segments.push(SegmentPart { segment, len, all_live });
+                let used = if record.sealed {
+                    record.file_len
+                } else {
+                    segment.bytes().len() as u64
+                };
+                let len = if keyspace.meta.operator.is_some() {
+                    used
+                } else {
+                    record.replay_from
+                };
+                plan.segments.push(SegmentPart {
+                    segment,
+                    len,
+                    all_live,
+                });
             }
         }
         Ok(plan)
@@ -90,21 +105,34 @@ impl<'s> Plan<'s> {
         let mut seen: BTreeSet<&[u8]> = BTreeSet::new();
         for memtable in &self.snapshot.version.memtables {
             for mut versions in memtable.lists() {
-                let Some(first) = versions.next() else { continue };
+                let Some(first) = versions.next() else {
+                    continue;
+                };
                 if first.keyspace() != id {
                     continue;
                 }
-                for entry in std::iter::once(first).chain(versions).filter(|e| e.seq() <= self.snapshot.seq) {
-                    let frame = self.snapshot.version.frame(entry.address(), own.meta.align())?;
+                for entry in std::iter::once(first)
+                    .chain(versions)
+                    .filter(|e| e.seq() <= self.snapshot.seq)
+                {
+                    let frame = self
+                        .snapshot
+                        .version
+                        .frame(entry.address(), own.meta.align())?;
                     frame.verify(id)?;
                     let key = frame.frame.key();
                     if !seen.insert(key) {
                         continue;
                     }
                     let hash = key_hash(key, self.snapshot.version.hash_seed);
-                    for old in find_target(&self.snapshot.version, own, key, hash)?.unwrap_or_default() {
+                    for old in
+                        find_target(&self.snapshot.version, own, key, hash)?.unwrap_or_default()
+                    {
                         let address = old.address();
-                        self.hidden.entry(address.segment()).or_default().insert(address.word());
+                        self.hidden
+                            .entry(address.segment())
+                            .or_default()
+                            .insert(address.word());
                     }
                     self.looked_up.push(frame);
                 }
@@ -114,7 +142,10 @@ impl<'s> Plan<'s> {
     }
 
     /// Takes segments up to the memory for marks, and marks what is live in them.
-    fn next_stretch(&mut self, parts: &mut VecDeque<SegmentPart<'s>>) -> Result<Vec<MarkedPart<'s>>> {
+    fn next_stretch(
+        &mut self,
+        parts: &mut VecDeque<SegmentPart<'s>>,
+    ) -> Result<Vec<MarkedPart<'s>>> {
         let mut stretch = Vec::new();
         let mut live = LiveMap::default();
         let mut memory = 0;
@@ -141,7 +172,11 @@ impl<'s> Plan<'s> {
         }
         Ok(stretch
             .into_iter()
-            .map(|part| MarkedPart { part, bits: live.take(part.segment.number()) })
+            .map(|part| {
+                let mut bits = live.take(part.segment.number());
+                let unseen = bits.as_mut().map_or(0, LiveBits::count);
+                MarkedPart { part, bits, unseen }
+            })
             .collect())
     }
 
@@ -156,9 +191,15 @@ impl<'s> Plan<'s> {
     /// Keys with operands are looked up; each once, with the segment that its first frame lies in.
     fn take_chains(&mut self, live: &LiveMap, chains: &[FrameAddress]) -> Result<()> {
         for &address in chains {
-            let hidden = self.hidden.get(&address.segment()).is_some_and(|h| h.contains(&address.word()));
+            let hidden = self
+                .hidden
+                .get(&address.segment())
+                .is_some_and(|h| h.contains(&address.word()));
             if live.get(address.segment()).is_some() && !hidden {
-                let frame = self.snapshot.version.frame(address, self.keyspace.align())?;
+                let frame = self
+                    .snapshot
+                    .version
+                    .frame(address, self.keyspace.align())?;
                 frame.verify(self.keyspace.id())?;
                 self.looked_up.push(frame);
             }
@@ -168,7 +209,10 @@ impl<'s> Plan<'s> {
 
     fn look_up(&self, frame: FrameRef<'s>) -> Result<Option<Entry<'s>>> {
         let key = frame.frame.key();
-        Ok(self.snapshot.get(&self.keyspace, key)?.map(|value| (key, value)))
+        Ok(self
+            .snapshot
+            .get(&self.keyspace, key)?
+            .map(|value| (key, value)))
     }
 }
 
@@ -204,24 +248,41 @@ impl<'s> MarkedPart<'s> {
         })
     }
 
+    /// An error if some marked frame was not found, once all groups were read: damage to a dead frame
+    /// can hide those behind it.
+    fn check_all_seen(&self) -> Result<()> {
+        match self.unseen {
+            0 => Ok(()),
+            _ => Err(self.part.segment.corrupt(0, "the index leads to places where no frames begin")),
+        }
+    }
+
     /// The entry of a frame, if it counts.
     #[inline]
     fn entry(
-        &self,
+        &mut self,
         snapshot: &'s Snapshot,
         group: &GroupView<'s>,
         at: usize,
-        frame: crate::bytes::frame::FrameView<'s>,
+        frame: FrameView<'s>,
     ) -> Result<Option<Entry<'s>>> {
         let word = words(group.group.payload_offset() + at as u64);
-        let counts = self.bits.as_ref().is_none_or(|bits| bits.is_set(word));
-        // A lone operand is marked like a value, but must be folded.
-        if !counts || !matches!(frame.kind(), FrameKind::Put | FrameKind::Merge) {
-            return Ok(None);
+        if let Some(bits) = &self.bits {
+            if !bits.is_set(word) {
+                return Ok(None);
+            }
+            self.unseen = self.unseen.saturating_sub(1);
         }
         let segment = self.part.segment;
+        // Before its kind is believed: damage could turn a value into a delete.
         if snapshot.verify {
             segment.verify_frame(word, &frame, group.group.keyspace)?;
+        }
+        // A lone operand is marked like a value, but must be folded.
+        if !matches!(frame.kind(), FrameKind::Put | FrameKind::Merge) {
+            return Ok(None);
+        }
+        if snapshot.verify {
             segment.verify_value(word, &frame, 0..frame.value_len())?;
         }
         Ok(Some((frame.key(), Cow::Borrowed(frame.value()))))
@@ -234,12 +295,17 @@ pub struct Iter<'s> {
     parts: VecDeque<SegmentPart<'s>>,
     ready: VecDeque<MarkedPart<'s>>,
     pending: VecDeque<Result<Entry<'s>>>,
-    current: Option<(MarkedPart<'s>, Box<dyn Iterator<Item = Result<GroupView<'s>>> + 's>)>,
+    current: Option<(
+        MarkedPart<'s>,
+        Box<dyn Iterator<Item = Result<GroupView<'s>>> + 's>,
+    )>,
 }
 
 impl std::fmt::Debug for Iter<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Iter").field("keyspace", &self.plan.keyspace).finish_non_exhaustive()
+        f.debug_struct("Iter")
+            .field("keyspace", &self.plan.keyspace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -253,12 +319,20 @@ impl<'s> Iter<'s> {
         if let Some((part, groups)) = &mut self.current {
             if let Some(group) = groups.next() {
                 let group = group?;
-                for (at, frame) in frames(&group) {
+                for item in all_frames(&group) {
+                    let (at, frame) = match item {
+                        Ok(found) => found,
+                        Err((offset, what)) => {
+                            self.pending.push_back(Err(part.part.segment.corrupt(offset, what)));
+                            break;
+                        }
+                    };
                     match part.entry(self.plan.snapshot, &group, at, frame) {
                         Ok(Some(_)) if frame.kind() == FrameKind::Merge => {
                             let key = frame.key();
                             let value = self.plan.snapshot.get(&self.plan.keyspace, key);
-                            self.pending.extend(value.transpose().map(|v| v.map(|v| (key, v))));
+                            self.pending
+                                .extend(value.transpose().map(|v| v.map(|v| (key, v))));
                         }
                         Ok(entry) => self.pending.extend(entry.map(Ok)),
                         Err(error) => self.pending.push_back(Err(error)),
@@ -266,7 +340,8 @@ impl<'s> Iter<'s> {
                 }
                 return Ok(true);
             }
-            self.current = None;
+            let done = self.current.take();
+            done.map_or(Ok(()), |(part, _)| part.check_all_seen())?;
         }
         if let Some(part) = self.ready.pop_front() {
             let groups = Box::new(part.groups(self.plan.keyspace.id()));
@@ -316,7 +391,13 @@ impl Snapshot {
     pub fn iter(&self, keyspace: &Keyspace) -> Result<Iter<'_>> {
         let mut plan = Plan::new(self, keyspace)?;
         let parts = std::mem::take(&mut plan.segments).into();
-        Ok(Iter { plan, parts, ready: VecDeque::new(), pending: VecDeque::new(), current: None })
+        Ok(Iter {
+            plan,
+            parts,
+            ready: VecDeque::new(),
+            pending: VecDeque::new(),
+            current: None,
+        })
     }
 
     /// Passes all entries of a keyspace to `visit`; the fastest serial way to read them.
@@ -332,7 +413,7 @@ impl Snapshot {
         let mut parts: VecDeque<_> = std::mem::take(&mut plan.segments).into();
         while !parts.is_empty() {
             for part in plan.next_stretch(&mut parts)? {
-                visit_part(&plan, &part, &mut visit)?;
+                visit_part(&plan, part, &mut visit)?;
             }
         }
         for frame in std::mem::take(&mut plan.looked_up) {
@@ -357,24 +438,27 @@ impl Snapshot {
         while !parts.is_empty() {
             let stretch = plan.next_stretch(&mut parts)?;
             let plan = &plan;
-            stretch.into_par_iter().try_for_each(|part| visit_part(plan, &part, &mut |k, v| visit(k, v)))?;
+            stretch.into_par_iter().try_for_each(|part| visit_part(plan, part, &mut |k, v| visit(k, v)))?;
         }
         let looked_up = std::mem::take(&mut plan.looked_up);
-        looked_up.into_par_iter().try_for_each(|frame| match plan.look_up(frame)? {
-            Some((key, value)) => visit(key, value),
-            None => Ok(()),
-        })
+        looked_up
+            .into_par_iter()
+            .try_for_each(|frame| match plan.look_up(frame)? {
+                Some((key, value)) => visit(key, value),
+                None => Ok(()),
+            })
     }
 }
 
 fn visit_part<'s, E: From<crate::Error>>(
     plan: &Plan<'s>,
-    part: &MarkedPart<'s>,
+    mut part: MarkedPart<'s>,
     visit: &mut impl FnMut(&'s [u8], Cow<'s, [u8]>) -> Result<(), E>,
 ) -> Result<(), E> {
     for group in part.groups(plan.keyspace.id()) {
         let group = group?;
-        for (at, frame) in frames(&group) {
+        for item in all_frames(&group) {
+            let (at, frame) = item.map_err(|(offset, what)| part.part.segment.corrupt(offset, what))?;
             let Some((key, value)) = part.entry(plan.snapshot, &group, at, frame)? else { continue };
             if frame.kind() == FrameKind::Merge {
                 if let Some(value) = plan.snapshot.get(&plan.keyspace, key)? {
@@ -385,5 +469,5 @@ fn visit_part<'s, E: From<crate::Error>>(
             }
         }
     }
-    Ok(())
+    Ok(part.check_all_seen()?)
 }

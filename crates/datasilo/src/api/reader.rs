@@ -13,7 +13,7 @@ use crate::options::{Options, Strictness};
 use crate::state::check::{self, CheckReport};
 use crate::state::core::lock;
 use crate::state::load::open_version;
-use crate::state::recovery::{open_locked, read_manifest, take_lock};
+use crate::state::recovery::{check_not_older_than_mark, open_locked, read_manifest, take_lock};
 use crate::state::replay::{LogAccess, ScannedSegment, replay};
 use crate::state::version::Version;
 use crate::storage::DirFiles;
@@ -39,7 +39,7 @@ pub struct SiloReader {
 }
 
 /// Where the reader is in the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Follow {
     manifest: Manifest,
     /// Log segments read, and up to where.
@@ -58,8 +58,17 @@ impl SiloReader {
         let files = DirFiles::new(Arc::clone(&options.storage), dir.as_ref());
         let (version, follow) = load(&files, &options, None)?;
         tracing::info!(dir = %files.dir().display(), generation = version.generation, "opened for reading");
-        let snapshot = Snapshot { version: Arc::new(version), seq: follow.seq, verify: options.verify_reads };
-        Ok(Self { files, options, current: ArcSwap::from_pointee(snapshot), follow: Mutex::new(follow) })
+        let snapshot = Snapshot {
+            version: Arc::new(version),
+            seq: follow.seq,
+            verify: options.verify_reads,
+        };
+        Ok(Self {
+            files,
+            options,
+            current: ArcSwap::from_pointee(snapshot),
+            follow: Mutex::new(follow),
+        })
     }
 
     /// The directory.
@@ -77,21 +86,28 @@ impl SiloReader {
         let mut follow = lock(&self.follow);
         let before = Arc::clone(&self.current.load().version);
         let manifest = read_manifest(&self.files)?;
-        if manifest.generation == follow.manifest.generation && manifest.silo_id == follow.manifest.silo_id {
+        if manifest.generation == follow.manifest.generation
+            && manifest.silo_id == follow.manifest.silo_id
+        {
             return self.read_on(before, &mut follow);
         }
         if continues(&follow.manifest, &manifest)
-            && let Ok(mut version) = open_version(&self.files, &manifest, &self.options, Some(&before))
+            && let Ok(mut version) =
+                open_version(&self.files, &manifest, &self.options, Some(&before))
         {
             // The same log goes on in more segments: what was read of it stays in the memtable.
             version.memtables.clone_from(&before.memtables);
+            // Taken over only when all of it was read: a failure must not leave half a step behind.
+            let mut next = follow.clone();
             for record in manifest.segments.iter().filter(|r| !r.sealed) {
-                if !follow.log.iter().any(|(number, _)| *number == record.file) {
-                    follow.log.push((record.file, record.replay_from));
+                if !next.log.iter().any(|(number, _)| *number == record.file) {
+                    next.log.push((record.file, record.replay_from));
                 }
             }
-            follow.manifest = manifest;
-            return self.read_on(Arc::new(version), &mut follow);
+            next.manifest = manifest;
+            self.read_on(Arc::new(version), &mut next)?;
+            *follow = next;
+            return Ok(());
         }
         let (version, next) = load(&self.files, &self.options, Some(&before))?;
         self.publish(Arc::new(version), next.seq);
@@ -100,14 +116,20 @@ impl SiloReader {
     }
 
     fn publish(&self, version: Arc<Version>, seq: u64) {
-        self.current.store(Arc::new(Snapshot { version, seq, verify: self.options.verify_reads }));
+        self.current.store(Arc::new(Snapshot {
+            version,
+            seq,
+            verify: self.options.verify_reads,
+        }));
     }
 
     /// Reads on where the log was left.
     fn read_on(&self, version: Arc<Version>, follow: &mut Follow) -> Result<()> {
+        let mark = mark_file::read(&self.files, follow.manifest.silo_id)?;
         let segments: Vec<_> = follow.log.iter().map(|(number, end)| (version.segments.get(*number), *end)).collect();
         let mut gap = false;
         let mut ends = Vec::with_capacity(segments.len());
+        let mut scans = Vec::with_capacity(segments.len());
         let followers: Vec<Option<(FileNumber, u64)>> =
             segments.iter().skip(1).map(|(s, _)| s.and_then(|s| s.previous())).chain([None]).collect();
         for ((segment, from), follower) in segments.into_iter().zip(followers) {
@@ -116,13 +138,19 @@ impl SiloReader {
                 continue;
             };
             let mut scan = ScannedSegment::resume(Arc::clone(segment), from);
+            scan.expect_synced(mark);
             scan.follow(&version)?;
+            scan.check_end()?;
+            ends.push(scan.end);
+            gap = follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
+            scans.push(scan);
+        }
+        // All or nothing: what is inserted would be inserted again after an error.
+        for scan in &scans {
             if let Some(memtable) = version.memtables.first() {
                 memtable.insert(&scan.entries);
             }
             follow.seq = follow.seq.max(scan.last_seq);
-            ends.push(scan.end);
-            gap = follower.is_some_and(|(number, len)| number == segment.number() && scan.end < len);
         }
         for (known, end) in follow.log.iter_mut().zip(ends) {
             known.1 = end;
@@ -161,8 +189,15 @@ impl SiloReader {
 /// True if the log that was read so far is still to be replayed from where it was, so that only
 /// segments were added.
 fn continues(before: &Manifest, after: &Manifest) -> bool {
-    let unchanged = before.segments.iter().all(|old| after.segments.contains(old));
-    let grown = after.segments.iter().filter(|new| !before.segments.contains(new)).all(|new| !new.sealed);
+    let unchanged = before
+        .segments
+        .iter()
+        .all(|old| after.segments.contains(old));
+    let grown = after
+        .segments
+        .iter()
+        .filter(|new| !before.segments.contains(new))
+        .all(|new| !new.sealed);
     before.silo_id == after.silo_id
         && before.next_keyspace == after.next_keyspace
         && before.keyspaces == after.keyspaces
@@ -171,7 +206,11 @@ fn continues(before: &Manifest, after: &Manifest) -> bool {
 }
 
 /// Opens what the manifest names and replays the log.
-fn load(files: &DirFiles, options: &Options, before: Option<&Version>) -> Result<(Version, Follow)> {
+fn load(
+    files: &DirFiles,
+    options: &Options,
+    before: Option<&Version>,
+) -> Result<(Version, Follow)> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -181,7 +220,9 @@ fn load(files: &DirFiles, options: &Options, before: Option<&Version>) -> Result
             Err(error) if attempt < ATTEMPTS && is_outdated(files, &manifest) => {
                 tracing::debug!(%error, "the manifest changed while it was read");
             }
-            result => return result.map(|(version, log, seq)| (version, Follow { manifest, log, seq })),
+            result => {
+                return result.map(|(version, log, seq)| (version, Follow { manifest, log, seq }));
+            }
         }
     }
 }
@@ -201,6 +242,8 @@ fn load_manifest(
     let version = open_version(files, manifest, options, before)?;
     // The mark is read before the log: it must not be ahead of what is read.
     let mark = mark_file::read(files, manifest.silo_id)?;
+    // Beside a writer, the manifest may have been replaced since it was read: it is read again then.
+    check_not_older_than_mark(files, manifest, mark)?;
     let replay = replay(&version, manifest, mark, LogAccess::Shared)?;
     let mut seq = manifest.next_seq - 1;
     let mut log = Vec::new();

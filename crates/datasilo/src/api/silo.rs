@@ -1,5 +1,6 @@
 //! A silo open for writing.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +24,14 @@ use super::snapshot::Snapshot;
 
 /// The longest name of a keyspace, in bytes.
 const MAX_NAME_LEN: usize = 255;
+
+thread_local! {
+    /// The batch of this thread's last single commit, emptied, for its buffers.
+    static SPARE_BATCH: Cell<Option<Batch>> = const { Cell::new(None) };
+}
+
+/// Larger batches are not kept.
+const MAX_SPARE_BYTES: usize = 64 << 10;
 
 /// A silo open for writing. At most one exists per directory, over all processes.
 ///
@@ -53,8 +62,16 @@ impl Silo {
 
     pub(crate) fn start(core: Core, recovery: RecoveryReport) -> Result<Self> {
         let core = Arc::new(core);
-        let maintenance = if core.options.background { Some(background::start(Arc::clone(&core))?) } else { None };
-        Ok(Self { core, recovery, maintenance })
+        let maintenance = if core.options.background {
+            Some(background::start(Arc::clone(&core))?)
+        } else {
+            None
+        };
+        Ok(Self {
+            core,
+            recovery,
+            maintenance,
+        })
     }
 
     /// What opening found; all zero after a clean close.
@@ -77,7 +94,12 @@ impl Silo {
     /// its merge operator is not registered, [`Error::InvalidKeyspace`] for an unusable name or
     /// alignment, and those of the system.
     pub fn create_keyspace(&self, name: &str, options: &KeyspaceOptions) -> Result<Keyspace> {
-        let invalid = |why| Err(Error::InvalidKeyspace { name: name.to_owned(), why });
+        let invalid = |why| {
+            Err(Error::InvalidKeyspace {
+                name: name.to_owned(),
+                why,
+            })
+        };
         if name.is_empty() || name.len() > MAX_NAME_LEN {
             return invalid("a name has 1 to 255 bytes");
         }
@@ -88,19 +110,31 @@ impl Silo {
             return invalid("an operator's name has at most 255 bytes");
         }
         let operator = load::operator(&self.core.options, name, &options.operator)?;
-        let log = lock(&self.core.log);
+        let mut log = lock(&self.core.log);
         if log.closed {
             return Err(Error::Closed);
         }
         if let Some(existing) = self.core.version.load().keyspace_by_name(name) {
-            return same_settings(existing, options).map(|()| Keyspace { meta: Arc::clone(&existing.meta) });
+            return same_settings(existing, options).map(|()| Keyspace {
+                meta: Arc::clone(&existing.meta),
+            });
         }
         let id = lock(&self.core.structure).next_keyspace;
         if id == u32::MAX {
             return invalid("all keyspace ids are used up");
         }
-        let meta = Arc::new(KeyspaceMeta { id, name: name.to_owned(), align_shift: options.align_shift, operator });
-        let keyspace = KeyspaceVersion { meta: Arc::clone(&meta), runs: Vec::new(), live_entries: 0, typical_frame_len: 0 };
+        let meta = Arc::new(KeyspaceMeta {
+            id,
+            name: name.to_owned(),
+            align_shift: options.align_shift,
+            operator,
+        });
+        let keyspace = KeyspaceVersion {
+            meta: Arc::clone(&meta),
+            runs: Vec::new(),
+            live_entries: 0,
+            typical_frame_len: 0,
+        };
         let record: KeyspaceRecord = keyspace.record();
         self.core.change(
             |manifest| {
@@ -109,6 +143,7 @@ impl Silo {
             },
             |version| version.keyspaces.push(keyspace),
         )?;
+        self.core.note_keyspaces(&mut log);
         Ok(Keyspace { meta })
     }
 
@@ -119,7 +154,9 @@ impl Silo {
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         let version = self.core.version.load();
         match version.keyspace_by_name(name) {
-            Some(keyspace) => Ok(Keyspace { meta: Arc::clone(&keyspace.meta) }),
+            Some(keyspace) => Ok(Keyspace {
+                meta: Arc::clone(&keyspace.meta),
+            }),
             None => Err(version.unknown_keyspace(name)),
         }
     }
@@ -128,7 +165,13 @@ impl Silo {
     #[must_use]
     pub fn keyspaces(&self) -> Vec<Keyspace> {
         let version = self.core.version.load();
-        version.keyspaces.iter().map(|k| Keyspace { meta: Arc::clone(&k.meta) }).collect()
+        version
+            .keyspaces
+            .iter()
+            .map(|k| Keyspace {
+                meta: Arc::clone(&k.meta),
+            })
+            .collect()
     }
 
     /// Drops a keyspace with all its entries. Durable when it returns; snapshots taken before
@@ -144,7 +187,9 @@ impl Silo {
         }
         let id = self.keyspace(name)?.id();
         if log.bulk.contains(&id) {
-            return Err(Error::BulkSessionOpen { keyspace: name.to_owned() });
+            return Err(Error::BulkSessionOpen {
+                keyspace: name.to_owned(),
+            });
         }
         self.core.quiesce(&log);
         let mut replaced = Vec::new();
@@ -158,13 +203,22 @@ impl Silo {
                 }
             },
             |version| {
-                replaced = version.keyspace_by_id(id).map(|k| k.runs.clone()).unwrap_or_default();
+                replaced = version
+                    .keyspace_by_id(id)
+                    .map(|k| k.runs.clone())
+                    .unwrap_or_default();
                 version.keyspaces.retain(|k| k.meta.id != id);
             },
         )?;
-        for usage in log.usage.values_mut().flat_map(|u| &mut u.keyspaces).filter(|u| u.keyspace == id) {
+        for usage in log
+            .usage
+            .values_mut()
+            .flat_map(|u| &mut u.keyspaces)
+            .filter(|u| u.keyspace == id)
+        {
             usage.kill();
         }
+        self.core.note_keyspaces(&mut log);
         self.core.remove_replaced_runs(&replaced);
         Ok(())
     }
@@ -189,7 +243,9 @@ impl Silo {
         if batch.hash_seed() != self.core.hash_seed {
             return Err(Error::InvalidOption {
                 option: "batch",
-                why: "it was made by another silo: use `batch()` of the silo that it is committed to".to_owned(),
+                why:
+                    "it was made by another silo: use `batch()` of the silo that it is committed to"
+                        .to_owned(),
             });
         }
         self.core.commit(batch, durability)
@@ -206,19 +262,20 @@ impl Silo {
         value: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<u64> {
-        let mut batch = self.batch();
-        batch.put(keyspace, key, value)?;
-        self.commit(&mut batch, durability)
+        self.commit_one(durability, |batch| batch.put(keyspace, key, value))
     }
 
     /// Commits a single delete.
     ///
     /// # Errors
     /// Those of [`Batch::delete`] and [`Silo::commit`].
-    pub fn delete(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>, durability: Durability) -> Result<u64> {
-        let mut batch = self.batch();
-        batch.delete(keyspace, key)?;
-        self.commit(&mut batch, durability)
+    pub fn delete(
+        &self,
+        keyspace: &Keyspace,
+        key: impl AsRef<[u8]>,
+        durability: Durability,
+    ) -> Result<u64> {
+        self.commit_one(durability, |batch| batch.delete(keyspace, key))
     }
 
     /// Commits a single merge.
@@ -232,9 +289,25 @@ impl Silo {
         operand: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<u64> {
-        let mut batch = self.batch();
-        batch.merge(keyspace, key, operand)?;
-        self.commit(&mut batch, durability)
+        self.commit_one(durability, |batch| batch.merge(keyspace, key, operand))
+    }
+
+    /// Commits a batch of one mutation, in a batch that the thread keeps for the next time.
+    fn commit_one(
+        &self,
+        durability: Durability,
+        fill: impl FnOnce(&mut Batch) -> Result<()>,
+    ) -> Result<u64> {
+        let spare = SPARE_BATCH
+            .take()
+            .filter(|batch| batch.hash_seed() == self.core.hash_seed);
+        let mut batch = spare.unwrap_or_else(|| self.batch());
+        fill(&mut batch)?;
+        let result = self.core.commit(&mut batch, durability);
+        if result.is_ok() && batch.capacity() <= MAX_SPARE_BYTES {
+            SPARE_BATCH.set(Some(batch));
+        }
+        result
     }
 
     /// Makes every commit so far survive a loss of power.
@@ -255,7 +328,11 @@ impl Silo {
             let seq = self.core.published.load(Ordering::Acquire);
             // If the version is still current, its memtables hold everything up to `seq`.
             if Arc::ptr_eq(&version, &self.core.version.load()) {
-                return Snapshot { version, seq, verify };
+                return Snapshot {
+                    version,
+                    seq,
+                    verify,
+                };
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::bytes::address::SeqNo;
 use crate::error::Result;
 use crate::files::run::key_hash;
 use crate::merge::Delta;
-use crate::state::read::{Found, Lookup, PendingRef};
+use crate::state::read::{Found, Lookup, PendingRef, Plain};
 use crate::state::version::{FrameRef, KeyspaceVersion, Version};
 
 use super::keyspace::Keyspace;
@@ -66,7 +66,9 @@ impl<'s> Value<'s> {
         let end = range.end.min(self.len());
         let range = range.start.min(end)..end;
         if self.verify {
-            self.frame.segment.verify_value(self.frame.word, &self.frame.frame, range.clone())?;
+            self.frame
+                .segment
+                .verify_value(self.frame.word, &self.frame.frame, range.clone())?;
         }
         Ok(self.frame.frame.value().get(range).unwrap_or_default())
     }
@@ -112,7 +114,10 @@ impl Snapshot {
     /// A snapshot of the same moment that does not look at checksums.
     #[must_use]
     pub fn unverified(&self) -> Self {
-        Self { verify: false, ..self.clone() }
+        Self {
+            verify: false,
+            ..self.clone()
+        }
     }
 
     /// Handle of a keyspace that exists in this snapshot.
@@ -121,7 +126,9 @@ impl Snapshot {
     /// [`crate::Error::UnknownKeyspace`].
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         match self.version.keyspace_by_name(name) {
-            Some(keyspace) => Ok(Keyspace { meta: Arc::clone(&keyspace.meta) }),
+            Some(keyspace) => Ok(Keyspace {
+                meta: Arc::clone(&keyspace.meta),
+            }),
             None => Err(self.version.unknown_keyspace(name)),
         }
     }
@@ -129,30 +136,44 @@ impl Snapshot {
     /// The keyspaces in this snapshot, by id.
     #[must_use]
     pub fn keyspaces(&self) -> Vec<Keyspace> {
-        self.version.keyspaces.iter().map(|k| Keyspace { meta: Arc::clone(&k.meta) }).collect()
+        self.version
+            .keyspaces
+            .iter()
+            .map(|k| Keyspace {
+                meta: Arc::clone(&k.meta),
+            })
+            .collect()
     }
 
     #[inline]
     pub(crate) fn lookup(&self) -> Lookup<'_> {
-        Lookup { version: &self.version, seq: self.seq, verify: self.verify }
+        Lookup {
+            version: &self.version,
+            seq: self.seq,
+            verify: self.verify,
+        }
     }
 
+    /// Starts loading what a look-up will need, where that is more than one line.
     #[inline]
-    fn find(&self, keyspace: &KeyspaceVersion, key: &[u8]) -> Result<Found<'_>> {
-        let keyspace = match self.version.keyspace_by_id(keyspace.meta.id) {
-            Some(own) => own,
-            None => unreachable!("callers pass a keyspace of this version"),
-        };
-        let hash = key_hash(key, self.version.hash_seed);
-        let lookup = self.lookup();
+    fn prefetch(&self, keyspace: &KeyspaceVersion, hash: u64) {
         if keyspace.runs.len() > 1 || self.version.memtables.len() > 1 {
-            lookup.prefetch_index(keyspace, hash);
+            self.lookup().prefetch_index(keyspace, hash);
         }
-        lookup.find(keyspace, key, hash)
+    }
+
+    fn find(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Found<'_>> {
+        let own = self.version.keyspace(&keyspace.meta)?;
+        let hash = key_hash(key, self.version.hash_seed);
+        self.prefetch(own, hash);
+        self.lookup().find(own, key, hash)
     }
 
     fn value<'s>(&'s self, frame: FrameRef<'s>) -> Value<'s> {
-        Value { frame, verify: self.verify }
+        Value {
+            frame,
+            verify: self.verify,
+        }
     }
 
     /// A key's value: borrowed from the file, or folded where operands are pending.
@@ -162,17 +183,51 @@ impl Snapshot {
     #[inline]
     pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Cow<'_, [u8]>>> {
         let key = key.as_ref();
-        let found = self.find(self.version.keyspace(&keyspace.meta)?, key)?;
+        let own = self.version.keyspace(&keyspace.meta)?;
+        let hash = key_hash(key, self.version.hash_seed);
+        self.prefetch(own, hash);
+        self.get_hashed(keyspace, own, key, hash)
+    }
+
+    #[inline]
+    fn get_hashed<'s>(
+        &'s self,
+        keyspace: &Keyspace,
+        own: &'s KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Option<Cow<'s, [u8]>>> {
+        match self.lookup().find_plain(own, key, hash)? {
+            Plain::Value(value) => Ok(Some(Cow::Borrowed(value))),
+            Plain::Absent => Ok(None),
+            Plain::Unknown => self.get_slow(keyspace, own, key, hash),
+        }
+    }
+
+    #[inline(never)]
+    fn get_slow<'s>(
+        &'s self,
+        keyspace: &Keyspace,
+        own: &'s KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Option<Cow<'s, [u8]>>> {
+        let found = self.lookup().find(own, key, hash)?;
         self.fold(keyspace, key, found)
     }
 
-    pub(crate) fn fold<'s>(&'s self, keyspace: &Keyspace, key: &[u8], found: Found<'s>) -> Result<Option<Cow<'s, [u8]>>> {
+    pub(crate) fn fold<'s>(
+        &'s self,
+        keyspace: &Keyspace,
+        key: &[u8],
+        found: Found<'s>,
+    ) -> Result<Option<Cow<'s, [u8]>>> {
         match found {
             Found::Absent => Ok(None),
             Found::Put(frame) => Ok(Some(Cow::Borrowed(self.value(frame).bytes()?))),
-            Found::Pending { base, pending } => {
-                self.fold_pending(keyspace, key, base, &pending).map(|value| Some(Cow::Owned(value)))
-            }
+            Found::Pending { base, pending } => self
+                .fold_pending(keyspace, key, base, &pending)
+                .map(|value| Some(Cow::Owned(value))),
         }
     }
 
@@ -202,10 +257,17 @@ impl Snapshot {
     ///
     /// # Errors
     /// As of [`Snapshot::get`].
-    pub fn get_parts(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Parts<'_>>> {
-        Ok(match self.find(self.version.keyspace(&keyspace.meta)?, key.as_ref())? {
+    pub fn get_parts(
+        &self,
+        keyspace: &Keyspace,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Option<Parts<'_>>> {
+        Ok(match self.find(keyspace, key.as_ref())? {
             Found::Absent => None,
-            Found::Put(frame) => Some(Parts { base: Some(self.value(frame)), pending: Vec::new() }),
+            Found::Put(frame) => Some(Parts {
+                base: Some(self.value(frame)),
+                pending: Vec::new(),
+            }),
             Found::Pending { base, pending } => Some(Parts {
                 base: base.map(|frame| self.value(frame)),
                 pending: pending
@@ -224,8 +286,18 @@ impl Snapshot {
     /// # Errors
     /// As of [`Snapshot::get`].
     pub fn contains(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<bool> {
-        let found = self.find(self.version.keyspace(&keyspace.meta)?, key.as_ref())?;
-        Ok(!matches!(found, Found::Absent))
+        let key = key.as_ref();
+        let own = self.version.keyspace(&keyspace.meta)?;
+        let hash = key_hash(key, self.version.hash_seed);
+        self.prefetch(own, hash);
+        match self.lookup().find_plain(own, key, hash)? {
+            Plain::Value(_) => Ok(true),
+            Plain::Absent => Ok(false),
+            Plain::Unknown => Ok(!matches!(
+                self.lookup().find(own, key, hash)?,
+                Found::Absent
+            )),
+        }
     }
 
     /// The values of several keys, in their order; faster than one [`Snapshot::get`] each, since
@@ -266,8 +338,8 @@ impl Snapshot {
                 lookup.prefetch_frame(own, hash, lines)?;
             }
             for (at, (&hash, key)) in hashes.iter().zip(keys).enumerate() {
-                let found = lookup.find(own, key.as_ref(), hash)?;
-                visit(window * WINDOW + at, self.fold(keyspace, key.as_ref(), found)?);
+                let value = self.get_hashed(keyspace, own, key.as_ref(), hash)?;
+                visit(window * WINDOW + at, value);
             }
         }
         Ok(())

@@ -91,7 +91,12 @@ pub(crate) enum HeaderFlaw {
 }
 
 impl FileHeader {
-    pub(crate) fn new(kind: FileKind, silo_id: SiloId, number: FileNumber, generation: u64) -> Self {
+    pub(crate) fn new(
+        kind: FileKind,
+        silo_id: SiloId,
+        number: FileNumber,
+        generation: u64,
+    ) -> Self {
         Self {
             magic: kind.magic(),
             version: FORMAT_VERSION.into(),
@@ -115,27 +120,29 @@ impl FileHeader {
     }
 
     fn expected_crc(&self) -> u32 {
-        let covered = self.as_bytes().split_last_chunk::<4>().map_or(&[][..], |(head, _)| head);
+        let covered = self
+            .as_bytes()
+            .split_last_chunk::<4>()
+            .map_or(&[][..], |(head, _)| head);
         crc32fast::hash(covered)
     }
 
     /// Reads and checks the header at the start of `bytes`.
     ///
-    /// Version and features are looked at before the checksum, since a newer version
-    /// may compute that differently.
+    /// The checksum comes before version and features: every version computes it in this way, so
+    /// that damage is not taken for a newer version.
     pub(crate) fn validate(bytes: &[u8], kind: FileKind) -> Result<&Self, HeaderFlaw> {
         let (header, _) = Self::ref_from_prefix(bytes)
             .map_err(|_| HeaderFlaw::Damaged("the file is shorter than its header"))?;
         if header.magic != kind.magic() {
             return Err(HeaderFlaw::Damaged("the magic number is wrong"));
         }
-        let crc_matches = header.crc.get() == header.expected_crc();
+        if header.crc.get() != header.expected_crc() {
+            return Err(HeaderFlaw::Damaged("the header's checksum does not match"));
+        }
         let version = header.version.get();
         if version > FORMAT_VERSION {
             return Err(HeaderFlaw::Version(version));
-        }
-        if !crc_matches {
-            return Err(HeaderFlaw::Damaged("the header's checksum does not match"));
         }
         if version == 0 {
             return Err(HeaderFlaw::Damaged("format version 0 does not exist"));
@@ -163,7 +170,8 @@ mod tests {
         for bit in 0..FILE_HEADER_LEN * 8 {
             let mut bytes = good.as_bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(FileHeader::validate(&bytes, FileKind::Segment).is_err(), "bit {bit}");
+            let flaw = FileHeader::validate(&bytes, FileKind::Segment).err();
+            assert!(matches!(flaw, Some(HeaderFlaw::Damaged(_))), "bit {bit}: {flaw:?}");
         }
         assert!(FileHeader::validate(good.as_bytes(), FileKind::Index).is_err());
         assert!(FileHeader::validate(&good.as_bytes()[..63], FileKind::Segment).is_err());

@@ -29,7 +29,11 @@ fn tables() -> Vec<(String, usize, Fields)> {
             if let [offset, size, name, ..] = cells[..]
                 && let (Ok(offset), Ok(size)) = (offset.parse(), size.parse())
             {
-                tables.last_mut().unwrap().2.push((offset, size, name.to_owned()));
+                tables
+                    .last_mut()
+                    .unwrap()
+                    .2
+                    .push((offset, size, name.to_owned()));
             } else if cells.len() > 1 && cells[0].parse::<usize>().is_ok() {
                 panic!("row without a size: {line}");
             }
@@ -48,23 +52,83 @@ macro_rules! layout {
 fn format_page_agrees_with_the_code() {
     let code = [
         layout!(
-            "File header", FileHeader, magic, version, features, silo_id, number, role, generation,
-            prev_number, prev_words, detail, crc
+            "File header",
+            FileHeader,
+            magic,
+            version,
+            features,
+            silo_id,
+            number,
+            role,
+            generation,
+            prev_number,
+            prev_words,
+            detail,
+            crc
         ),
         layout!(
-            "Group header", GroupHeader, magic, crc, base_seq, offset_words, payload_words,
-            frame_count, keyspace, synced_words, kind, flags, align_shift
+            "Group header",
+            GroupHeader,
+            magic,
+            crc,
+            base_seq,
+            offset_words,
+            payload_words,
+            frame_count,
+            keyspace,
+            synced_words,
+            kind,
+            flags,
+            align_shift
         ),
-        layout!("Frame header", FrameHeader, crc, value_len, ordinal, flags, key_len),
-        layout!("Mark slot", MarkSlot, magic, crc, silo_id, counter, segment, synced_words),
         layout!(
-            "Index header", IndexHeader, page_count, entry_count, chain_bytes, part_count,
-            multiplier, shift, hash_bits, flags, hash_seed, parts_crc, spill_pages, crc
+            "Frame header",
+            FrameHeader,
+            crc,
+            value_len,
+            ordinal,
+            flags,
+            key_len
+        ),
+        layout!(
+            "Mark slot",
+            MarkSlot,
+            magic,
+            crc,
+            silo_id,
+            counter,
+            segment,
+            synced_words
+        ),
+        layout!(
+            "Index header",
+            IndexHeader,
+            page_count,
+            entry_count,
+            chain_bytes,
+            part_count,
+            multiplier,
+            shift,
+            hash_bits,
+            flags,
+            hash_seed,
+            parts_crc,
+            spill_pages,
+            crc
         ),
         layout!("Page trailer", PageTrailer, check, flags),
         layout!("Part row", PartRow, segment, part),
         layout!("Chain header", ChainHeader, crc, count),
-        layout!("Manifest header", ManifestHeader, magic, version, features, body_len, body_crc, crc),
+        layout!(
+            "Manifest header",
+            ManifestHeader,
+            magic,
+            version,
+            features,
+            body_len,
+            body_crc,
+            crc
+        ),
     ];
     let page = tables();
     assert_eq!(page.len(), code.len(), "a table is missing on one side");
@@ -72,12 +136,18 @@ fn format_page_agrees_with_the_code() {
         assert_eq!((title.as_str(), *size), (code_title, code_size));
         let mut end = 0;
         for (offset, size, name) in fields {
-            assert_eq!(*offset, end, "{title}: {name} does not follow the field before it");
+            assert_eq!(
+                *offset, end,
+                "{title}: {name} does not follow the field before it"
+            );
             end = offset + size;
         }
         assert_eq!(end, *size, "{title}: the rows do not add up to the size");
-        let named: Vec<(usize, &str)> =
-            fields.iter().filter(|f| f.2 != "reserved").map(|f| (f.0, f.2.as_str())).collect();
+        let named: Vec<(usize, &str)> = fields
+            .iter()
+            .filter(|f| f.2 != "reserved")
+            .map(|f| (f.0, f.2.as_str()))
+            .collect();
         assert_eq!(named, code_fields, "{title}");
     }
 }

@@ -87,16 +87,32 @@ struct FrameLayout {
 
 impl FrameLayout {
     fn new(key_len: usize, value_len: usize, align: usize) -> Self {
-        let long = if key_len >= usize::from(LONG_KEY) { 2 } else { 0 };
+        let long = if key_len >= usize::from(LONG_KEY) {
+            2
+        } else {
+            0
+        };
         let key = FRAME_HEADER_LEN + long;
         let table = key + key_len;
-        let blocks = if value_len > BLOCK_LEN { value_len.div_ceil(BLOCK_LEN) } else { 0 };
+        let blocks = if value_len > BLOCK_LEN {
+            value_len.div_ceil(BLOCK_LEN)
+        } else {
+            0
+        };
         let value = round_up(table + blocks * 4, align);
-        Self { key, table, value, end: round_up(value + value_len, 8) }
+        Self {
+            key,
+            table,
+            value,
+            end: round_up(value + value_len, 8),
+        }
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "lengths of frames fit usize on 64-bit targets")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths of frames fit usize on 64-bit targets"
+)]
 fn round_up(len: usize, align: usize) -> usize {
     align_up(len as u64, align as u64) as usize
 }
@@ -116,17 +132,34 @@ pub(crate) fn frame_len(key_len: usize, value_len: usize, align: usize) -> usize
 /// Appends a frame to `buffer`, whose length must be where the frame may start.
 ///
 /// The caller has checked the lengths of key and value.
-pub(crate) fn encode_frame(buffer: &mut Vec<u8>, keyspace: u32, align: usize, input: &FrameInput<'_>) {
-    let FrameInput { kind, ordinal, combined, key, value } = *input;
+pub(crate) fn encode_frame(
+    buffer: &mut Vec<u8>,
+    keyspace: u32,
+    align: usize,
+    input: &FrameInput<'_>,
+) {
+    let FrameInput {
+        kind,
+        ordinal,
+        combined,
+        key,
+        value,
+    } = *input;
     let layout = FrameLayout::new(key.len(), value.len(), align);
     let start = buffer.len();
     let long = key.len() >= usize::from(LONG_KEY);
     let header = FrameHeader {
         crc: 0.into(),
-        value_len: u32::try_from(value.len()).expect("value length was checked").into(),
+        value_len: u32::try_from(value.len())
+            .expect("value length was checked")
+            .into(),
         ordinal: ordinal.into(),
         flags: kind.code() | if combined { COMBINED } else { 0 },
-        key_len: if long { LONG_KEY } else { u8::try_from(key.len()).unwrap_or(LONG_KEY) },
+        key_len: if long {
+            LONG_KEY
+        } else {
+            u8::try_from(key.len()).unwrap_or(LONG_KEY)
+        },
     };
     buffer.reserve(layout.end);
     buffer.extend_from_slice(header.as_bytes());
@@ -145,7 +178,10 @@ pub(crate) fn encode_frame(buffer: &mut Vec<u8>, keyspace: u32, align: usize, in
     buffer.extend_from_slice(value);
     buffer.resize(start + layout.end, 0);
     let covered = if blocked { layout.value } else { layout.end };
-    let crc = seeded_crc(keyspace, buffer.get(start + 4..start + covered).unwrap_or_default());
+    let crc = seeded_crc(
+        keyspace,
+        buffer.get(start + 4..start + covered).unwrap_or_default(),
+    );
     if let Some(field) = buffer.get_mut(start..start + 4) {
         field.copy_from_slice(&crc.to_le_bytes());
     }
@@ -153,12 +189,22 @@ pub(crate) fn encode_frame(buffer: &mut Vec<u8>, keyspace: u32, align: usize, in
 
 /// Appends a fill frame of exactly `len` bytes: a multiple of 8, at least 16.
 pub(crate) fn encode_fill(buffer: &mut Vec<u8>, keyspace: u32, len: usize) {
-    assert!(len >= 16 && len.is_multiple_of(8), "a fill frame cannot have {len} bytes");
+    assert!(
+        len >= 16 && len.is_multiple_of(8),
+        "a fill frame cannot have {len} bytes"
+    );
     // Fills are shorter than two alignments, so they never have a block table.
     let zeros = [0u8; 128];
-    let value = zeros.get(..len - FRAME_HEADER_LEN).expect("fills are below 128 bytes");
-    let input =
-        FrameInput { kind: FrameKind::Fill, ordinal: 0, combined: false, key: &[], value };
+    let value = zeros
+        .get(..len - FRAME_HEADER_LEN)
+        .expect("fills are below 128 bytes");
+    let input = FrameInput {
+        kind: FrameKind::Fill,
+        ordinal: 0,
+        combined: false,
+        key: &[],
+        value,
+    };
     encode_frame(buffer, keyspace, 1, &input);
 }
 
@@ -170,6 +216,48 @@ pub(crate) fn fill_len(position: usize, align: usize) -> usize {
     match round_up(position, align) - position {
         8 => 8 + align,
         gap => gap,
+    }
+}
+
+/// A put of the plainest shape, which most are: short key, no alignment, no block table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainPut<'a> {
+    crc: u32,
+    /// Everything that the checksum covers.
+    covered: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> PlainPut<'a> {
+    /// Looks at the frame that starts `bytes`, of a keyspace without alignment. `None` if it is
+    /// not such a put of this key; it may still be another frame of it.
+    #[inline]
+    pub(crate) fn parse(bytes: &'a [u8], key: &[u8]) -> Option<Self> {
+        let (header, after) = FrameHeader::ref_from_prefix(bytes).ok()?;
+        let value_len = header.value_len.get() as usize;
+        let plain = header.flags & 0b11 == FrameKind::Put.code()
+            && header.flags & !KNOWN_FLAGS == 0
+            && usize::from(header.key_len) == key.len()
+            && header.key_len != LONG_KEY
+            && value_len <= BLOCK_LEN;
+        if !plain {
+            return None;
+        }
+        let (own_key, rest) = after.split_at_checked(key.len())?;
+        if own_key != key {
+            return None;
+        }
+        let end = (FRAME_HEADER_LEN + key.len() + value_len).next_multiple_of(8);
+        Some(Self {
+            crc: header.crc.get(),
+            covered: bytes.get(4..end)?,
+            value: rest.get(..value_len)?,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn verify(&self, keyspace: u32) -> bool {
+        seeded_crc(keyspace, self.covered) == self.crc
     }
 }
 
@@ -200,10 +288,18 @@ impl<'a> FrameView<'a> {
             return None;
         }
         // Fills make up the distance to an aligned frame and are not aligned themselves.
-        let align = if FrameKind::of(header.flags) == FrameKind::Fill { 1 } else { align };
+        let align = if FrameKind::of(header.flags) == FrameKind::Fill {
+            1
+        } else {
+            align
+        };
         let layout = FrameLayout::new(key_len, value_len, align);
         let bytes = bytes.get(..layout.end)?;
-        Some(Self { bytes, header, layout })
+        Some(Self {
+            bytes,
+            header,
+            layout,
+        })
     }
 
     pub(crate) fn kind(&self) -> FrameKind {
@@ -220,7 +316,9 @@ impl<'a> FrameView<'a> {
 
     #[inline]
     pub(crate) fn key(&self) -> &'a [u8] {
-        self.bytes.get(self.layout.key..self.layout.table).unwrap_or_default()
+        self.bytes
+            .get(self.layout.key..self.layout.table)
+            .unwrap_or_default()
     }
 
     /// The value's bytes, unverified.
@@ -258,7 +356,11 @@ impl<'a> FrameView<'a> {
     /// Checks the frame's own checksum (which leaves out the value of a blocked frame).
     #[inline]
     pub(crate) fn verify_frame(&self, keyspace: u32) -> bool {
-        let covered = if self.is_blocked() { self.layout.value } else { self.layout.end };
+        let covered = if self.is_blocked() {
+            self.layout.value
+        } else {
+            self.layout.end
+        };
         let bytes = self.bytes.get(4..covered).unwrap_or_default();
         seeded_crc(keyspace, bytes) == self.header.crc.get()
     }
@@ -266,7 +368,10 @@ impl<'a> FrameView<'a> {
     /// Checks one block of a blocked frame's value.
     pub(crate) fn verify_block(&self, block: usize) -> bool {
         let entry = self.layout.table + block * 4;
-        let Some(expected) = self.bytes.get(entry..entry + 4).and_then(|b| b.first_chunk::<4>())
+        let Some(expected) = self
+            .bytes
+            .get(entry..entry + 4)
+            .and_then(|b| b.first_chunk::<4>())
         else {
             return false;
         };
@@ -280,7 +385,11 @@ impl<'a> FrameView<'a> {
 
     /// Blocks of a blocked frame's value.
     pub(crate) fn block_count(&self) -> usize {
-        if self.is_blocked() { self.value_len().div_ceil(BLOCK_LEN) } else { 0 }
+        if self.is_blocked() {
+            self.value_len().div_ceil(BLOCK_LEN)
+        } else {
+            0
+        }
     }
 
     /// Checks everything that a checksum covers.
@@ -295,7 +404,18 @@ mod tests {
 
     fn encode(kind: FrameKind, combined: bool, key: &[u8], value: &[u8], align: usize) -> Vec<u8> {
         let mut buffer = Vec::new();
-        encode_frame(&mut buffer, 5, align, &FrameInput { kind, ordinal: 3, combined, key, value });
+        encode_frame(
+            &mut buffer,
+            5,
+            align,
+            &FrameInput {
+                kind,
+                ordinal: 3,
+                combined,
+                key,
+                value,
+            },
+        );
         buffer
     }
 
@@ -303,7 +423,13 @@ mod tests {
     fn frames_of_every_shape_read_back() {
         let long_key = vec![b'k'; 300];
         let blocked = vec![9u8; 3 * BLOCK_LEN + 1];
-        for key in [&b""[..], b"12345678", &long_key[..254], &long_key[..255], &long_key] {
+        for key in [
+            &b""[..],
+            b"12345678",
+            &long_key[..254],
+            &long_key[..255],
+            &long_key,
+        ] {
             for value in [&b""[..], b"v", &blocked[..BLOCK_LEN], &blocked] {
                 for align in [1, 8, 64] {
                     for combined in [false, true] {
@@ -316,7 +442,10 @@ mod tests {
                         assert_eq!(frame.is_combined(), combined);
                         assert_eq!(frame.value_offset() % align, 0);
                         assert!(frame.verify_whole(5));
-                        assert!(!frame.verify_frame(6), "the keyspace is part of the checksum");
+                        assert!(
+                            !frame.verify_frame(6),
+                            "the keyspace is part of the checksum"
+                        );
                     }
                 }
             }
@@ -339,7 +468,11 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
                 let noticed = FrameView::parse(&damaged, align).is_none_or(|f| !f.verify_whole(5));
-                assert_eq!(noticed, !(padding && bit / 8 >= end), "bit {bit} of {value_len}");
+                assert_eq!(
+                    noticed,
+                    !(padding && bit / 8 >= end),
+                    "bit {bit} of {value_len}"
+                );
             }
         }
     }

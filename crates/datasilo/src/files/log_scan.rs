@@ -33,7 +33,9 @@ pub(crate) struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn from(&self, offset: u64) -> &'a [u8] {
-        let at = offset.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        let at = offset
+            .checked_sub(self.base)
+            .and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.bytes.get(at..)).unwrap_or_default()
     }
 }
@@ -71,7 +73,10 @@ pub(crate) fn next_batch<'a>(window: &Window<'a>, offset: u64) -> Step<'a> {
 }
 
 /// The group at `offset`: header checked, payload in bounds.
-pub(crate) fn next_group<'a>(window: &Window<'a>, offset: u64) -> Result<GroupView<'a>, &'static str> {
+pub(crate) fn next_group<'a>(
+    window: &Window<'a>,
+    offset: u64,
+) -> Result<GroupView<'a>, &'static str> {
     let rest = window.from(offset);
     let group = Group::decode(rest, window.seed, offset)?;
     let payload = usize::try_from(group.payload_len)
@@ -86,24 +91,19 @@ pub(crate) fn verify_group(view: &GroupView<'_>) -> Result<(), (u64, &'static st
     if !matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
         return Ok(());
     }
-    let mut count = 0;
-    let mut end = 0;
-    for (at, frame) in frames(view) {
-        let offset = view.group.payload_offset() + at as u64;
+    for item in all_frames(view) {
+        let (at, frame) = item?;
         if !frame.verify_whole(view.group.keyspace) {
-            return Err((offset, "the frame's checksum does not match"));
+            return Err((view.group.payload_offset() + at as u64, "the frame's checksum does not match"));
         }
-        count += 1;
-        end = at + frame.len();
-    }
-    if count != view.group.frame_count || end != view.payload.len() {
-        return Err((view.group.payload_offset() + end as u64, "the group's frames do not fill it"));
     }
     Ok(())
 }
 
 /// The frames of a group with their offsets in the payload. Ends early at what is no frame.
-pub(crate) fn frames<'a>(view: &GroupView<'a>) -> impl Iterator<Item = (usize, FrameView<'a>)> + use<'a> {
+pub(crate) fn frames<'a>(
+    view: &GroupView<'a>,
+) -> impl Iterator<Item = (usize, FrameView<'a>)> + use<'a> {
     let payload = view.payload;
     let align = view.group.align();
     let mut at = 0;
@@ -116,8 +116,37 @@ pub(crate) fn frames<'a>(view: &GroupView<'a>) -> impl Iterator<Item = (usize, F
     })
 }
 
+/// The frames of a group, and an error with its offset in the segment if they do not fill it: then
+/// damage to the length of one hides those behind it.
+pub(crate) fn all_frames<'a>(
+    view: &GroupView<'a>,
+) -> impl Iterator<Item = Result<(usize, FrameView<'a>), (u64, &'static str)>> + use<'a> {
+    let view = *view;
+    let mut frames = frames(&view);
+    let mut count = 0;
+    let mut end = 0;
+    let mut done = false;
+    std::iter::from_fn(move || {
+        if done {
+            return None;
+        }
+        if let Some((at, frame)) = frames.next() {
+            count += 1;
+            end = at + frame.len();
+            return Some(Ok((at, frame)));
+        }
+        done = true;
+        let filled = count == view.group.frame_count && end == view.payload.len();
+        let offset = view.group.payload_offset() + end as u64;
+        (!filled).then_some(Err((offset, "the group's frames do not fill it")))
+    })
+}
+
 /// All valid group headers at or behind `from`, found by trying every word.
-pub(crate) fn groups_behind<'a>(window: &Window<'a>, from: u64) -> impl Iterator<Item = Group> + use<'a> {
+pub(crate) fn groups_behind<'a>(
+    window: &Window<'a>,
+    from: u64,
+) -> impl Iterator<Item = Group> + use<'a> {
     let window = *window;
     let mut at = from.next_multiple_of(8);
     std::iter::from_fn(move || {

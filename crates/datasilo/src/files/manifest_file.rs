@@ -8,7 +8,8 @@ use super::segment::header_error;
 
 /// Name of the manifest in a silo's directory.
 pub(crate) const MANIFEST: &str = "MANIFEST";
-const MANIFEST_NEXT: &str = "MANIFEST.tmp";
+/// Name of a manifest that is being written.
+pub(crate) const MANIFEST_NEXT: &str = "MANIFEST.tmp";
 
 /// Reads the manifest. [`Error::is_not_found`] if there is none.
 pub(crate) fn read(files: &DirFiles) -> Result<Manifest> {
@@ -23,7 +24,9 @@ pub(crate) fn read(files: &DirFiles) -> Result<Manifest> {
 /// directory sync it is unknown which one will be found after a power loss.
 pub(crate) fn replace(files: &DirFiles, manifest: &Manifest) -> Result<(), ReplaceError> {
     prepare(files, manifest).map_err(ReplaceError::Unchanged)?;
-    files.rename(MANIFEST_NEXT, MANIFEST).map_err(ReplaceError::Unknown)?;
+    files
+        .rename(MANIFEST_NEXT, MANIFEST)
+        .map_err(ReplaceError::Unknown)?;
     files.sync().map_err(ReplaceError::Unknown)
 }
 

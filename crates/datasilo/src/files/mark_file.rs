@@ -6,7 +6,8 @@ use crate::bytes::mark::{MARK_SLOT_LEN, SyncMark};
 use crate::error::Result;
 use crate::storage::{DirFiles, SiloFile};
 
-const MARK: &str = "MARK";
+/// Name of the mark file in a silo's directory.
+pub(crate) const MARK: &str = "MARK";
 
 /// The writer's handle on the mark file.
 #[derive(Debug)]
@@ -22,14 +23,23 @@ impl MarkFile {
         let file = files.open_or_create(MARK)?;
         file.allocate(0, 2 * MARK_SLOT_LEN as u64)?;
         let counter = read(files, silo_id)?.map_or(0, |mark| mark.counter);
-        Ok(Self { file, silo_id, counter })
+        Ok(Self {
+            file,
+            silo_id,
+            counter,
+        })
     }
 
     /// Notes up to where a segment was synced.
     pub(crate) fn store(&mut self, segment: FileNumber, synced: u64) -> Result<()> {
         self.counter += 1;
-        let mark = SyncMark { counter: self.counter, segment, synced };
-        self.file.write_all_at(&mark.encode(self.silo_id), mark.slot_offset())
+        let mark = SyncMark {
+            counter: self.counter,
+            segment,
+            synced,
+        };
+        self.file
+            .write_all_at(&mark.encode(self.silo_id), mark.slot_offset())
     }
 }
 

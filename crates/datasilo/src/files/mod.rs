@@ -1,5 +1,6 @@
 //! The files of a silo: segments of the ops log, index runs, manifest, sync mark.
 
+pub(crate) mod line;
 pub(crate) mod log_scan;
 pub(crate) mod manifest_file;
 pub(crate) mod mark_file;

@@ -9,13 +9,14 @@ use zerocopy::little_endian::U64;
 use crate::bytes::address::{FileNumber, FrameAddress};
 use crate::bytes::file_header::{FILE_HEADER_LEN, FileKind, SiloId};
 use crate::bytes::index::{
-    Geometry, INDEX_HEADER_LEN, IndexHeader, LINE_SLOTS, PAGE_LEN, PAGE_LINES, PAGE_SLOTS, PAGE_SPILLS,
-    PageTrailer, PartRow, Slot, TAG_BITS, address_in_part, decode_chain, page_check,
+    Geometry, INDEX_HEADER_LEN, IndexHeader, LINE_SLOTS, PAGE_LEN, PAGE_LINES, PAGE_SLOTS,
+    PAGE_SPILLS, PageTrailer, PartRow, Slot, TAG_BITS, address_in_part, decode_chain, page_check,
 };
 use crate::bytes::manifest::RunRecord;
 use crate::error::{Error, Result};
 use crate::storage::{Access, DirFiles, MappedRegion, SiloFile, advise, prefetch};
 
+use super::line::{Line, matching, slot_at};
 use super::segment::{Segment, read_header};
 use super::verified::VerifiedBits;
 
@@ -40,12 +41,17 @@ impl SegmentMap {
         {
             return Some(last);
         }
-        let at = self.segments.binary_search_by_key(&number, |s| s.number()).ok()?;
+        let at = self
+            .segments
+            .binary_search_by_key(&number, |s| s.number())
+            .ok()?;
         self.segments.get(at)
     }
 
     pub(crate) fn insert(&mut self, segment: Arc<Segment>) {
-        let at = self.segments.partition_point(|s| s.number() < segment.number());
+        let at = self
+            .segments
+            .partition_point(|s| s.number() < segment.number());
         self.segments.insert(at, segment);
     }
 
@@ -127,7 +133,10 @@ impl Run {
         let header = read_header(&file, FileKind::Index, record.file, record.origin)?;
         let file_len = file.len()?;
         if file_len != record.file_len {
-            let what = format!("the file has {file_len} bytes, the manifest says {}", record.file_len);
+            let what = format!(
+                "the file has {file_len} bytes, the manifest says {}",
+                record.file_len
+            );
             return Err(Error::corrupt(&path, file_len.min(record.file_len), what));
         }
         let region = file.map(file_len)?;
@@ -137,19 +146,35 @@ impl Run {
             .get(FILE_HEADER_LEN..FILE_HEADER_LEN + INDEX_HEADER_LEN)
             .and_then(|b| IndexHeader::read_from_bytes(b).ok())
             .filter(|h| h.crc.get() == h.expected_crc())
-            .ok_or_else(|| damaged(FILE_HEADER_LEN, "the index header's checksum does not match"))?;
+            .ok_or_else(|| {
+                damaged(
+                    FILE_HEADER_LEN,
+                    "the index header's checksum does not match",
+                )
+            })?;
         if header.detail.get() != keyspace || index_header.hash_seed.get() != hash_seed {
-            return Err(damaged(FILE_HEADER_LEN, "the index run belongs to another keyspace or silo"));
+            return Err(damaged(
+                FILE_HEADER_LEN,
+                "the index run belongs to another keyspace or silo",
+            ));
         }
         let geometry = Geometry::from_header(&index_header)
             .ok_or_else(|| damaged(FILE_HEADER_LEN, "the index header describes no table"))?;
         let table_pages = geometry.page_count() + u64::from(index_header.spill_pages.get());
         let shape = Shape::new(table_pages, &index_header)
             .filter(|shape| shape.file_len as u64 == file_len)
-            .ok_or_else(|| damaged(FILE_HEADER_LEN, "the index header does not fit the file's length"))?;
+            .ok_or_else(|| {
+                damaged(
+                    FILE_HEADER_LEN,
+                    "the index header does not fit the file's length",
+                )
+            })?;
         let rows = bytes.get(shape.parts..shape.chains).unwrap_or_default();
         if crc32fast::hash(rows) != index_header.parts_crc.get() {
-            return Err(damaged(shape.parts, "the part table's checksum does not match"));
+            return Err(damaged(
+                shape.parts,
+                "the part table's checksum does not match",
+            ));
         }
         let rows = <[PartRow]>::ref_from_bytes(rows)
             .map_err(|_| damaged(shape.parts, "the part table has a broken length"))?;
@@ -158,10 +183,18 @@ impl Run {
             .map(|row| {
                 let segment = segments.get(row.segment.get())?;
                 let base = address_in_part(*row, 0)?;
-                Some(Part { segment: Arc::clone(segment), base_word: base.word() })
+                Some(Part {
+                    segment: Arc::clone(segment),
+                    base_word: base.word(),
+                })
             })
             .collect::<Option<Vec<Part>>>()
-            .ok_or_else(|| damaged(shape.parts, "the part table names a segment that is not there"))?;
+            .ok_or_else(|| {
+                damaged(
+                    shape.parts,
+                    "the part table names a segment that is not there",
+                )
+            })?;
         advise(&region, Access::Point, 0, shape.file_len);
         Ok(Self {
             number: record.file,
@@ -219,13 +252,21 @@ impl Run {
     pub(crate) fn prefetch(&self, hash: u64) {
         let (page, tag) = self.geometry.place(hash);
         if let Ok(page) = usize::try_from(page) {
-            prefetch(self.region.bytes(), (page + 1) * PAGE_LEN + self.geometry.line(tag) * 64);
+            prefetch(
+                self.region.bytes(),
+                (page + 1) * PAGE_LEN + self.geometry.line(tag) * 64,
+            );
         }
     }
 
     /// Asks the kernel to read the whole run.
     pub(crate) fn read_ahead(&self) {
-        advise(&self.region, Access::Soon, 0, usize::try_from(self.file_len).unwrap_or(usize::MAX));
+        advise(
+            &self.region,
+            Access::Soon,
+            0,
+            usize::try_from(self.file_len).unwrap_or(usize::MAX),
+        );
     }
 
     /// The words of a page, verified when first touched.
@@ -233,12 +274,20 @@ impl Run {
     pub(crate) fn page(&self, page: u64) -> Result<&PageWords> {
         let words = usize::try_from(page)
             .ok()
-            .and_then(|page| self.region.bytes().get((page + 1) * PAGE_LEN..)?.get(..PAGE_LEN))
+            .and_then(|page| {
+                self.region
+                    .bytes()
+                    .get((page + 1) * PAGE_LEN..)?
+                    .get(..PAGE_LEN)
+            })
             .and_then(|bytes| PageWords::ref_from_bytes(bytes).ok());
         let Some(words) = words else {
             return Err(self.corrupt(page, "the page is behind the end of the table"));
         };
-        if self.verified.check(page, || page_is_intact(words, self.number, page)) {
+        if self
+            .verified
+            .check(page, || page_is_intact(words, self.number, page))
+        {
             Ok(words)
         } else {
             Err(self.corrupt(page, "the index page's checksum does not match"))
@@ -253,7 +302,6 @@ impl Run {
 
     /// Offers every slot that a key with this hash may have to `matches`, until it returns something.
     #[inline]
-    #[expect(clippy::indexing_slicing, reason = "lines are below 64 and slots of a line below 8")]
     pub(crate) fn find<T>(
         &self,
         hash: u64,
@@ -265,19 +313,20 @@ impl Run {
             let words = self.page(page)?;
             for step in 0..PAGE_LINES {
                 let line = (home + step) % PAGE_LINES;
-                // The last word of the last line is the trailer.
-                let slots = if line == PAGE_LINES - 1 { LINE_SLOTS - 1 } else { LINE_SLOTS };
-                let start = line * LINE_SLOTS;
-                for word in &words[start..start + slots] {
-                    let slot = Slot(word.get());
-                    if slot.is_empty() {
-                        return Ok(None);
-                    }
-                    if slot.tag() == tag
+                let slots = line_of(words, line);
+                let mut candidates = matching(slots, tag) & slot_mask(line);
+                while candidates != 0 {
+                    let slot = slot_at(slots, candidates.trailing_zeros());
+                    if !slot.is_empty()
                         && let Some(found) = matches(slot)?
                     {
                         return Ok(Some(found));
                     }
+                    candidates &= candidates - 1;
+                }
+                // Lines fill from the front: one with a free slot has it at the end.
+                if slot_at(slots, last_slot(line)).is_empty() {
+                    return Ok(None);
                 }
             }
             page += 1;
@@ -290,7 +339,12 @@ impl Run {
     /// Passes every slot in use to `visit`, in file order.
     pub(crate) fn for_each_slot(&self, mut visit: impl FnMut(Slot) -> Result<()>) -> Result<()> {
         for page in 0..self.table_pages {
-            for word in self.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
+            for word in self
+                .page(page)?
+                .iter()
+                .take(PAGE_SLOTS)
+                .filter(|word| word.get() != 0)
+            {
                 visit(Slot(word.get()))?;
             }
         }
@@ -305,7 +359,11 @@ impl Run {
         };
         match self.parts.get(row) {
             Some(part) => Ok(Some((&part.segment, part.base_word | slot.word()))),
-            None => Err(Error::corrupt(self.file.path(), 0, "a slot names a part that is not there")),
+            None => Err(Error::corrupt(
+                self.file.path(),
+                0,
+                "a slot names a part that is not there",
+            )),
         }
     }
 
@@ -317,7 +375,13 @@ impl Run {
             .get(offset..self.chains.end)
             .and_then(decode_chain)
             .filter(|chain| !chain.is_empty())
-            .ok_or_else(|| Error::corrupt(self.file.path(), offset as u64, "the chain's checksum does not match"))
+            .ok_or_else(|| {
+                Error::corrupt(
+                    self.file.path(),
+                    offset as u64,
+                    "the chain's checksum does not match",
+                )
+            })
     }
 
     /// What a slot leads to.
@@ -342,8 +406,32 @@ impl Shape {
         let parts = pages.checked_add(1)?.checked_mul(PAGE_LEN)?;
         let chains = parts.checked_add(header.part_count.get() as usize * size_of::<PartRow>())?;
         let file_len = chains.checked_add(usize::try_from(header.chain_bytes.get()).ok()?)?;
-        Some(Self { parts, chains, file_len })
+        Some(Self {
+            parts,
+            chains,
+            file_len,
+        })
     }
+}
+
+#[inline]
+fn line_of(words: &PageWords, line: usize) -> &Line {
+    let (lines, _) = words.as_chunks::<LINE_SLOTS>();
+    match lines.get(line % PAGE_LINES) {
+        Some(slots) => slots,
+        None => unreachable!("a page has 64 lines"),
+    }
+}
+
+/// The last word of the last line is the page's trailer, not a slot.
+#[inline]
+fn slot_mask(line: usize) -> u32 {
+    if line == PAGE_LINES - 1 { 0x7F } else { 0xFF }
+}
+
+#[inline]
+fn last_slot(line: usize) -> u32 {
+    if line == PAGE_LINES - 1 { 6 } else { 7 }
 }
 
 /// True if keys of this page lie in a later one.
@@ -361,7 +449,12 @@ fn page_is_intact(words: &PageWords, number: FileNumber, page: u64) -> bool {
     let slots = words.get(..PAGE_SLOTS).unwrap_or_default();
     trailer.flags.get() & !PAGE_SPILLS == 0
         && trailer.check.get()
-            == page_check(zerocopy::IntoBytes::as_bytes(slots), number, page, trailer.flags.get())
+            == page_check(
+                zerocopy::IntoBytes::as_bytes(slots),
+                number,
+                page,
+                trailer.flags.get(),
+            )
 }
 
 const _: () = assert!(TAG_BITS >= 6, "the line of a key comes from its tag");

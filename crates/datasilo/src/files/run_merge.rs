@@ -47,14 +47,27 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn new(run: &'a Arc<Run>, access: KeyAccess<'a>, mask: u64, by_key: bool) -> Result<Self> {
         run.read_ahead();
-        let mut source = Self { run, access, mask, pending: Vec::new(), next_page: Some(0) };
+        let mut source = Self {
+            run,
+            access,
+            mask,
+            pending: Vec::new(),
+            next_page: Some(0),
+        };
         if by_key {
             source.next_page = None;
             for page in 0..run.table_pages() {
-                for word in run.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
+                for word in run
+                    .page(page)?
+                    .iter()
+                    .take(PAGE_SLOTS)
+                    .filter(|word| word.get() != 0)
+                {
                     let slot = Slot(word.get());
                     let key = access.key_of(run, &run.target_of(slot)?)?;
-                    source.pending.push((key_hash(key, access.hash_seed) & mask, slot));
+                    source
+                        .pending
+                        .push((key_hash(key, access.hash_seed) & mask, slot));
                 }
             }
             source.pending.sort_unstable_by(|a, b| b.0.cmp(&a.0));
@@ -69,10 +82,18 @@ impl<'a> Source<'a> {
                 return Ok(None);
             };
             self.next_page = Some(page + 1);
-            for word in self.run.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
+            for word in self
+                .run
+                .page(page)?
+                .iter()
+                .take(PAGE_SLOTS)
+                .filter(|word| word.get() != 0)
+            {
                 let slot = Slot(word.get());
                 let Some(hash) = self.run.geometry().hash_of(page, slot.tag()) else {
-                    return Err(self.run.corrupt(page, "a slot's tag does not belong to its page"));
+                    return Err(self
+                        .run
+                        .corrupt(page, "a slot's tag does not belong to its page"));
                 };
                 self.pending.push((hash & self.mask, slot));
             }
@@ -108,7 +129,11 @@ fn reads_keys(run: &Run, shift: u32) -> bool {
 
 impl<'a> RunMerge<'a> {
     /// Reads `runs`, newest first, for a table of a geometry from [`merged_geometry`].
-    pub(crate) fn new(runs: &'a [Arc<Run>], access: KeyAccess<'a>, geometry: Geometry) -> Result<Self> {
+    pub(crate) fn new(
+        runs: &'a [Arc<Run>],
+        access: KeyAccess<'a>,
+        geometry: Geometry,
+    ) -> Result<Self> {
         let mask = u64::MAX << (64 - geometry.hash_bits());
         let shift = u32::from(geometry.shift());
         let sources = runs
@@ -119,7 +144,10 @@ impl<'a> RunMerge<'a> {
     }
 
     /// Passes every key's newest entry to `emit`, in the order of the known bits of their hashes.
-    pub(crate) fn for_each(mut self, mut emit: impl FnMut(u64, Target) -> Result<()>) -> Result<()> {
+    pub(crate) fn for_each(
+        mut self,
+        mut emit: impl FnMut(u64, Target) -> Result<()>,
+    ) -> Result<()> {
         let mut same: Vec<(usize, Slot)> = Vec::new();
         let mut keys: Vec<&[u8]> = Vec::new();
         loop {
@@ -149,7 +177,9 @@ impl<'a> RunMerge<'a> {
             keys.clear();
             for &(rank, slot) in &same {
                 if !one_run {
-                    let Some(source) = self.sources.get(rank) else { continue };
+                    let Some(source) = self.sources.get(rank) else {
+                        continue;
+                    };
                     let key = source.key(slot)?;
                     if keys.contains(&key) {
                         continue;

@@ -3,6 +3,8 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::bytes::address::align_up;
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::error::{Error, Result};
@@ -11,6 +13,15 @@ use super::segment::{FIRST_GROUP, Segment};
 
 /// The most bytes of a segment: offsets are counted in words of 32 bits.
 pub(crate) const MAX_SEGMENT_LEN: u64 = (u32::MAX as u64) * 8;
+
+/// File systems that keep large folios make one huge page of each stretch of this many bytes that is
+/// written at once, at a multiple of it. Large writes are laid out so.
+pub(crate) const HUGE_WRITE: u64 = 2 << 20;
+
+/// What a huge write needs beyond its frames: group header, alignment, file header and pad.
+pub(crate) const HUGE_WRITE_SLACK: usize = 512;
+
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The frames of one group, in one or more pieces.
 #[derive(Debug, Clone, Copy)]
@@ -34,9 +45,19 @@ fn pad_before(at: u64, align: u64) -> u64 {
     gap
 }
 
+/// Groups with their places; for those that are not pads, their position in the batch.
+type PlacedGroups = SmallVec<[(Group, Option<usize>); 2]>;
+
+/// Offsets of the payloads of a batch's groups.
+pub(crate) type Payloads = SmallVec<[u64; 4]>;
+
+/// Writes of at most this many bytes are put together in one buffer first: the system takes one
+/// slice faster than several.
+const SMALL_WRITE: usize = 512;
+
 /// Where the groups of a batch come to lie, pads included, and up to where they reach.
-fn place(groups: &[GroupFrames<'_>], start: u64, synced: u64) -> (Vec<(Group, Option<usize>)>, u64) {
-    let mut placed: Vec<(Group, Option<usize>)> = Vec::with_capacity(groups.len());
+fn place(groups: &[GroupFrames<'_>], start: u64, synced: u64) -> (PlacedGroups, u64) {
+    let mut placed = PlacedGroups::new();
     let mut at = start;
     for (index, frames) in groups.iter().enumerate() {
         let gap = pad_before(at, frames.template.align() as u64);
@@ -46,7 +67,12 @@ fn place(groups: &[GroupFrames<'_>], start: u64, synced: u64) -> (Vec<(Group, Op
             at += gap;
         }
         let payload_len = frames.pieces.iter().map(|piece| piece.len() as u64).sum();
-        let group = Group { offset: at, payload_len, synced, ..frames.template };
+        let group = Group {
+            offset: at,
+            payload_len,
+            synced,
+            ..frames.template
+        };
         at = group.end();
         placed.push((group, Some(index)));
     }
@@ -102,12 +128,18 @@ impl SegmentWriter {
     /// The longest batch of these groups that could result, wherever it starts.
     pub(crate) fn worst_len(groups: &[GroupFrames<'_>]) -> u64 {
         let pad = |frames: &GroupFrames<'_>| {
-            if frames.template.align() > 8 { 2 * GROUP_HEADER_LEN as u64 + frames.template.align() as u64 } else { 0 }
+            if frames.template.align() > 8 {
+                2 * GROUP_HEADER_LEN as u64 + frames.template.align() as u64
+            } else {
+                0
+            }
         };
         groups
             .iter()
             .map(|frames| {
-                GROUP_HEADER_LEN as u64 + pad(frames) + frames.pieces.iter().map(|p| p.len() as u64).sum::<u64>()
+                GROUP_HEADER_LEN as u64
+                    + pad(frames)
+                    + frames.pieces.iter().map(|p| p.len() as u64).sum::<u64>()
             })
             .sum()
     }
@@ -123,18 +155,39 @@ impl SegmentWriter {
         if needed <= self.allocated {
             return Ok(());
         }
-        let step = align_up(needed - self.allocated, 4096).max(self.allocate_step);
-        let end = (self.allocated + step).min(self.capacity).max(needed);
-        self.segment.file().allocate(self.allocated, end - self.allocated)?;
-        self.allocated = end;
+        let least = align_up(needed - self.allocated, 4096);
+        let end = |step: u64| (self.allocated + step).min(self.capacity).max(needed);
+        let reserve = |end: u64| {
+            self.segment.file().allocate(self.allocated, end - self.allocated).map(|()| end)
+        };
+        self.allocated = match reserve(end(least.max(self.allocate_step))) {
+            // A disk that is nearly full may still have room for what is needed now.
+            Err(Error::DiskFull { .. }) if least < self.allocate_step => reserve(end(least))?,
+            result => result?,
+        };
         Ok(())
+    }
+
+    /// [`SegmentWriter::append`] for a batch of about [`HUGE_WRITE`] bytes.
+    pub(crate) fn append_huge(&mut self, groups: &[GroupFrames<'_>]) -> Result<Payloads> {
+        let start = self.tail;
+        let lease = self.lease_huge(groups, 0)?;
+        self.tail = start;
+        let payloads = lease.write(groups)?;
+        self.advance(lease.end);
+        Ok(payloads)
+    }
+
+    /// Bytes of frames that a huge write may have, so that it ends where the next one should start.
+    pub(crate) fn huge_room(&self) -> u64 {
+        align_up(self.tail + 1, HUGE_WRITE) - self.tail
     }
 
     /// Appends groups as one batch, and returns the offsets of their payloads.
     ///
     /// If writing fails, nothing of the batch counts: what it may have left in the file is covered
     /// by a pad before anything else is written.
-    pub(crate) fn append(&mut self, groups: &[GroupFrames<'_>]) -> Result<Vec<u64>> {
+    pub(crate) fn append(&mut self, groups: &[GroupFrames<'_>]) -> Result<Payloads> {
         self.cover_damage()?;
         let start = self.tail;
         let lease = self.lease(groups)?;
@@ -160,11 +213,38 @@ impl SegmentWriter {
     /// write elsewhere in the segment.
     pub(crate) fn lease(&mut self, groups: &[GroupFrames<'_>]) -> Result<Lease> {
         let (placed, end) = place(groups, self.tail, self.synced);
-        assert!(end <= self.capacity, "the caller made sure that the batch fits");
+        assert!(
+            end <= self.capacity,
+            "the caller made sure that the batch fits"
+        );
         self.allocate(end - self.tail)?;
         let start = self.tail;
         self.tail = end;
-        Ok(Lease { segment: Arc::clone(&self.segment), start, end, placed })
+        Ok(Lease {
+            segment: Arc::clone(&self.segment),
+            start,
+            end,
+            placed,
+        })
+    }
+
+    /// [`SegmentWriter::lease`] for a batch of about [`HUGE_WRITE`] bytes: padded up to the next
+    /// multiple of that, so that this write and the next one fill huge pages. The last `reserve` bytes
+    /// of the segment are left free.
+    pub(crate) fn lease_huge(&mut self, groups: &[GroupFrames<'_>], reserve: u64) -> Result<Lease> {
+        let mut lease = self.lease(groups)?;
+        let gap = align_up(lease.end, HUGE_WRITE) - lease.end;
+        let header = GROUP_HEADER_LEN as u64;
+        let wasteful = gap > lease.len() / 64;
+        if gap >= header && !wasteful && lease.end + gap + reserve <= self.capacity {
+            let mut pad = Group::alone(GroupKind::Pad, lease.end, gap - header);
+            pad.synced = self.synced;
+            self.allocate(gap)?;
+            self.tail += gap;
+            lease.end += gap;
+            lease.placed.push((pad, None));
+        }
+        Ok(lease)
     }
 
     fn advance(&mut self, end: u64) {
@@ -172,14 +252,19 @@ impl SegmentWriter {
         self.segment.raise_readable(end);
     }
 
-    /// Covers what a failed write may have left.
-    fn cover_damage(&mut self) -> Result<()> {
+    /// Covers what a failed write may have left, which takes room.
+    pub(crate) fn cover_damage(&mut self) -> Result<()> {
         let Some(end) = self.damaged else {
             return Ok(());
         };
         let payload_len = end - self.tail - GROUP_HEADER_LEN as u64;
-        let pad = Group { synced: self.synced, ..Group::alone(GroupKind::Pad, self.tail, payload_len) };
-        self.segment.file().write_all_at(&pad.encode(self.segment.seed()), self.tail)?;
+        let pad = Group {
+            synced: self.synced,
+            ..Group::alone(GroupKind::Pad, self.tail, payload_len)
+        };
+        self.segment
+            .file()
+            .write_all_at(&pad.encode(self.segment.seed()), self.tail)?;
         self.damaged = None;
         self.advance(end);
         Ok(())
@@ -188,7 +273,10 @@ impl SegmentWriter {
     /// Refuses batches that no segment can hold.
     pub(crate) fn check_len(len: u64) -> Result<()> {
         if FIRST_GROUP + len > MAX_SEGMENT_LEN {
-            return Err(Error::BatchTooLarge { bytes: len, max: MAX_SEGMENT_LEN - FIRST_GROUP });
+            return Err(Error::BatchTooLarge {
+                bytes: len,
+                max: MAX_SEGMENT_LEN - FIRST_GROUP,
+            });
         }
         Ok(())
     }
@@ -200,28 +288,44 @@ pub(crate) struct Lease {
     pub(crate) segment: Arc<Segment>,
     start: u64,
     end: u64,
-    placed: Vec<(Group, Option<usize>)>,
+    placed: PlacedGroups,
 }
 
 impl Lease {
     /// Writes the groups that the lease was made for. Returns the offsets of their payloads.
-    pub(crate) fn write(&self, groups: &[GroupFrames<'_>]) -> Result<Vec<u64>> {
+    pub(crate) fn write(&self, groups: &[GroupFrames<'_>]) -> Result<Payloads> {
         let seed = self.segment.seed();
-        let headers: Vec<[u8; GROUP_HEADER_LEN]> =
-            self.placed.iter().map(|(group, _)| group.encode(seed)).collect();
-        let zeros = [0u8; 128];
-        let mut slices = Vec::with_capacity(self.placed.len() * 2);
+        let headers: SmallVec<[[u8; GROUP_HEADER_LEN]; 2]> = self
+            .placed
+            .iter()
+            .map(|(group, _)| group.encode(seed))
+            .collect();
+        let mut slices: SmallVec<[IoSlice<'_>; 4]> = SmallVec::new();
         for ((group, index), header) in self.placed.iter().zip(&headers) {
             slices.push(IoSlice::new(header));
             match index.and_then(|index| groups.get(index)) {
-                Some(frames) => slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece))),
+                Some(frames) => {
+                    slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece)))
+                }
                 None => {
-                    let len = usize::try_from(group.payload_len).unwrap_or(zeros.len());
-                    slices.push(IoSlice::new(zeros.get(..len).unwrap_or(&zeros)));
+                    let len = usize::try_from(group.payload_len).expect("pads are short");
+                    slices.push(IoSlice::new(
+                        ZEROS.get(..len).expect("pads are below 64 KiB"),
+                    ));
                 }
             }
         }
-        self.segment.file().write_slices_at(&mut slices, self.start)?;
+        if self.len() <= SMALL_WRITE as u64 {
+            let mut small: SmallVec<[u8; SMALL_WRITE]> = SmallVec::new();
+            slices
+                .iter()
+                .for_each(|slice| small.extend_from_slice(slice));
+            self.segment.file().write_all_at(&small, self.start)?;
+        } else {
+            self.segment
+                .file()
+                .write_slices_at(&mut slices, self.start)?;
+        }
         let offsets = self.placed.iter().filter(|(_, index)| index.is_some());
         Ok(offsets.map(|(group, _)| group.payload_offset()).collect())
     }

@@ -20,20 +20,9 @@ const COPY_LEN: usize = 1 << 20;
 pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
     // Nothing is removed while maintenance waits, so every file of the manifest stays.
     let mut maintenance = lock(&core.maintenance);
-    core.seal_active();
     core.checkpoint_with(&mut maintenance)?;
-    // What the checkpoint folded lies in a segment that it began, between commits that came since.
-    // The copy takes both: the end of the log that is known now.
-    core.seal_active();
-    let ended = lock(&core.log).full.clone();
-    ended.iter().try_for_each(|full| full.segment.file().sync())?;
+    core.seal_log_so_far()?;
     let mut manifest = lock(&core.structure).clone();
-    for record in &mut manifest.segments {
-        if let Some(full) = ended.iter().find(|full| full.segment.number() == record.file) {
-            record.sealed = true;
-            record.file_len = full.len;
-        }
-    }
     // Segments begun since then hold only later commits.
     manifest.segments.retain(|record| record.sealed);
     manifest.silo_id = random_id();
@@ -41,7 +30,9 @@ pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
     let into = core.files.at(target);
     into.create_dir()?;
     if !into.list()?.is_empty() {
-        return Err(Error::AlreadyExists { path: target.to_path_buf() });
+        return Err(Error::AlreadyExists {
+            path: target.to_path_buf(),
+        });
     }
     let mut report = BackupReport::default();
     let result = copy_files(&core.files, &into, &manifest, &mut report);
@@ -51,14 +42,46 @@ pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
     result.map(|()| report)
 }
 
+impl Core {
+    /// Seals the log up to now. What was committed since the last checkpoint stays to be replayed: runs
+    /// lead to fold frames among it, so these segments are needed whether or not it is.
+    fn seal_log_so_far(&self) -> Result<()> {
+        self.seal_active()?;
+        let ends = self.sync_log()?;
+        self.change(
+            |manifest| {
+                for record in &mut manifest.segments {
+                    if let Some((_, end)) = ends.iter().find(|(number, _)| *number == record.file) {
+                        record.sealed = true;
+                        record.file_len = *end;
+                    }
+                }
+            },
+            |_| {},
+        )
+    }
+}
+
 /// Number, kind and length of every file that a manifest names.
 fn named_files(manifest: &Manifest) -> impl Iterator<Item = (FileKind, FileNumber, u64)> {
-    let segments = manifest.segments.iter().map(|s| (FileKind::Segment, s.file, s.file_len));
-    let runs = manifest.keyspaces.iter().flat_map(|k| &k.runs).map(|r| (FileKind::Index, r.file, r.file_len));
+    let segments = manifest
+        .segments
+        .iter()
+        .map(|s| (FileKind::Segment, s.file, s.file_len));
+    let runs = manifest
+        .keyspaces
+        .iter()
+        .flat_map(|k| &k.runs)
+        .map(|r| (FileKind::Index, r.file, r.file_len));
     segments.chain(runs)
 }
 
-fn copy_files(from: &DirFiles, into: &DirFiles, manifest: &Manifest, report: &mut BackupReport) -> Result<()> {
+fn copy_files(
+    from: &DirFiles,
+    into: &DirFiles,
+    manifest: &Manifest,
+    report: &mut BackupReport,
+) -> Result<()> {
     for (kind, number, len) in named_files(manifest) {
         let name = DirFiles::file_name(kind, number);
         report.bytes += len;
@@ -92,7 +115,11 @@ fn copy_file(from: &DirFiles, into: &DirFiles, name: &str, len: u64) -> Result<(
         let piece = buffer.get_mut(..step).unwrap_or_default();
         let read = source.read_at(piece, at)?;
         if read < step {
-            return Err(Error::corrupt(source.path(), at + read as u64, "the file ends before its length"));
+            return Err(Error::corrupt(
+                source.path(),
+                at + read as u64,
+                "the file ends before its length",
+            ));
         }
         target.write_all_at(piece, at)?;
         at += step as u64;

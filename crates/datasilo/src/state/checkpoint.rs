@@ -17,7 +17,7 @@ use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD};
 use crate::bytes::file_header::FileKind;
 use crate::bytes::frame::{FrameInput, FrameKind, encode_fill, encode_frame, fill_len};
 use crate::bytes::group::{Group, GroupKind};
-use crate::bytes::manifest::SegmentRecord;
+use crate::bytes::manifest::Manifest;
 use crate::error::Result;
 use crate::files::run::{Run, Target};
 use crate::files::segment::Segment;
@@ -57,7 +57,10 @@ impl Core {
         self.checkpoint_with(&mut maintenance)
     }
 
-    pub(crate) fn checkpoint_with(&self, maintenance: &mut Maintenance) -> Result<CheckpointReport> {
+    pub(crate) fn checkpoint_with(
+        &self,
+        maintenance: &mut Maintenance,
+    ) -> Result<CheckpointReport> {
         self.check_poison()?;
         let Some(boundary) = self.begin_checkpoint(maintenance.boundary.take()) else {
             return Ok(CheckpointReport::default());
@@ -89,7 +92,10 @@ impl Core {
         let mut boundary = Boundary {
             usage: std::mem::take(&mut log.usage),
             full: std::mem::take(&mut log.full),
-            active: log.writer.as_ref().map(|w| (Arc::clone(w.segment()), w.tail())),
+            active: log
+                .writer
+                .as_ref()
+                .map(|w| (Arc::clone(w.segment()), w.tail())),
             next_seq: log.next_seq,
             position: log.appended,
         };
@@ -114,7 +120,9 @@ impl Core {
         let mut ops = 0;
         for (id, mut versions) in versions_by_keyspace(memtables) {
             // Entries of a keyspace that was dropped meanwhile have nowhere to go.
-            let Some(keyspace) = version.keyspace_by_id(id) else { continue };
+            let Some(keyspace) = version.keyspace_by_id(id) else {
+                continue;
+            };
             ops += versions.len() as u64;
             versions.sort_unstable_by(|a, b| (a.hash, b.seq).cmp(&(b.hash, a.seq)));
             let mut resolver = Resolver::new(self, &version, keyspace, &mut usage);
@@ -130,8 +138,8 @@ impl Core {
             let live = keyspace.live_entries.saturating_add_signed(live_change);
             changed.insert(id, (runs, live));
         }
-        let synced = self.sync_log()?;
-        self.files.sync()?;
+        let ends = self.sync_log()?;
+        self.sync_names()?;
         for full in boundary.full.iter().filter(|full| full.trim) {
             full.segment.file().set_len(full.len)?;
         }
@@ -146,15 +154,21 @@ impl Core {
                             segment.add_to(record);
                         }
                     }
-                    let full = boundary.full.iter().find(|f| f.segment.number() == record.file);
-                    let active = boundary.active.iter().find(|(s, _)| s.number() == record.file);
+                    let full = boundary
+                        .full
+                        .iter()
+                        .find(|f| f.segment.number() == record.file);
+                    let active = boundary
+                        .active
+                        .iter()
+                        .find(|(s, _)| s.number() == record.file);
                     if let Some(len) = full.map(|f| f.len).or(active.map(|a| a.1)) {
                         record.file_len = len;
                         record.replay_from = len;
                         record.sealed = full.is_some();
                     }
                 }
-                raise_synced(&mut manifest.segments, &synced);
+                raise_synced(manifest, &ends);
                 for keyspace in &mut manifest.keyspaces {
                     if let Some((runs, live)) = changed.get(&keyspace.id) {
                         keyspace.runs = runs.iter().map(|run| run.record()).collect();
@@ -185,23 +199,28 @@ impl Core {
         Ok(report)
     }
 
-    /// Syncs the log, and returns how far that reaches in its unsealed segments.
+    /// Syncs the log as it is now. Returns up to where its open segments are in use, for
+    /// [`raise_synced`].
     pub(crate) fn sync_log(&self) -> Result<Vec<(FileNumber, u64)>> {
-        let (position, reached) = {
+        let (position, ends) = {
             let log = lock(&self.log);
             let full = log.full.iter().map(|full| (full.segment.number(), full.len));
-            let active = log.writer.iter().map(|writer| (writer.segment().number(), writer.tail()));
+            let active = log.writer.iter().map(|w| (w.segment().number(), w.tail()));
             (log.appended, full.chain(active).collect())
         };
         self.sync_to(position)?;
-        Ok(reached)
+        Ok(ends)
     }
 
     /// Removes run files that the manifest no longer names.
     pub(crate) fn remove_replaced_runs(&self, replaced: &[Arc<Run>]) {
         let version = self.version.load();
         for run in replaced {
-            let named = version.keyspaces.iter().flat_map(|k| &k.runs).any(|r| r.number() == run.number());
+            let named = version
+                .keyspaces
+                .iter()
+                .flat_map(|k| &k.runs)
+                .any(|r| r.number() == run.number());
             if !named {
                 self.remove_unfinished(FileKind::Index, run.number());
             }
@@ -212,23 +231,26 @@ impl Core {
     ///
     /// Their usage is counted with the checkpoint that makes the index lead to them: if that fails,
     /// they are bytes without meaning.
-    fn append_folds(&self, meta: &KeyspaceMeta, folds: &[Fold], usage: &mut UsageMap) -> Result<Vec<FrameAddress>> {
+    fn append_folds(
+        &self,
+        meta: &KeyspaceMeta,
+        folds: &[Fold],
+        usage: &mut UsageMap,
+    ) -> Result<Vec<FrameAddress>> {
         let groups = encode_folds(meta, folds);
         let pieces: Vec<[&[u8]; 1]> = groups.iter().map(|g| [g.frames.as_slice()]).collect();
         let frames: Vec<GroupFrames<'_>> = groups
             .iter()
             .zip(&pieces)
-            .map(|(group, pieces)| GroupFrames { template: group.template, pieces })
+            .map(|(group, pieces)| GroupFrames {
+                template: group.template,
+                pieces,
+            })
             .collect();
         let mut guard = lock(&self.log);
         let log: &mut LogState = &mut guard;
         let len = SegmentWriter::worst_len(&frames);
-        if !log.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
-            self.rotate(log, len)?;
-        }
-        let Some(writer) = log.writer.as_mut() else {
-            unreachable!("rotation begins a segment");
-        };
+        let writer = self.writer_with_room(log, len)?;
         let before = writer.tail();
         let payloads = writer.append(&frames)?;
         let segment = writer.segment().number();
@@ -239,9 +261,15 @@ impl Core {
         let usage = usage.entry(segment).or_default();
         let mut addresses = vec![FrameAddress::from_bits(0); folds.len()];
         for (group, payload) in groups.iter().zip(payloads) {
-            usage.add_frames(meta.id, group.members.len() as u64, group.frames.len() as u64, 0);
+            usage.add_frames(
+                meta.id,
+                group.members.len() as u64,
+                group.frames.len() as u64,
+                0,
+            );
             for &(fold, offset) in &group.members {
-                let word = u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
+                let word =
+                    u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
                 if let (Some(address), Some(fold)) = (addresses.get_mut(fold), folds.get(fold)) {
                     *address = FrameAddress::new(segment, word);
                     usage.add_seqs(fold.seq, fold.seq);
@@ -249,16 +277,6 @@ impl Core {
             }
         }
         Ok(addresses)
-    }
-}
-
-/// Notes in the manifest how far unsealed segments are synced. The index leads to folds behind the
-/// place where replay starts; recovery must not take them for a torn tail if the mark is lost.
-pub(crate) fn raise_synced(records: &mut [SegmentRecord], synced: &[(FileNumber, u64)]) {
-    for record in records.iter_mut().filter(|record| !record.sealed) {
-        if let Some((_, len)) = synced.iter().find(|(number, _)| *number == record.file) {
-            record.file_len = record.file_len.max(*len);
-        }
     }
 }
 
@@ -275,6 +293,16 @@ pub(crate) fn merge_usage(into: &mut UsageMap, from: UsageMap) {
     }
 }
 
+/// Notes in the manifest up to where open log segments were synced. Runs lead to fold frames
+/// there, so whatever else is lost of the log, a recovery must not cut these off.
+pub(crate) fn raise_synced(manifest: &mut Manifest, ends: &[(FileNumber, u64)]) {
+    for record in manifest.segments.iter_mut().filter(|record| !record.sealed) {
+        if let Some((_, end)) = ends.iter().find(|(number, _)| *number == record.file) {
+            record.file_len = record.file_len.max(*end);
+        }
+    }
+}
+
 /// A version of a key in a memtable.
 #[derive(Debug, Clone, Copy)]
 struct KeyVersion {
@@ -285,8 +313,16 @@ struct KeyVersion {
 
 fn versions_by_keyspace(memtables: &[Arc<Memtable>]) -> HashMap<u32, Vec<KeyVersion>> {
     let mut keyspaces: HashMap<u32, Vec<KeyVersion>> = HashMap::new();
-    for entry in memtables.iter().flat_map(|memtable| memtable.lists()).flatten() {
-        let version = KeyVersion { hash: entry.hash(), seq: entry.seq(), address: entry.address() };
+    for entry in memtables
+        .iter()
+        .flat_map(|memtable| memtable.lists())
+        .flatten()
+    {
+        let version = KeyVersion {
+            hash: entry.hash(),
+            seq: entry.seq(),
+            address: entry.address(),
+        };
         keyspaces.entry(entry.keyspace()).or_default().push(version);
     }
     keyspaces
@@ -313,7 +349,11 @@ struct FoldGroup {
 
 /// Encodes folds in groups, so that the sequence numbers of a group are within 2¹⁶.
 fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
-    let mut order: Vec<(SeqNo, usize)> = folds.iter().enumerate().map(|(at, fold)| (fold.seq, at)).collect();
+    let mut order: Vec<(SeqNo, usize)> = folds
+        .iter()
+        .enumerate()
+        .map(|(at, fold)| (fold.seq, at))
+        .collect();
     order.sort_unstable();
     let mut groups: Vec<FoldGroup> = Vec::new();
     for (seq, at) in order {
@@ -326,9 +366,15 @@ fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
                 align_shift: meta.align_shift,
                 ..Group::alone(GroupKind::Fold, 0, 0)
             };
-            groups.push(FoldGroup { template, frames: Vec::new(), members: Vec::new() });
+            groups.push(FoldGroup {
+                template,
+                frames: Vec::new(),
+                members: Vec::new(),
+            });
         }
-        let Some(group) = groups.last_mut() else { continue };
+        let Some(group) = groups.last_mut() else {
+            continue;
+        };
         let gap = fill_len(group.frames.len(), meta.align());
         if gap > 0 {
             encode_fill(&mut group.frames, meta.id, gap);
@@ -336,8 +382,13 @@ fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
         }
         group.members.push((at, group.frames.len()));
         let ordinal = u16::try_from(seq - group.template.base_seq).unwrap_or(u16::MAX);
-        let input =
-            FrameInput { kind: fold.kind, ordinal, combined: true, key: &fold.key, value: &fold.value };
+        let input = FrameInput {
+            kind: fold.kind,
+            ordinal,
+            combined: true,
+            key: &fold.key,
+            value: &fold.value,
+        };
         encode_frame(&mut group.frames, meta.id, meta.align(), &input);
         group.template.frame_count += 1;
     }
@@ -379,15 +430,22 @@ impl<'a, 'u> Resolver<'a, 'u> {
     fn resolve_list(&mut self, list: &[KeyVersion]) -> Result<()> {
         let mut frames = Vec::with_capacity(list.len());
         for version in list {
-            let frame = self.version.frame(version.address, self.keyspace.meta.align())?;
+            let frame = self
+                .version
+                .frame(version.address, self.keyspace.meta.align())?;
             frame.verify(self.keyspace.meta.id)?;
             frames.push((version.seq, frame));
         }
-        let Some(hash) = list.first().map(|v| v.hash) else { return Ok(()) };
+        let Some(hash) = list.first().map(|v| v.hash) else {
+            return Ok(());
+        };
         while let Some(&(_, newest)) = frames.first() {
             let key = newest.frame.key();
-            let of_key: Vec<(SeqNo, FrameRef<'a>)> =
-                frames.iter().filter(|(_, f)| f.frame.key() == key).copied().collect();
+            let of_key: Vec<(SeqNo, FrameRef<'a>)> = frames
+                .iter()
+                .filter(|(_, f)| f.frame.key() == key)
+                .copied()
+                .collect();
             frames.retain(|(_, f)| f.frame.key() != key);
             self.resolve(key, hash, &of_key)?;
         }
@@ -395,15 +453,25 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// Resolves one key, whose new frames are given newest first.
-    pub(crate) fn resolve(&mut self, key: &[u8], hash: u64, frames: &[(SeqNo, FrameRef<'a>)]) -> Result<()> {
+    pub(crate) fn resolve(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        frames: &[(SeqNo, FrameRef<'a>)],
+    ) -> Result<()> {
         let id = self.keyspace.meta.id;
         let older = find_target(self.version, self.keyspace, key, hash)?.unwrap_or_default();
         let was_live = is_live(&older);
-        let operands = frames.iter().take_while(|(_, f)| f.frame.kind() == FrameKind::Merge).count();
+        let operands = frames
+            .iter()
+            .take_while(|(_, f)| f.frame.kind() == FrameKind::Merge)
+            .count();
         let (merges, rest) = frames.split_at(operands);
         let is_live = if let [] = merges {
             // Newest is a put or a delete; everything before it is dead.
-            let Some(((_, newest), dead)) = rest.split_first() else { return Ok(()) };
+            let Some(((_, newest), dead)) = rest.split_first() else {
+                return Ok(());
+            };
             count_dead(self.usage, id, dead.iter().map(|(_, f)| *f).chain(older));
             self.entries.push(hash, Target::Frame(newest.address()));
             newest.frame.kind() != FrameKind::Delete
@@ -426,14 +494,26 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// Resolves operands on top of a base: `stack` holds the base, if any, and operands in order.
-    fn resolve_merges(&mut self, key: &[u8], hash: u64, seq: SeqNo, stack: Vec<FrameRef<'a>>) -> Result<()> {
+    fn resolve_merges(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        seq: SeqNo,
+        stack: Vec<FrameRef<'a>>,
+    ) -> Result<()> {
         let meta = &self.keyspace.meta;
-        let base_count = usize::from(stack.first().is_some_and(|f| f.frame.kind() != FrameKind::Merge));
+        let base_count = usize::from(
+            stack
+                .first()
+                .is_some_and(|f| f.frame.kind() != FrameKind::Merge),
+        );
         let (base, operands) = stack.split_at(base_count);
         let base = base.first().copied();
         let put = base.filter(|f| f.frame.kind() == FrameKind::Put);
         for frame in operands {
-            frame.segment.verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
+            frame
+                .segment
+                .verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
         }
         let bytes: Vec<&[u8]> = operands.iter().map(|f| f.frame.value()).collect();
         let pending_len = bytes.iter().map(|b| b.len()).sum();
@@ -442,7 +522,8 @@ impl<'a, 'u> Resolver<'a, 'u> {
         let folds = operator.should_fold(base_len, pending_len);
         let result = if folds {
             if let Some(put) = put {
-                put.segment.verify_value(put.word, &put.frame, 0..put.frame.value_len())?;
+                put.segment
+                    .verify_value(put.word, &put.frame, 0..put.frame.value_len())?;
             }
             operator.fold(key, put.map(|f| f.frame.value()), &bytes)
         } else if operands.len() > 1 {
@@ -461,11 +542,25 @@ impl<'a, 'u> Resolver<'a, 'u> {
         };
         if folds {
             count_dead(self.usage, meta.id, stack.iter().copied());
-            return self.add_fold(Fold { seq, kind: FrameKind::Put, key: key.to_vec(), value, hash, base: None });
+            return self.add_fold(Fold {
+                seq,
+                kind: FrameKind::Put,
+                key: key.to_vec(),
+                value,
+                hash,
+                base: None,
+            });
         }
         count_dead(self.usage, meta.id, operands.iter().copied());
         let base = base.map(|f| f.address());
-        self.add_fold(Fold { seq, kind: FrameKind::Merge, key: key.to_vec(), value, hash, base })
+        self.add_fold(Fold {
+            seq,
+            kind: FrameKind::Merge,
+            key: key.to_vec(),
+            value,
+            hash,
+            base,
+        })
     }
 
     /// The key's entry leads to its base and operands as they are.
@@ -478,7 +573,11 @@ impl<'a, 'u> Resolver<'a, 'u> {
         crate::api::batch::check_lengths(&fold.key, &fold.value)?;
         self.fold_bytes += fold.key.len() + fold.value.len();
         self.folds.push(fold);
-        if self.fold_bytes >= FOLD_BATCH_BYTES { self.flush_folds() } else { Ok(()) }
+        if self.fold_bytes >= FOLD_BATCH_BYTES {
+            self.flush_folds()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush_folds(&mut self) -> Result<()> {
@@ -487,7 +586,9 @@ impl<'a, 'u> Resolver<'a, 'u> {
         }
         let folds = std::mem::take(&mut self.folds);
         self.fold_bytes = 0;
-        let addresses = self.core.append_folds(&self.keyspace.meta, &folds, self.usage)?;
+        let addresses = self
+            .core
+            .append_folds(&self.keyspace.meta, &folds, self.usage)?;
         for (fold, address) in folds.iter().zip(addresses) {
             let target = match (fold.kind, fold.base) {
                 (FrameKind::Put, _) => Target::Frame(address),

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use crate::api::batch::Batch;
 use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD};
 use crate::error::{Error, Result};
-use crate::files::segment_writer::SegmentWriter;
+use crate::files::segment_writer::{Payloads, SegmentWriter};
 use crate::options::Durability;
 
 use super::core::{Core, LogState, lock};
@@ -16,7 +18,7 @@ use super::memtable::{Memtable, NewEntry};
 struct Appended {
     segment: FileNumber,
     /// Offsets of the groups' frames in the segment.
-    payloads: Vec<u64>,
+    payloads: Payloads,
     first_seq: SeqNo,
     memtable: Arc<Memtable>,
     /// Position of the log behind the batch.
@@ -37,13 +39,12 @@ impl Core {
             return Ok(self.published.load(Ordering::Acquire));
         }
         self.await_checkpoint()?;
-        let arrival = (durability == Durability::Power).then(|| self.sync.arrive());
         let appended = self.append(batch)?;
-        drop(arrival);
         let last_seq = appended.first_seq + batch.len() as u64 - 1;
         appended.memtable.insert(&new_entries(batch, &appended));
         self.publish(appended.first_seq, last_seq);
-        self.user_bytes.fetch_add(batch.user_bytes(), Ordering::Relaxed);
+        self.user_bytes
+            .fetch_add(batch.user_bytes(), Ordering::Relaxed);
         batch.clear();
         if appended.checkpoint_due {
             self.wakeup.request_checkpoint();
@@ -65,18 +66,15 @@ impl Core {
         for group in batch.groups() {
             version.keyspace(&group.meta)?;
             if log.bulk.contains(&group.meta.id) {
-                return Err(Error::BulkSessionOpen { keyspace: group.meta.name.clone() });
+                return Err(Error::BulkSessionOpen {
+                    keyspace: group.meta.name.clone(),
+                });
             }
         }
         let first_seq = log.next_seq;
         let (before, payloads) = batch.with_frames(first_seq, |frames| {
             let len = SegmentWriter::worst_len(frames);
-            if !log.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
-                self.rotate(log, len)?;
-            }
-            let Some(writer) = log.writer.as_mut() else {
-                unreachable!("rotation begins a segment");
-            };
+            let writer = self.writer_with_room(log, len)?;
             let before = writer.tail();
             writer.append(frames).map(|payloads| (before, payloads))
         })?;
@@ -91,7 +89,12 @@ impl Core {
         let usage = log.usage.entry(segment).or_default();
         usage.add_seqs(first_seq, log.next_seq - 1);
         for group in batch.groups() {
-            usage.add_frames(group.meta.id, group.ops.len() as u64, group.frames_len(), group.delete_bytes);
+            usage.add_frames(
+                group.meta.id,
+                group.ops.len() as u64,
+                group.frames_len(),
+                group.delete_bytes,
+            );
         }
         self.count_written(bytes);
         Ok(Appended {
@@ -119,7 +122,11 @@ impl Core {
         {
             // The commit before this one is being inserted by another thread right now.
             spins += 1;
-            if spins < 100 { std::hint::spin_loop() } else { std::thread::yield_now() }
+            if spins < 100 {
+                std::hint::spin_loop()
+            } else {
+                std::thread::yield_now()
+            }
         }
     }
 
@@ -136,20 +143,27 @@ impl Core {
         if crowded() {
             tracing::debug!("commits wait for a checkpoint");
             self.wakeup.request_checkpoint();
-            self.wakeup.wait_while(|| self.check_poison().is_ok() && crowded());
+            self.wakeup
+                .wait_while(|| self.check_poison().is_ok() && crowded());
         }
         self.check_poison()
     }
 }
 
-fn new_entries(batch: &Batch, appended: &Appended) -> Vec<NewEntry> {
-    let mut entries = Vec::with_capacity(batch.len());
+fn new_entries(batch: &Batch, appended: &Appended) -> SmallVec<[NewEntry; 8]> {
+    let mut entries = SmallVec::with_capacity(batch.len());
     let mut seq = appended.first_seq;
     for (group, payload) in batch.groups().zip(&appended.payloads) {
         for &(hash, offset) in &group.ops {
-            let word = u32::try_from((payload + offset as u64) / WORD).expect("segments have at most 2^32 words");
+            let word = u32::try_from((payload + offset as u64) / WORD)
+                .expect("segments have at most 2^32 words");
             let address = FrameAddress::new(appended.segment, word);
-            entries.push(NewEntry { hash, seq, address, keyspace: group.meta.id });
+            entries.push(NewEntry {
+                hash,
+                seq,
+                address,
+                keyspace: group.meta.id,
+            });
             seq += 1;
         }
     }

@@ -19,14 +19,17 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD, words};
 use crate::bytes::file_header::{FileKind, SegmentRole};
 use crate::bytes::frame::{FrameKind, encode_fill, fill_len};
-use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::bytes::manifest::SegmentRecord;
 use crate::error::{Error, Result};
-use crate::files::log_scan::{GroupView, frames, next_group};
+use crate::files::log_scan::{GroupView, all_frames, next_group};
 use crate::files::run::Target;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
-use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
+use crate::files::segment_writer::{
+    GroupFrames, HUGE_WRITE, HUGE_WRITE_SLACK, MAX_SEGMENT_LEN, Payloads, SegmentWriter,
+};
 use crate::stats::CompactionReport;
+use crate::storage::READ_AHEAD;
 
 use super::checkpoint::Maintenance;
 use super::core::{Core, FullSegment, SegmentUsage, lock};
@@ -34,12 +37,10 @@ use super::index_update::NewRuns;
 use super::live::{LiveBits, LiveMap};
 use super::version::Version;
 
-/// Frames are written in batches of about this many bytes …
-const BATCH_BYTES: usize = 1 << 20;
-/// … and at most this many pieces.
+/// Frames are written in batches of at most this many bytes, about what makes a huge page …
+const BATCH_BYTES: usize = HUGE_WRITE as usize;
+/// … and at most this many pieces, which the system takes in one call.
 const BATCH_PIECES: usize = 1000;
-/// Read ahead of the pass over a segment, in bytes.
-const READ_AHEAD: usize = 4 << 20;
 /// Bytes of segments taken at a time, so that a checkpoint need not wait long.
 const STEP_BYTES: u64 = 4 << 30;
 /// Segments below this share of the full size are put together once there are this many.
@@ -69,14 +70,25 @@ impl Core {
     /// Compacts every segment that would shrink.
     pub(crate) fn compact_all(&self) -> Result<CompactionReport> {
         let mut maintenance = lock(&self.maintenance);
-        self.seal_active();
+        self.seal_active()?;
         self.checkpoint_with(&mut maintenance)?;
         let manifest = lock(&self.structure).clone();
-        let shrinks = |r: &&SegmentRecord| r.is_settled() && (r.dead_bytes() > 0 || r.delete_bytes() > 0);
-        let mut selected: Vec<FileNumber> = manifest.segments.iter().filter(shrinks).map(|r| r.file).collect();
+        let shrinks =
+            |r: &&SegmentRecord| r.is_settled() && (r.dead_bytes() > 0 || r.delete_bytes() > 0);
+        let mut selected: Vec<FileNumber> = manifest
+            .segments
+            .iter()
+            .filter(shrinks)
+            .map(|r| r.file)
+            .collect();
         let small = small_segments(&manifest.segments, self.options.segment_bytes);
         if small.len() > 1 {
-            selected.extend(small.into_iter().filter(|n| !selected.contains(n)).collect::<Vec<_>>());
+            selected.extend(
+                small
+                    .into_iter()
+                    .filter(|n| !selected.contains(n))
+                    .collect::<Vec<_>>(),
+            );
         }
         if selected.is_empty() {
             return Ok(CompactionReport::default());
@@ -85,27 +97,46 @@ impl Core {
     }
 
     /// Ends the active segment, for the next checkpoint to seal; the next commit begins a new one.
-    pub(crate) fn seal_active(&self) {
+    pub(crate) fn seal_active(&self) -> Result<()> {
         let mut log = lock(&self.log);
         if log.closed {
-            return;
+            return Ok(());
+        }
+        if let Some(writer) = log.writer.as_mut() {
+            writer.cover_damage()?;
         }
         if let Some(writer) = log.writer.take() {
             let (segment, len) = (Arc::clone(writer.segment()), writer.tail());
+            log.ended = Some((segment.number(), len));
             log.unsynced.push(Arc::clone(&segment));
-            log.full.push(FullSegment { segment, len, trim: true });
+            log.full.push(FullSegment {
+                segment,
+                len,
+                trim: true,
+            });
         }
+        Ok(())
     }
 
     fn due_segments(&self) -> Vec<FileNumber> {
         let manifest = lock(&self.structure);
-        let settled: Vec<&SegmentRecord> = manifest.segments.iter().filter(|r| r.is_settled()).collect();
+        let settled: Vec<&SegmentRecord> = manifest
+            .segments
+            .iter()
+            .filter(|r| r.is_settled())
+            .collect();
         let mut due: Vec<FileNumber> = Vec::new();
         let mut bytes = 0;
         for record in &settled {
             let mut dead = record.dead_bytes();
-            let older = |other: &&SegmentRecord| other.file != record.file && other.min_seq <= record.max_seq;
-            if !manifest.segments.iter().any(|other| older(&other) && !due.contains(&other.file)) {
+            let older = |other: &&SegmentRecord| {
+                other.file != record.file && other.min_seq <= record.max_seq
+            };
+            if !manifest
+                .segments
+                .iter()
+                .any(|other| older(&other) && !due.contains(&other.file))
+            {
                 dead += record.delete_bytes();
             }
             #[expect(clippy::cast_precision_loss, reason = "a ratio of byte counts")]
@@ -126,18 +157,43 @@ impl Core {
 
     fn alarm_pinned(&self) {
         let pinned = self.pinned_bytes();
-        if self.options.pinned_alarm_bytes.is_some_and(|limit| pinned > limit) {
-            tracing::warn!(bytes = pinned, "snapshots hold segments that were compacted away");
+        if self
+            .options
+            .pinned_alarm_bytes
+            .is_some_and(|limit| pinned > limit)
+        {
+            tracing::warn!(
+                bytes = pinned,
+                "snapshots hold segments that were compacted away"
+            );
         }
     }
 
-    fn compact(&self, _held: &mut Maintenance, selected: &[FileNumber], may_stop: bool) -> Result<CompactionReport> {
+    fn compact(
+        &self,
+        _held: &mut Maintenance,
+        selected: &[FileNumber],
+        may_stop: bool,
+    ) -> Result<CompactionReport> {
         let started = Instant::now();
         self.check_poison()?;
         let version = self.version.load_full();
-        let records = selected.iter().filter_map(|number| version.records.get(number));
-        let staying = version.records.values().filter(|r| !selected.contains(&r.file));
-        let oldest_staying = staying.map(|r| if r.usage.is_empty() { SeqNo::MAX } else { r.min_seq }).min();
+        let records = selected
+            .iter()
+            .filter_map(|number| version.records.get(number));
+        let staying = version
+            .records
+            .values()
+            .filter(|r| !selected.contains(&r.file));
+        let oldest_staying = staying
+            .map(|r| {
+                if r.usage.is_empty() {
+                    SeqNo::MAX
+                } else {
+                    r.min_seq
+                }
+            })
+            .min();
         let mut live = LiveMap::default();
         let mut touched: Vec<u32> = Vec::new();
         for record in records.clone() {
@@ -146,37 +202,59 @@ impl Core {
         }
         touched.sort_unstable();
         touched.dedup();
-        for keyspace in version.keyspaces.iter().filter(|k| touched.contains(&k.meta.id)) {
+        for keyspace in version
+            .keyspaces
+            .iter()
+            .filter(|k| touched.contains(&k.meta.id))
+        {
             live.mark_keyspace(&version, keyspace, |_| true)?;
         }
-        let mut mover = Mover::new(self, &version, oldest_staying.unwrap_or(SeqNo::MAX), may_stop);
+        let mut mover = Mover::new(
+            self,
+            &version,
+            oldest_staying.unwrap_or(SeqNo::MAX),
+            may_stop,
+        );
         let mut jobs = Vec::new();
         for record in records.clone() {
-            if let (Some(segment), Some(bits)) = (version.segments.get(record.file), live.take(record.file)) {
-                jobs.push(Job { segment: Arc::clone(segment), record: record.clone(), bits });
+            if let (Some(segment), Some(bits)) =
+                (version.segments.get(record.file), live.take(record.file))
+            {
+                jobs.push(Job {
+                    segment: Arc::clone(segment),
+                    record: record.clone(),
+                    bits,
+                });
             }
         }
         let freed: u64 = records.map(|r| r.file_len).sum();
         let (moved, outputs) = mover.run(jobs)?;
-        self.files.sync()?;
+        self.sync_names()?;
         let mut extended = Version::clone(&version);
         for output in &outputs {
             extended.segments.insert(Arc::clone(&output.segment));
         }
         let mut new_runs = NewRuns::new(self);
         let mut runs = BTreeMap::new();
-        for keyspace in version.keyspaces.iter().filter(|k| touched.contains(&k.meta.id) && !k.runs.is_empty()) {
-            let run =
-                new_runs.rewrite(&keyspace.meta, &extended, &keyspace.runs, |target| Ok(moved.map(target)))?;
+        for keyspace in version
+            .keyspaces
+            .iter()
+            .filter(|k| touched.contains(&k.meta.id) && !k.runs.is_empty())
+        {
+            let run = new_runs.rewrite(&keyspace.meta, &extended, &keyspace.runs, |target| {
+                Ok(moved.map(target))
+            })?;
             runs.insert(keyspace.meta.id, run);
         }
-        self.files.sync()?;
+        self.sync_names()?;
         let mut replaced = Vec::new();
         let mut retired = Vec::new();
         self.change(
             |manifest| {
                 manifest.segments.retain(|r| !selected.contains(&r.file));
-                manifest.segments.extend(outputs.iter().map(|o| o.record.clone()));
+                manifest
+                    .segments
+                    .extend(outputs.iter().map(|o| o.record.clone()));
                 for keyspace in &mut manifest.keyspaces {
                     if let Some(run) = runs.get(&keyspace.id) {
                         keyspace.runs = vec![run.record()];
@@ -264,7 +342,10 @@ impl Moved {
         match target {
             Target::Frame(address) => self.address(address).map(Target::Frame),
             Target::Chain(addresses) => {
-                let kept: Vec<FrameAddress> = addresses.into_iter().filter_map(|a| self.address(a)).collect();
+                let kept: Vec<FrameAddress> = addresses
+                    .into_iter()
+                    .filter_map(|a| self.address(a))
+                    .collect();
                 (!kept.is_empty()).then_some(Target::Chain(kept))
             }
         }
@@ -304,7 +385,9 @@ impl<'a> Mover<'a> {
     fn run(&mut self, jobs: Vec<Job>) -> Result<(Moved, Vec<Output>)> {
         let bytes: u64 = jobs.iter().map(|job| job.record.file_len).sum();
         let most = usize::try_from(bytes / self.core.options.segment_bytes).unwrap_or(usize::MAX);
-        let threads = rayon::current_num_threads().min(most.max(1)).min(jobs.len().max(1));
+        let threads = rayon::current_num_threads()
+            .min(most.max(1))
+            .min(jobs.len().max(1));
         let mut shares: Vec<Vec<Job>> = (0..threads).map(|_| Vec::new()).collect();
         for (at, job) in jobs.into_iter().enumerate() {
             if let Some(share) = shares.get_mut(at % threads) {
@@ -331,7 +414,9 @@ impl<'a> Mover<'a> {
                 Ok((sources, worker.outputs))
             })
             .collect();
-        let mut moved = Moved { sources: BTreeMap::new() };
+        let mut moved = Moved {
+            sources: BTreeMap::new(),
+        };
         let mut outputs = Vec::new();
         for result in results {
             let (sources, mut done) = result?;
@@ -349,11 +434,15 @@ impl<'a> Mover<'a> {
             if self.may_stop && self.core.wakeup.is_stopping() {
                 return Err(Error::Closed);
             }
-            let Some(rate) = self.core.options.compaction_bytes_per_second else { return Ok(()) };
+            let Some(rate) = self.core.options.compaction_bytes_per_second else {
+                return Ok(());
+            };
             #[expect(clippy::cast_precision_loss, reason = "a duration from byte counts")]
             let due = Duration::from_secs_f64(written as f64 / rate as f64);
             match due.checked_sub(self.started.elapsed()) {
-                Some(early) if !early.is_zero() => std::thread::sleep(early.min(Duration::from_millis(50))),
+                Some(early) if !early.is_zero() => {
+                    std::thread::sleep(early.min(Duration::from_millis(50)))
+                }
                 _ => return Ok(()),
             }
         }
@@ -396,7 +485,8 @@ struct Bundle<'s> {
 impl Worker<'_, '_> {
     fn move_segment(&mut self, job: Job) -> Result<MovedSource> {
         let Job { segment, record, mut bits } = job;
-        let mut new = Vec::with_capacity(bits.count());
+        let live = bits.count();
+        let mut new = Vec::with_capacity(live);
         let window = segment.window();
         let mut at = FIRST_GROUP;
         let mut ahead = 0;
@@ -414,6 +504,9 @@ impl Worker<'_, '_> {
             }
         }
         self.write(&mut bundles, &mut new)?;
+        if new.len() != live {
+            return Err(segment.corrupt(0, "the index leads to places where no frames begin"));
+        }
         Ok((segment.number(), (bits, new)))
     }
 
@@ -430,7 +523,8 @@ impl Worker<'_, '_> {
         let group = view.group;
         let mut bundle = Bundle::new(&group, record.seq_base);
         let mut end_of_last = None;
-        for (at, frame) in frames(view) {
+        for item in all_frames(view) {
+            let (at, frame) = item.map_err(|(offset, what)| segment.corrupt(offset, what))?;
             let offset = group.payload_offset() + at as u64;
             if !bits.is_set(words(offset)) {
                 continue;
@@ -445,6 +539,16 @@ impl Worker<'_, '_> {
                 bundle.offsets.push(usize::MAX);
                 continue;
             }
+            let pieces = self.pending_pieces + bundle.pieces.len();
+            let full = self.pending_bytes + bundle.len + frame.len() > self.batch_room();
+            if full || pieces >= BATCH_PIECES {
+                bundles.push(std::mem::replace(
+                    &mut bundle,
+                    Bundle::new(&group, record.seq_base),
+                ));
+                end_of_last = None;
+                self.write(bundles, new)?;
+            }
             let gap = fill_len(bundle.len, group.align());
             let contiguous = gap == 0 && end_of_last == Some(at);
             bundle.push(view.payload, at, frame.len(), gap, contiguous);
@@ -453,59 +557,85 @@ impl Worker<'_, '_> {
             if delete {
                 bundle.delete_bytes += frame.len() as u64;
             }
-            let pieces = self.pending_pieces + bundle.pieces.len();
-            if self.pending_bytes + bundle.len >= BATCH_BYTES || pieces >= BATCH_PIECES {
-                bundles.push(std::mem::replace(&mut bundle, Bundle::new(&group, record.seq_base)));
-                end_of_last = None;
-                self.write(bundles, new)?;
-            }
         }
         if !bundle.offsets.is_empty() {
-            self.pending_bytes += bundle.len;
+            self.pending_bytes += bundle.len + GROUP_HEADER_LEN;
             self.pending_pieces += bundle.pieces.len() + 1;
             bundles.push(bundle);
         }
         Ok(())
     }
 
+    /// Bytes of frames for the next write, so that it ends at a multiple of a huge page.
+    fn batch_room(&self) -> usize {
+        let room = self.writer.as_ref().map_or(BATCH_BYTES, |w| {
+            usize::try_from(w.huge_room()).unwrap_or(BATCH_BYTES)
+        });
+        // Close to the end of a huge page the next one is begun as well.
+        let room = if room < BATCH_BYTES / 4 {
+            room + BATCH_BYTES
+        } else {
+            room
+        };
+        room - HUGE_WRITE_SLACK
+    }
+
     /// Writes bundles and notes their frames' addresses.
     fn write(&mut self, bundles: &mut Vec<Bundle<'_>>, new: &mut Vec<u64>) -> Result<()> {
         (self.pending_bytes, self.pending_pieces) = (0, 0);
         let filled: Vec<&Bundle<'_>> = bundles.iter().filter(|b| !b.pieces.is_empty()).collect();
-        let mut payloads = Vec::new();
+        let mut payloads = Payloads::new();
         let mut number = 0;
         if !filled.is_empty() {
-            let pieces: Vec<Vec<&[u8]>> =
-                filled.iter().map(|b| b.pieces.iter().map(AsRef::as_ref).collect()).collect();
+            let pieces: Vec<Vec<&[u8]>> = filled
+                .iter()
+                .map(|b| b.pieces.iter().map(AsRef::as_ref).collect())
+                .collect();
             let groups: Vec<GroupFrames<'_>> = filled
                 .iter()
                 .zip(&pieces)
-                .map(|(bundle, pieces)| GroupFrames { template: bundle.template, pieces })
+                .map(|(bundle, pieces)| GroupFrames {
+                    template: bundle.template,
+                    pieces,
+                })
                 .collect();
             let len = SegmentWriter::worst_len(&groups);
-            if !self.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
+            if !self
+                .writer
+                .as_ref()
+                .is_some_and(|writer| writer.has_room(len))
+            {
                 self.finish_segment()?;
                 self.begin_segment(len)?;
             }
-            let Some(writer) = self.writer.as_mut() else { return Ok(()) };
-            payloads = writer.append(&groups)?;
+            let Some(writer) = self.writer.as_mut() else {
+                return Ok(());
+            };
+            payloads = writer.append_huge(&groups)?;
             number = writer.segment().number();
             for bundle in &filled {
                 let frames = bundle.offsets.iter().filter(|&&o| o != usize::MAX).count() as u64;
                 let keyspace = bundle.template.keyspace;
-                self.usage.add_frames(keyspace, frames, bundle.len as u64, bundle.delete_bytes);
-                self.usage.add_seqs(bundle.template.base_seq, bundle.last_seq);
+                self.usage
+                    .add_frames(keyspace, frames, bundle.len as u64, bundle.delete_bytes);
+                self.usage
+                    .add_seqs(bundle.template.base_seq, bundle.last_seq);
             }
             self.mover.pace(len)?;
         }
         let mut payloads = payloads.into_iter();
         for bundle in bundles.drain(..) {
-            let payload = if bundle.pieces.is_empty() { 0 } else { payloads.next().unwrap_or(0) };
+            let payload = if bundle.pieces.is_empty() {
+                0
+            } else {
+                payloads.next().unwrap_or(0)
+            };
             for offset in bundle.offsets {
                 new.push(if offset == usize::MAX {
                     DROPPED
                 } else {
-                    let word = u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
+                    let word =
+                        u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
                     FrameAddress::new(number, word).to_bits()
                 });
             }
@@ -515,10 +645,11 @@ impl Worker<'_, '_> {
 
     fn begin_segment(&mut self, len: u64) -> Result<()> {
         let core = self.mover.core;
-        SegmentWriter::check_len(len)?;
+        let catalog = core.catalog();
+        SegmentWriter::check_len(catalog.len() + len)?;
         let number = core.next_file();
         lock(&self.mover.created).push(number);
-        let capacity = core.options.segment_bytes.max(FIRST_GROUP + len).min(MAX_SEGMENT_LEN);
+        let capacity = core.options.segment_bytes.max(FIRST_GROUP + catalog.len() + len).min(MAX_SEGMENT_LEN);
         let spec = SegmentSpec {
             number,
             silo_id: core.silo_id,
@@ -528,13 +659,18 @@ impl Worker<'_, '_> {
             previous: None,
         };
         let segment = Arc::new(Segment::create(&core.files, &spec)?);
-        self.writer = Some(SegmentWriter::new(segment, capacity, core.options.allocate_bytes));
+        let mut writer = SegmentWriter::new(segment, capacity, core.options.allocate_bytes);
+        catalog.append_to(&mut writer)?;
+        core.count_written(catalog.len());
+        self.writer = Some(writer);
         Ok(())
     }
 
     /// Seals the segment being written.
     fn finish_segment(&mut self) -> Result<()> {
-        let Some(writer) = self.writer.take() else { return Ok(()) };
+        let Some(writer) = self.writer.take() else {
+            return Ok(());
+        };
         let segment = Arc::clone(writer.segment());
         segment.file().set_len(writer.tail())?;
         segment.file().sync()?;
@@ -561,7 +697,11 @@ impl<'s> Bundle<'s> {
     fn new(group: &Group, seq_base: SeqNo) -> Self {
         let base_seq = group.base_seq + seq_base;
         Self {
-            template: Group { base_seq, frame_count: 0, ..*group },
+            template: Group {
+                base_seq,
+                frame_count: 0,
+                ..*group
+            },
             pieces: Vec::new(),
             len: 0,
             offsets: Vec::new(),
@@ -586,7 +726,8 @@ impl<'s> Bundle<'s> {
             let start = at - last.len();
             *last = payload.get(start..at + len).unwrap_or_default();
         } else {
-            self.pieces.push(payload.get(at..at + len).unwrap_or_default().into());
+            self.pieces
+                .push(payload.get(at..at + len).unwrap_or_default().into());
         }
     }
 }

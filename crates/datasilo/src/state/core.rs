@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::bytes::address::{FileNumber, SeqNo};
 use crate::bytes::file_header::{SegmentRole, SiloId};
-use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::bytes::manifest::{Manifest, SegmentRecord, UsageRecord, encode_catalog};
 use crate::error::{Error, Result};
 use crate::files::manifest_file::{self, ReplaceError};
@@ -41,10 +41,17 @@ pub(crate) struct SegmentUsage {
 
 impl SegmentUsage {
     pub(crate) fn of(&mut self, keyspace: u32) -> &mut UsageRecord {
-        let at = self.keyspaces.iter().position(|u| u.keyspace == keyspace).unwrap_or_else(|| {
-            self.keyspaces.push(UsageRecord { keyspace, ..UsageRecord::default() });
-            self.keyspaces.len() - 1
-        });
+        let at = self
+            .keyspaces
+            .iter()
+            .position(|u| u.keyspace == keyspace)
+            .unwrap_or_else(|| {
+                self.keyspaces.push(UsageRecord {
+                    keyspace,
+                    ..UsageRecord::default()
+                });
+                self.keyspaces.len() - 1
+            });
         match self.keyspaces.get_mut(at) {
             Some(usage) => usage,
             None => unreachable!("the position was just found or made"),
@@ -72,11 +79,18 @@ impl SegmentUsage {
     /// Adds this to a segment's record.
     pub(crate) fn add_to(&self, record: &mut SegmentRecord) {
         if let Some((low, high)) = self.seqs {
-            record.min_seq = if record.max_seq == 0 { low } else { record.min_seq.min(low) };
+            record.min_seq = if record.max_seq == 0 {
+                low
+            } else {
+                record.min_seq.min(low)
+            };
             record.max_seq = record.max_seq.max(high);
         }
         for usage in &self.keyspaces {
-            let at = record.usage.iter_mut().find(|u| u.keyspace == usage.keyspace);
+            let at = record
+                .usage
+                .iter_mut()
+                .find(|u| u.keyspace == usage.keyspace);
             match at {
                 Some(existing) => existing.add(usage),
                 None => record.usage.push(*usage),
@@ -103,6 +117,8 @@ pub(crate) struct LogState {
     pub(crate) next_seq: SeqNo,
     /// The memtable that commits insert into: the first one of the current version.
     pub(crate) memtable: Arc<Memtable>,
+    /// The last log segment and its length, if it was ended before it was full.
+    pub(crate) ended: Option<(FileNumber, u64)>,
     /// Bytes appended since the silo was opened: a position that grows over segments.
     pub(crate) appended: u64,
     /// Log segments that are full but not synced, oldest first.
@@ -156,7 +172,15 @@ pub(crate) struct CoreParts {
 
 impl Core {
     pub(crate) fn new(parts: CoreParts) -> Self {
-        let CoreParts { files, options, lock, manifest, version, log, sync } = parts;
+        let CoreParts {
+            files,
+            options,
+            lock,
+            manifest,
+            version,
+            log,
+            sync,
+        } = parts;
         Self {
             files,
             options,
@@ -240,6 +264,29 @@ impl Core {
         Ok(())
     }
 
+    /// Makes the names of new files durable. A failure is final: names that others made may have been
+    /// given up with it, and a later sync would not tell.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        self.files.sync().inspect_err(|error| self.poison(error))
+    }
+
+    /// The writer of the log, with room for a batch of `len` bytes.
+    ///
+    /// What a failed batch may have left is covered first, and takes room. As long as that fails there
+    /// is no writer: a new segment would bury it in the log, where a recovery would find it.
+    pub(crate) fn writer_with_room<'l>(&self, log: &'l mut LogState, len: u64) -> Result<&'l mut SegmentWriter> {
+        if let Some(writer) = log.writer.as_mut() {
+            writer.cover_damage()?;
+        }
+        if !log.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
+            self.rotate(log, len)?;
+        }
+        match log.writer.as_mut() {
+            Some(writer) => Ok(writer),
+            None => unreachable!("rotation begins a segment"),
+        }
+    }
+
     /// Waits until every commit that took a sequence number is visible. The caller holds the log,
     /// so there will be no new ones meanwhile.
     pub(crate) fn quiesce(&self, log: &LogState) {
@@ -252,18 +299,15 @@ impl Core {
     pub(crate) fn rotate(&self, log: &mut LogState, batch_len: u64) -> Result<()> {
         SegmentWriter::check_len(batch_len)?;
         let number = self.next_file();
-        let (catalog, generation) = {
-            let manifest = lock(&self.structure);
-            (encode_catalog(manifest.next_keyspace, self.hash_seed, &manifest.keyspaces), manifest.generation)
-        };
-        let previous = log.writer.as_ref().map(|w| (w.segment().number(), w.tail()));
-        let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
+        let catalog = self.catalog();
+        let previous = log.writer.as_ref().map(|w| (w.segment().number(), w.tail())).or(log.ended);
+        let overhead = FIRST_GROUP + catalog.len();
         let capacity = self.options.segment_bytes.max(overhead + batch_len).min(MAX_SEGMENT_LEN);
         let spec = SegmentSpec {
             number,
             silo_id: self.silo_id,
             role: SegmentRole::Log,
-            generation: generation + 1,
+            generation: catalog.generation + 1,
             capacity,
             previous,
         };
@@ -278,31 +322,67 @@ impl Core {
         let record = new_segment_record(writer.segment(), writer.tail());
         let segment = Arc::clone(writer.segment());
         let next_seq = log.next_seq;
-        self.change(
+        let named = self.change(
             |manifest| {
                 manifest.next_seq = manifest.next_seq.max(next_seq);
                 manifest.segments.push(record);
             },
             |version| version.segments.insert(segment),
-        )?;
+        );
+        if let Err(error) = named {
+            // On a full disk, the space reserved for it would be missed.
+            self.remove_unfinished(crate::bytes::file_header::FileKind::Segment, number);
+            return Err(error);
+        }
         if let Some(writer) = log.writer.take() {
             log.unsynced.push(Arc::clone(writer.segment()));
             let len = writer.tail();
-            log.full.push(FullSegment { segment: Arc::clone(writer.segment()), len, trim: true });
+            log.full.push(FullSegment {
+                segment: Arc::clone(writer.segment()),
+                len,
+                trim: true,
+            });
         }
         log.writer = Some(writer);
         Ok(())
     }
 
-    fn begin_segment(&self, spec: &SegmentSpec, catalog: &[u8], batch_len: u64) -> Result<SegmentWriter> {
+    /// What the segments begun now tell a repair about keyspaces.
+    pub(crate) fn catalog(&self) -> Catalog {
+        Catalog::new(&lock(&self.structure))
+    }
+
+    /// Notes a change of the keyspaces in the log, where there is one. Without room the next segment
+    /// says it; only a repair without a manifest reads it.
+    pub(crate) fn note_keyspaces(&self, log: &mut LogState) {
+        let catalog = self.catalog();
+        let Some(writer) = log.writer.as_mut().filter(|w| w.has_room(catalog.len())) else { return };
+        let before = writer.tail();
+        if let Err(error) = catalog.append_to(writer) {
+            tracing::warn!(%error, "the log does not list the keyspaces as they are now");
+        }
+        let bytes = writer.tail() - before;
+        log.appended += bytes;
+        log.bytes_since_checkpoint += bytes;
+        self.count_written(bytes);
+    }
+
+    fn begin_segment(&self, spec: &SegmentSpec, catalog: &Catalog, batch_len: u64) -> Result<SegmentWriter> {
         let writer = begin_segment(&self.files, spec, catalog, self.options.allocate_bytes, batch_len)?;
+        self.sync_names()?;
         self.count_written(writer.tail());
         Ok(writer)
     }
 
     /// Removes a file that no manifest names, after a failure. One that stays is an orphan, which
     /// the next open removes.
+    ///
+    /// A poisoned silo removes nothing: the manifest whose replacement failed half-way may be the one
+    /// that is found, and name the file.
     pub(crate) fn remove_unfinished(&self, kind: crate::bytes::file_header::FileKind, number: FileNumber) {
+        if self.check_poison().is_err() {
+            return;
+        }
         let name = DirFiles::file_name(kind, number);
         if let Err(error) = self.files.remove(&name)
             && !error.is_not_found()
@@ -317,7 +397,11 @@ impl Core {
         lock(&self.log).unsynced.retain(|held| !segments.iter().any(|s| s.number() == held.number()));
         let mut retired = lock(&self.retired);
         retired.retain(|(segment, _)| segment.strong_count() > 0);
-        retired.extend(segments.iter().map(|s| (Arc::downgrade(s), s.bytes().len() as u64)));
+        retired.extend(
+            segments
+                .iter()
+                .map(|s| (Arc::downgrade(s), s.bytes().len() as u64)),
+        );
     }
 
     /// Bytes of segments that are out of the manifest but held by snapshots.
@@ -328,21 +412,44 @@ impl Core {
     }
 }
 
-/// Creates a log segment with its catalog and makes its name durable.
+/// The list of keyspaces, as segments hold it for a repair without a manifest.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    payload: Vec<u8>,
+    /// Of the manifest that it was taken from.
+    pub(crate) generation: u64,
+}
+
+impl Catalog {
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        let payload = encode_catalog(manifest.next_keyspace, manifest.hash_seed, &manifest.keyspaces);
+        Self { payload, generation: manifest.generation }
+    }
+
+    /// Bytes that it takes in a segment.
+    pub(crate) fn len(&self) -> u64 {
+        (GROUP_HEADER_LEN + self.payload.len()) as u64
+    }
+
+    pub(crate) fn append_to(&self, writer: &mut SegmentWriter) -> Result<()> {
+        let template = Group { base_seq: self.generation, ..Group::alone(GroupKind::Catalog, 0, 0) };
+        writer.append(&[GroupFrames { template, pieces: &[&self.payload] }]).map(|_| ())
+    }
+}
+
+/// Creates a log segment with its catalog. Its name is for the caller to sync.
 pub(crate) fn begin_segment(
     files: &DirFiles,
     spec: &SegmentSpec,
-    catalog: &[u8],
+    catalog: &Catalog,
     allocate_step: u64,
     batch_len: u64,
 ) -> Result<SegmentWriter> {
     let segment = Arc::new(Segment::create(files, spec)?);
     let mut writer = SegmentWriter::new(segment, spec.capacity, allocate_step);
-    let group = Group::alone(GroupKind::Catalog, 0, 0);
-    writer.allocate(40 + catalog.len() as u64 + batch_len)?;
-    writer.append(&[GroupFrames { template: group, pieces: &[catalog] }])?;
+    writer.allocate(catalog.len() + batch_len)?;
+    catalog.append_to(&mut writer)?;
     writer.segment().file().sync()?;
-    files.sync()?;
     writer.note_synced(writer.tail());
     Ok(writer)
 }

@@ -40,10 +40,6 @@ impl IndexEntries {
         self.entries.push((hash, bits));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -67,7 +63,9 @@ impl IndexEntries {
         if address.segment() != 0 {
             return Target::Frame(address);
         }
-        let chain = usize::try_from(bits).ok().and_then(|at| self.chains.get(at));
+        let chain = usize::try_from(bits)
+            .ok()
+            .and_then(|at| self.chains.get(at));
         Target::Chain(chain.cloned().unwrap_or_default())
     }
 }
@@ -85,10 +83,11 @@ pub(crate) fn find_target<'v>(
             let mut frames = Vec::new();
             for &address in run.target_of(slot)?.frames() {
                 let frame = version.frame(address, meta.align())?;
+                // Verified first: damage to a key must not pass for another key.
+                frame.verify(meta.id)?;
                 if frame.frame.key() != key {
                     return Ok(None);
                 }
-                frame.verify(meta.id)?;
                 frames.push(frame);
             }
             Ok(Some(frames))
@@ -109,7 +108,11 @@ pub(crate) fn is_live(frames: &[FrameRef<'_>]) -> bool {
 }
 
 /// Counts frames that nothing leads to any more.
-pub(crate) fn count_dead<'v>(usage: &mut UsageMap, keyspace: u32, frames: impl IntoIterator<Item = FrameRef<'v>>) {
+pub(crate) fn count_dead<'v>(
+    usage: &mut UsageMap,
+    keyspace: u32,
+    frames: impl IntoIterator<Item = FrameRef<'v>>,
+) {
     for frame in frames {
         let segment = usage.entry(frame.segment.number()).or_default();
         segment.add_dead(keyspace, frame.frame.len() as u64);
@@ -125,7 +128,10 @@ pub(crate) struct NewRuns<'a> {
 
 impl<'a> NewRuns<'a> {
     pub(crate) fn new(core: &'a Core) -> Self {
-        Self { core, files: Vec::new() }
+        Self {
+            core,
+            files: Vec::new(),
+        }
     }
 
     /// The manifest names the files now.
@@ -133,7 +139,12 @@ impl<'a> NewRuns<'a> {
         self.files.clear();
     }
 
-    fn builder(&mut self, meta: &KeyspaceMeta, version: &Version, geometry: Geometry) -> Result<RunBuilder> {
+    fn builder(
+        &mut self,
+        meta: &KeyspaceMeta,
+        version: &Version,
+        geometry: Geometry,
+    ) -> Result<RunBuilder> {
         let number = self.core.next_file();
         self.files.push(number);
         let spec = RunSpec {
@@ -149,7 +160,13 @@ impl<'a> NewRuns<'a> {
 
     fn open(&self, record: &RunRecord, meta: &KeyspaceMeta, version: &Version) -> Result<Arc<Run>> {
         self.core.count_written(record.file_len);
-        let run = Run::open(&self.core.files, record, meta.id, self.core.hash_seed, &version.segments)?;
+        let run = Run::open(
+            &self.core.files,
+            record,
+            meta.id,
+            self.core.hash_seed,
+            &version.segments,
+        )?;
         Ok(Arc::new(run))
     }
 
@@ -165,7 +182,8 @@ impl<'a> NewRuns<'a> {
         version: &Version,
         entries: &IndexEntries,
     ) -> Result<Arc<Run>> {
-        let mut builder = self.builder(meta, version, Geometry::for_entries(entries.len() as u64))?;
+        let mut builder =
+            self.builder(meta, version, Geometry::for_entries(entries.len() as u64))?;
         for &(hash, bits) in &entries.entries {
             builder.push(hash, &entries.target(bits))?;
         }
@@ -184,10 +202,12 @@ impl<'a> NewRuns<'a> {
         let most = runs.iter().map(|run| run.entry_count()).sum();
         let geometry = merged_geometry(runs, Geometry::for_entries(most));
         let mut builder = self.builder(meta, version, geometry)?;
-        RunMerge::new(runs, version.key_access(meta), geometry)?.for_each(|hash, target| match map(target)? {
-            Some(target) => builder.push(hash, &target),
-            None => Ok(()),
-        })?;
+        RunMerge::new(runs, version.key_access(meta), geometry)?.for_each(
+            |hash, target| match map(target)? {
+                Some(target) => builder.push(hash, &target),
+                None => Ok(()),
+            },
+        )?;
         self.open(&builder.finish()?, meta, version)
     }
 
@@ -204,7 +224,9 @@ impl<'a> NewRuns<'a> {
         let mut entries = runs.first().map_or(0, |run| run.entry_count());
         for (at, run) in runs.iter().enumerate().skip(1) {
             let too_many = runs.len() - merged + 1 > MAX_RUNS && at == merged;
-            if at == merged && (entries.saturating_mul(MERGE_RATIO) >= run.entry_count() || too_many) {
+            if at == merged
+                && (entries.saturating_mul(MERGE_RATIO) >= run.entry_count() || too_many)
+            {
                 entries += run.entry_count();
                 merged += 1;
             }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::bytes::address::FileNumber;
+use crate::bytes::file_header::FileKind;
 use crate::bytes::manifest::Manifest;
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::files::run::{Run, SegmentMap};
 use crate::files::segment::Segment;
 use crate::options::Options;
@@ -28,7 +30,8 @@ pub(crate) fn open_version(
             Some(segment) => Arc::clone(segment),
             None => {
                 let sealed = record.sealed.then_some(record.file_len);
-                Arc::new(Segment::open(files, record.file, record.origin, sealed)?)
+                let opened = Segment::open(files, record.file, record.origin, sealed);
+                Arc::new(named(files, FileKind::Segment, record.file, opened)?)
             }
         };
         if segment.role() != Some(record.role) {
@@ -36,7 +39,10 @@ pub(crate) fn open_version(
         }
         segment.raise_readable(record.file_len.min(segment.file().len()?));
         if (segment.bytes().len() as u64) < record.file_len {
-            return Err(segment.corrupt(segment.bytes().len() as u64, "the segment is shorter than the manifest says"));
+            return Err(segment.corrupt(
+                segment.bytes().len() as u64,
+                "the segment is shorter than the manifest says",
+            ));
         }
         segments.insert(segment);
     }
@@ -57,10 +63,18 @@ pub(crate) fn open_version(
             let open = known.and_then(|k| k.runs.iter().find(|r| r.number() == run.file));
             runs.push(match open {
                 Some(open) => Arc::clone(open),
-                None => Arc::new(Run::open(files, run, record.id, manifest.hash_seed, &segments)?),
+                None => {
+                    let opened = Run::open(files, run, record.id, manifest.hash_seed, &segments);
+                    Arc::new(named(files, FileKind::Index, run.file, opened)?)
+                }
             });
         }
-        keyspaces.push(KeyspaceVersion { meta, runs, live_entries: record.live_entries, typical_frame_len: 0 });
+        keyspaces.push(KeyspaceVersion {
+            meta,
+            runs,
+            live_entries: record.live_entries,
+            typical_frame_len: 0,
+        });
     }
     keyspaces.sort_by_key(|keyspace| keyspace.meta.id);
     let mut version = Version {
@@ -75,6 +89,19 @@ pub(crate) fn open_version(
     Ok(version)
 }
 
+/// A file that the manifest names has to be there.
+fn named<T>(files: &DirFiles, kind: FileKind, number: FileNumber, opened: Result<T>) -> Result<T> {
+    match opened {
+        Err(error) if error.is_not_found() => {
+            let path = files.path(&DirFiles::file_name(kind, number));
+            // Not logged as corruption: a reader beside a writer may just be late.
+            let what = "the manifest names this file, but it is not there".to_owned();
+            Err(Error::Corrupt(Corruption { file: path, offset: 0, what }))
+        }
+        opened => opened,
+    }
+}
+
 /// The operator that a keyspace needs.
 pub(crate) fn operator(
     options: &Options,
@@ -86,6 +113,9 @@ pub(crate) fn operator(
     }
     match options.operator(name) {
         Some(operator) => Ok(Some(operator)),
-        None => Err(Error::OperatorMissing { keyspace: keyspace.to_owned(), operator: name.to_owned() }),
+        None => Err(Error::OperatorMissing {
+            keyspace: keyspace.to_owned(),
+            operator: name.to_owned(),
+        }),
     }
 }

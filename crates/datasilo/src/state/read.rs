@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::bytes::address::SeqNo;
-use crate::bytes::frame::FrameKind;
+use crate::bytes::frame::{FrameKind, PlainPut};
 use crate::bytes::index::Slot;
 use crate::error::{Error, Result};
 use crate::files::run::Run;
@@ -30,7 +30,10 @@ pub(crate) enum Found<'v> {
     /// A value, nothing pending.
     Put(FrameRef<'v>),
     /// Operands on top of a base, or of nothing. Oldest first.
-    Pending { base: Option<FrameRef<'v>>, pending: Vec<PendingRef<'v>> },
+    Pending {
+        base: Option<FrameRef<'v>>,
+        pending: Vec<PendingRef<'v>>,
+    },
 }
 
 /// What one memtable or run says about a key.
@@ -39,12 +42,23 @@ enum Layer<'v> {
     Put(FrameRef<'v>),
     Delete,
     /// Operands, oldest first, and whether they end at a base of this layer.
-    Merges { base: Option<Base<'v>>, pending: Vec<PendingRef<'v>> },
+    Merges {
+        base: Option<Base<'v>>,
+        pending: Vec<PendingRef<'v>>,
+    },
 }
 
 enum Base<'v> {
     Put(FrameRef<'v>),
     Delete,
+}
+
+/// What [`Lookup::find_plain`] found.
+pub(crate) enum Plain<'v> {
+    Value(&'v [u8]),
+    Absent,
+    /// Something less plain: [`Lookup::find`] tells.
+    Unknown,
 }
 
 /// A look-up in a version as of a sequence number.
@@ -67,7 +81,12 @@ impl<'v> Lookup<'v> {
 
     /// Starts loading the frame that the key most likely has, if the index is in the cache.
     #[inline]
-    pub(crate) fn prefetch_frame(&self, keyspace: &KeyspaceVersion, hash: u64, lines: usize) -> Result<()> {
+    pub(crate) fn prefetch_frame(
+        &self,
+        keyspace: &KeyspaceVersion,
+        hash: u64,
+        lines: usize,
+    ) -> Result<()> {
         for run in &keyspace.runs {
             if let Some((segment, word)) = run.find(hash, |slot| run.frame_of(slot))? {
                 for line in 0..lines {
@@ -79,9 +98,53 @@ impl<'v> Lookup<'v> {
         Ok(())
     }
 
-    /// Finds what the key has.
+    /// Finds the value of a key in the plainest cases: it is nowhere, or the memtables have nothing
+    /// and the index leads to a short, unaligned put.
     #[inline]
-    pub(crate) fn find(&self, keyspace: &'v KeyspaceVersion, key: &[u8], hash: u64) -> Result<Found<'v>> {
+    pub(crate) fn find_plain(
+        &self,
+        keyspace: &'v KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Plain<'v>> {
+        let id = keyspace.meta.id;
+        for memtable in &self.version.memtables {
+            if !memtable.is_empty() && memtable.versions(id, hash).next().is_some() {
+                return Ok(Plain::Unknown);
+            }
+        }
+        for run in &keyspace.runs {
+            // The first candidate is nearly always the key; if not, the general way sorts it out.
+            let Some(candidate) = run.find(hash, |slot| Ok(Some(run.frame_of(slot)?)))? else {
+                continue;
+            };
+            let Some((segment, word)) = candidate.filter(|_| keyspace.meta.align_shift == 0) else {
+                return Ok(Plain::Unknown);
+            };
+            let Some(put) = segment
+                .bytes()
+                .get(word as usize * 8..)
+                .and_then(|b| PlainPut::parse(b, key))
+            else {
+                return Ok(Plain::Unknown);
+            };
+            if self.verify && !put.verify(id) {
+                return Err(
+                    segment.corrupt(u64::from(word) * 8, "the frame's checksum does not match")
+                );
+            }
+            return Ok(Plain::Value(put.value));
+        }
+        Ok(Plain::Absent)
+    }
+
+    /// Finds what the key has.
+    pub(crate) fn find(
+        &self,
+        keyspace: &'v KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Found<'v>> {
         let mut newer: Vec<Vec<PendingRef<'v>>> = Vec::new();
         let mut base = None;
         let memtables = self.version.memtables.iter().filter(|m| !m.is_empty());
@@ -100,7 +163,10 @@ impl<'v> Lookup<'v> {
                 Layer::Nothing => continue,
                 Layer::Put(frame) => base = Some(frame),
                 Layer::Delete => {}
-                Layer::Merges { base: ends_at, pending } => {
+                Layer::Merges {
+                    base: ends_at,
+                    pending,
+                } => {
                     newer.push(pending);
                     match ends_at {
                         None if decides => {}
@@ -115,7 +181,10 @@ impl<'v> Lookup<'v> {
         if newer.is_empty() {
             return Ok(base.map_or(Found::Absent, Found::Put));
         }
-        Ok(Found::Pending { base, pending: newer.into_iter().rev().flatten().collect() })
+        Ok(Found::Pending {
+            base,
+            pending: newer.into_iter().rev().flatten().collect(),
+        })
     }
 
     #[inline]
@@ -126,21 +195,29 @@ impl<'v> Lookup<'v> {
         Ok(frame)
     }
 
-    fn in_run(&self, run: &'v Arc<Run>, meta: &KeyspaceMeta, key: &[u8], hash: u64) -> Result<Layer<'v>> {
+    fn in_run(
+        &self,
+        run: &'v Arc<Run>,
+        meta: &KeyspaceMeta,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Layer<'v>> {
         let align = meta.align();
         let layer = run.find(hash, |slot| match run.frame_of(slot)? {
             Some((segment, word)) => {
                 let frame = segment.frame(word, align)?;
-                if frame.key() != key {
+                // Checked first: damage to a key must not pass for another key.
+                let frame = self.checked(FrameRef { segment, word, frame }, meta)?;
+                if frame.frame.key() != key {
                     return Ok(None);
                 }
-                let frame = self.checked(FrameRef { segment, word, frame }, meta)?;
                 Ok(Some(match frame.frame.kind() {
                     FrameKind::Put => Layer::Put(frame),
                     FrameKind::Delete => Layer::Delete,
-                    FrameKind::Merge => {
-                        Layer::Merges { base: None, pending: vec![PendingRef::Operand(frame)] }
-                    }
+                    FrameKind::Merge => Layer::Merges {
+                        base: None,
+                        pending: vec![PendingRef::Operand(frame)],
+                    },
                     FrameKind::Fill => return Err(unexpected(&frame)),
                 }))
             }
@@ -149,15 +226,20 @@ impl<'v> Lookup<'v> {
         Ok(layer.unwrap_or(Layer::Nothing))
     }
 
-    fn in_chain(&self, run: &'v Arc<Run>, slot: Slot, meta: &KeyspaceMeta, key: &[u8]) -> Result<Option<Layer<'v>>> {
+    fn in_chain(
+        &self,
+        run: &'v Arc<Run>,
+        slot: Slot,
+        meta: &KeyspaceMeta,
+        key: &[u8],
+    ) -> Result<Option<Layer<'v>>> {
         let mut base = None;
         let mut pending = Vec::new();
         for address in run.chain_of(slot)? {
-            let frame = self.version.frame(address, meta.align())?;
+            let frame = self.checked(self.version.frame(address, meta.align())?, meta)?;
             if frame.frame.key() != key {
                 return Ok(None);
             }
-            let frame = self.checked(frame, meta)?;
             match frame.frame.kind() {
                 FrameKind::Put => base = Some(Base::Put(frame)),
                 FrameKind::Delete => base = Some(Base::Delete),
@@ -176,13 +258,14 @@ impl<'v> Lookup<'v> {
         key: &[u8],
         hash: u64,
     ) -> Result<Layer<'v>> {
-        let mut versions = memtable.versions(meta.id, hash).filter(|e| e.seq() <= self.seq);
+        let mut versions = memtable
+            .versions(meta.id, hash)
+            .filter(|e| e.seq() <= self.seq);
         while let Some(entry) = versions.next() {
-            let frame = self.version.frame(entry.address(), meta.align())?;
+            let frame = self.checked(self.version.frame(entry.address(), meta.align())?, meta)?;
             if frame.frame.key() != key {
                 continue;
             }
-            let frame = self.checked(frame, meta)?;
             return match frame.frame.kind() {
                 FrameKind::Put => Ok(Layer::Put(frame)),
                 FrameKind::Delete => Ok(Layer::Delete),
@@ -208,7 +291,7 @@ impl<'v> Lookup<'v> {
         if before.is_none() {
             operands.push(frame);
             for entry in older {
-                let frame = self.version.frame(entry.address(), meta.align())?;
+                let frame = self.checked(self.version.frame(entry.address(), meta.align())?, meta)?;
                 if frame.frame.key() != key {
                     continue;
                 }
@@ -216,7 +299,6 @@ impl<'v> Lookup<'v> {
                     before = Some((entry, shared));
                     break;
                 }
-                let frame = self.checked(frame, meta)?;
                 if frame.frame.kind() != FrameKind::Merge {
                     base = Some(frame);
                     break;
@@ -225,13 +307,20 @@ impl<'v> Lookup<'v> {
             }
         }
         if let Some((_, shared)) = &before {
-            base = shared.base.map(|address| self.version.frame(address, meta.align())).transpose()?;
+            base = shared
+                .base
+                .map(|address| self.version.frame(address, meta.align()))
+                .transpose()?;
         }
         let delta = match &before {
             Some((_, shared)) if operands.is_empty() => Arc::clone(&shared.delta),
             _ => {
                 for frame in &operands {
-                    frame.segment.verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
+                    frame.segment.verify_value(
+                        frame.word,
+                        &frame.frame,
+                        0..frame.frame.value_len(),
+                    )?;
                 }
                 let bytes: Vec<&[u8]> = operands.iter().rev().map(|f| f.frame.value()).collect();
                 let delta = meta
@@ -239,7 +328,10 @@ impl<'v> Lookup<'v> {
                     .extend(before.as_ref().map(|(_, shared)| &shared.delta), &bytes)
                     .map_err(|message| meta.merge_error(message))?;
                 let base = base.map(|frame| frame.address());
-                newest.delta().store(Some(Arc::new(SharedDelta { delta: Arc::clone(&delta), base })));
+                newest.delta().store(Some(Arc::new(SharedDelta {
+                    delta: Arc::clone(&delta),
+                    base,
+                })));
                 // What was extended is seldom asked for again; an old snapshot that does
                 // combines its operands anew and keeps the result at its own version.
                 if let Some((entry, _)) = before {
@@ -255,11 +347,17 @@ impl<'v> Lookup<'v> {
                 _ => Some(Base::Delete),
             },
         };
-        Ok(Layer::Merges { base, pending: vec![PendingRef::Delta(delta)] })
+        Ok(Layer::Merges {
+            base,
+            pending: vec![PendingRef::Delta(delta)],
+        })
     }
 }
 
 #[cold]
 fn unexpected(frame: &FrameRef<'_>) -> Error {
-    frame.segment.corrupt(frame.address().offset(), "an index entry leads to a fill frame")
+    frame.segment.corrupt(
+        frame.address().offset(),
+        "an index entry leads to a fill frame",
+    )
 }

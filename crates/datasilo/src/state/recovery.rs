@@ -3,19 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::bytes::file_header::{FileKind, SegmentRole, SiloId};
+use crate::bytes::file_header::{FILE_HEADER_LEN, FileHeader, FileKind, SegmentRole, SiloId};
 use crate::bytes::group::GroupKind;
-use crate::bytes::manifest::{Manifest, SegmentRecord, encode_catalog};
-use crate::error::{Error, Result};
-use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
-use crate::files::mark_file::{self, MarkFile};
+use crate::bytes::manifest::{Manifest, SegmentRecord};
+use crate::bytes::mark::SyncMark;
+use crate::error::{Corruption, Error, Result};
+use crate::files::manifest_file::{self, MANIFEST, MANIFEST_NEXT, ReplaceError};
+use crate::files::mark_file::{self, MARK, MarkFile};
 use crate::files::segment::{FIRST_GROUP, SegmentSpec};
 use crate::files::segment_writer::{GroupFrames, MAX_SEGMENT_LEN, SegmentWriter};
 use crate::options::Options;
 use crate::stats::RecoveryReport;
 use crate::storage::{DirFiles, SiloFile};
 
-use super::core::{Core, CoreParts, FullSegment, LogState, UsageMap, begin_segment, new_segment_record};
+use super::core::{Catalog, Core, CoreParts, FullSegment, LogState, UsageMap, begin_segment, new_segment_record};
 use super::load::open_version;
 use super::memtable::Memtable;
 use super::replay::{LogAccess, Replay, ScannedSegment, count_group, moved_entries, replay};
@@ -28,8 +29,14 @@ const LOCK: &str = "LOCK";
 pub(crate) fn take_lock(files: &DirFiles) -> Result<SiloFile> {
     let lock = files.open_or_create(LOCK)?;
     if !lock.try_lock()? {
-        let pid = files.read(LOCK).ok().and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
-        return Err(Error::Locked { path: files.dir().to_path_buf(), pid });
+        let pid = files
+            .read(LOCK)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
+        return Err(Error::Locked {
+            path: files.dir().to_path_buf(),
+            pid,
+        });
     }
     lock.set_len(0)?;
     lock.write_all_at(std::process::id().to_string().as_bytes(), 0)?;
@@ -52,17 +59,18 @@ pub(crate) fn random_id() -> SiloId {
 fn prepare_directory(files: &DirFiles, options: &Options) -> Result<()> {
     let dir = files.dir();
     match files.list() {
-        Ok(_) => Ok(()),
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
-            Err(Error::NotADirectory { path: dir.to_path_buf() })
-        }
-        Err(error) if error.is_not_found() && options.create => {
-            files.create_dir()?;
-            match dir.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => files.at(parent).sync(),
-                _ => Ok(()),
+        Ok(names) => {
+            if !names.iter().any(|name| name == MANIFEST) {
+                files.sync_name();
             }
+            Ok(())
         }
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
+            Err(Error::NotADirectory {
+                path: dir.to_path_buf(),
+            })
+        }
+        Err(error) if error.is_not_found() && options.create => files.create_dir(),
         Err(error) if error.is_not_found() => Err(Error::NotASilo {
             path: dir.to_path_buf(),
             hint: "the directory does not exist; give the path of a silo, or allow creating one",
@@ -74,16 +82,22 @@ fn prepare_directory(files: &DirFiles, options: &Options) -> Result<()> {
 /// Says why a directory without a manifest cannot be opened, or that a silo may be made there.
 pub(crate) fn check_without_manifest(files: &DirFiles, create: bool) -> Result<()> {
     let names = files.list()?;
-    let hint = if names.iter().any(|name| DirFiles::parse_name(name).is_some()) {
+    let hint = if names
+        .iter()
+        .any(|name| DirFiles::parse_name(name).is_some())
+    {
         "its segments are there, so the manifest was lost: run `repair`"
     } else if !create {
         "give the path of a silo, or allow creating one"
-    } else if names.iter().any(|name| !matches!(name.as_str(), LOCK | "MARK" | "MANIFEST.tmp")) {
+    } else if names.iter().any(|name| !matches!(name.as_str(), LOCK | MARK | "MANIFEST.tmp")) {
         "it holds other files: choose an empty directory for a new silo"
     } else {
         return Ok(());
     };
-    Err(Error::NotASilo { path: files.dir().to_path_buf(), hint })
+    Err(Error::NotASilo {
+        path: files.dir().to_path_buf(),
+        hint,
+    })
 }
 
 fn create_silo(files: &DirFiles, options: &Options) -> Result<Manifest> {
@@ -93,7 +107,9 @@ fn create_silo(files: &DirFiles, options: &Options) -> Result<Manifest> {
     let manifest = Manifest {
         silo_id: random_id(),
         generation: 1,
-        hash_seed: half.iter().fold(0, |seed, &byte| seed << 8 | u64::from(byte)),
+        hash_seed: half
+            .iter()
+            .fold(0, |seed, &byte| seed << 8 | u64::from(byte)),
         next_file: 1,
         next_keyspace: 1,
         next_seq: 1,
@@ -118,15 +134,23 @@ pub(crate) fn open_core(files: DirFiles, options: Options) -> Result<(Core, Reco
 }
 
 /// Opens a silo whose lock is held.
-pub(crate) fn open_locked(files: DirFiles, options: Options, lock: SiloFile) -> Result<(Core, RecoveryReport)> {
+pub(crate) fn open_locked(
+    files: DirFiles,
+    options: Options,
+    lock: SiloFile,
+) -> Result<(Core, RecoveryReport)> {
     let started = std::time::Instant::now();
     let manifest = match manifest_file::read(&files) {
         Err(error) if error.is_not_found() => create_silo(&files, &options)?,
         result => result?,
     };
-    let version = open_version(&files, &manifest, &options, None)?;
-    remove_orphans(&files, &manifest)?;
     let mark = mark_file::read(&files, manifest.silo_id)?;
+    check_not_outdated(&files, &manifest, mark)?;
+    let version = open_version(&files, &manifest, &options, None)?;
+    // A process killed in the middle of replacing the manifest leaves it visible but not durable. It
+    // must be so before anything is removed that the old one names, and before it is built on.
+    files.sync()?;
+    remove_orphans(&files, &manifest)?;
     let replay = replay(&version, &manifest, mark, LogAccess::Exclusive)?;
     let mut recovery = Recovery {
         files: &files,
@@ -136,19 +160,42 @@ pub(crate) fn open_locked(files: DirFiles, options: Options, lock: SiloFile) -> 
         usage: UsageMap::new(),
         writers: Vec::new(),
         full: Vec::new(),
-        report: RecoveryReport { dropped_bytes: replay.dropped_bytes, ..RecoveryReport::default() },
+        report: RecoveryReport {
+            dropped_bytes: replay.dropped_bytes,
+            ..RecoveryReport::default()
+        },
     };
     let mut mark_file = MarkFile::open(&files, recovery.manifest.silo_id)?;
     recovery.run(&replay, &mut mark_file)?;
-    let Recovery { manifest, version, usage, mut writers, mut full, report, .. } = recovery;
+    let Recovery {
+        manifest,
+        version,
+        usage,
+        mut writers,
+        mut full,
+        report,
+        ..
+    } = recovery;
     let writer = writers.pop();
-    full.extend(writers.into_iter().map(|w| FullSegment { segment: Arc::clone(w.segment()), len: w.tail(), trim: true }));
-    let bytes = usage.values().flat_map(|u| &u.keyspaces).map(|u| u.bytes).sum();
-    let memtable = version.memtables.first().map_or_else(|| Arc::new(Memtable::new()), Arc::clone);
+    full.extend(writers.into_iter().map(|w| FullSegment {
+        segment: Arc::clone(w.segment()),
+        len: w.tail(),
+        trim: true,
+    }));
+    let bytes = usage
+        .values()
+        .flat_map(|u| &u.keyspaces)
+        .map(|u| u.bytes)
+        .sum();
+    let memtable = version
+        .memtables
+        .first()
+        .map_or_else(|| Arc::new(Memtable::new()), Arc::clone);
     let log = LogState {
         writer,
         next_seq: manifest.next_seq,
         memtable,
+        ended: None,
         appended: 0,
         unsynced: Vec::new(),
         full,
@@ -162,7 +209,56 @@ pub(crate) fn open_locked(files: DirFiles, options: Options, lock: SiloFile) -> 
         batches = report.batches, dropped_bytes = report.dropped_bytes, "opened for writing"
     );
     let sync = SyncState::new(mark_file);
-    Ok((Core::new(CoreParts { files, options, lock, manifest, version, log, sync }), report))
+    Ok((
+        Core::new(CoreParts {
+            files,
+            options,
+            lock,
+            manifest,
+            version,
+            log,
+            sync,
+        }),
+        report,
+    ))
+}
+
+/// Refuses a manifest that is older than other files: an old copy was put back. Going on would take
+/// the segments that it does not name for leftovers.
+///
+/// Costs a read of the header of each leftover.
+pub(crate) fn check_not_outdated(files: &DirFiles, manifest: &Manifest, mark: Option<SyncMark>) -> Result<()> {
+    check_not_older_than_mark(files, manifest, mark)?;
+    for name in files.list()? {
+        let Some((kind, number)) = DirFiles::parse_name(&name).filter(|(_, number)| *number >= manifest.next_file)
+        else {
+            continue;
+        };
+        let mut bytes = [0; FILE_HEADER_LEN];
+        files.open(&name, false)?.read_at(&mut bytes, 0)?;
+        // What was begun for the next manifest may have been left behind by a crash.
+        if let Ok(header) = FileHeader::validate(&bytes, kind)
+            && header.silo_id == manifest.silo_id
+            && header.number.get() == number
+            && header.generation.get() > manifest.generation + 1
+        {
+            return Err(outdated(files, &name));
+        }
+    }
+    Ok(())
+}
+
+/// Marks are written for segments that a durable manifest names.
+pub(crate) fn check_not_older_than_mark(files: &DirFiles, manifest: &Manifest, mark: Option<SyncMark>) -> Result<()> {
+    match mark.filter(|mark| mark.segment >= manifest.next_file) {
+        Some(_) => Err(outdated(files, MARK)),
+        None => Ok(()),
+    }
+}
+
+fn outdated(files: &DirFiles, newer: &str) -> Error {
+    let what = format!("the manifest is older than {newer}: an old copy was put back");
+    Error::Corrupt(Corruption { file: files.path(MANIFEST), offset: 0, what })
 }
 
 /// Removes files that no manifest names: of bulk loads, checkpoints and compactions that
@@ -170,13 +266,19 @@ pub(crate) fn open_locked(files: DirFiles, options: Options, lock: SiloFile) -> 
 fn remove_orphans(files: &DirFiles, manifest: &Manifest) -> Result<()> {
     let named = |kind, number| match kind {
         FileKind::Segment => manifest.segments.iter().any(|s| s.file == number),
-        FileKind::Index => manifest.keyspaces.iter().flat_map(|k| &k.runs).any(|r| r.file == number),
+        FileKind::Index => manifest
+            .keyspaces
+            .iter()
+            .flat_map(|k| &k.runs)
+            .any(|r| r.file == number),
     };
     for name in files.list()? {
         if let Some((kind, number)) = DirFiles::parse_name(&name)
             && !named(kind, number)
         {
             tracing::info!(file = %name, "removing an unfinished file");
+            files.remove(&name)?;
+        } else if name == MANIFEST_NEXT {
             files.remove(&name)?;
         }
     }
@@ -225,7 +327,9 @@ impl Recovery<'_> {
         self.version.generation = self.manifest.generation;
         match manifest_file::replace(self.files, &self.manifest) {
             Ok(()) => {}
-            Err(ReplaceError::Unchanged(error) | ReplaceError::Unknown(error)) => return Err(error),
+            Err(ReplaceError::Unchanged(error) | ReplaceError::Unknown(error)) => {
+                return Err(error);
+            }
         }
         self.version.note_usage(&self.manifest);
         if let Some(writer) = self.writers.last() {
@@ -233,14 +337,17 @@ impl Recovery<'_> {
         }
         for number in removed {
             self.version.segments.remove(number);
-            self.files.remove(&DirFiles::file_name(FileKind::Segment, number))?;
+            self.files
+                .remove(&DirFiles::file_name(FileKind::Segment, number))?;
         }
         Ok(())
     }
 
     /// Takes what was synced as it is: its entries stay where they are.
     fn take_synced(&mut self, scan: &ScannedSegment) {
-        let Some(memtable) = self.version.memtables.first() else { return };
+        let Some(memtable) = self.version.memtables.first() else {
+            return;
+        };
         scan.count_usage(&mut self.usage, scan.synced);
         for (position, scanned) in scan.groups.iter().enumerate() {
             if scanned.group.end() <= scan.synced {
@@ -277,26 +384,42 @@ impl Recovery<'_> {
     }
 
     fn rewrite_batch(&mut self, scan: &ScannedSegment, positions: &[usize]) -> Result<()> {
-        let groups: Vec<_> = positions.iter().filter_map(|&at| scan.groups.get(at)).collect();
+        let groups: Vec<_> = positions
+            .iter()
+            .filter_map(|&at| scan.groups.get(at))
+            .collect();
         let bytes = scan.segment.bytes();
         let payloads: Vec<[&[u8]; 1]> = groups
             .iter()
             .map(|scanned| {
                 let group = &scanned.group;
-                let range = usize::try_from(group.payload_offset()).ok().zip(usize::try_from(group.end()).ok());
-                [range.and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default()]
+                let range = usize::try_from(group.payload_offset())
+                    .ok()
+                    .zip(usize::try_from(group.end()).ok());
+                [range
+                    .and_then(|(from, to)| bytes.get(from..to))
+                    .unwrap_or_default()]
             })
             .collect();
         let frames: Vec<GroupFrames<'_>> = groups
             .iter()
             .zip(&payloads)
-            .map(|(scanned, pieces)| GroupFrames { template: scanned.group, pieces })
+            .map(|(scanned, pieces)| GroupFrames {
+                template: scanned.group,
+                pieces,
+            })
             .collect();
         let len = SegmentWriter::worst_len(&frames);
-        if !self.writers.last().is_some_and(|writer| writer.has_room(len)) {
+        if !self
+            .writers
+            .last()
+            .is_some_and(|writer| writer.has_room(len))
+        {
             self.begin_segment(len)?;
         }
-        let Some(writer) = self.writers.last_mut() else { return Ok(()) };
+        let Some(writer) = self.writers.last_mut() else {
+            return Ok(());
+        };
         let offsets = writer.append(&frames)?;
         let segment = writer.segment().number();
         self.report.rewritten_bytes += len;
@@ -314,20 +437,35 @@ impl Recovery<'_> {
 
     fn begin_segment(&mut self, batch_len: u64) -> Result<()> {
         let manifest = &mut self.manifest;
-        let catalog = encode_catalog(manifest.next_keyspace, manifest.hash_seed, &manifest.keyspaces);
-        let overhead = FIRST_GROUP + 64 + catalog.len() as u64;
+        let catalog = Catalog::new(manifest);
+        let overhead = FIRST_GROUP + catalog.len();
         let spec = SegmentSpec {
             number: manifest.next_file,
             silo_id: manifest.silo_id,
             role: SegmentRole::Log,
             generation: manifest.generation + 1,
-            capacity: self.options.segment_bytes.max(overhead + batch_len).min(MAX_SEGMENT_LEN),
-            previous: self.writers.last().map(|w| (w.segment().number(), w.tail())),
+            capacity: self
+                .options
+                .segment_bytes
+                .max(overhead + batch_len)
+                .min(MAX_SEGMENT_LEN),
+            previous: self
+                .writers
+                .last()
+                .map(|w| (w.segment().number(), w.tail())),
         };
         manifest.next_file += 1;
-        let writer = begin_segment(self.files, &spec, &catalog, self.options.allocate_bytes, batch_len)?;
+        let writer = begin_segment(
+            self.files,
+            &spec,
+            &catalog,
+            self.options.allocate_bytes,
+            batch_len,
+        )?;
         self.version.segments.insert(Arc::clone(writer.segment()));
-        self.manifest.segments.push(new_segment_record(writer.segment(), writer.tail()));
+        self.manifest
+            .segments
+            .push(new_segment_record(writer.segment(), writer.tail()));
         self.writers.push(writer);
         Ok(())
     }
@@ -342,7 +480,9 @@ impl Recovery<'_> {
                 let group = &scanned.group;
                 group.end() > len || matches!(group.kind, GroupKind::Catalog | GroupKind::Pad)
             });
-            let Some(record) = self.manifest.segments.iter_mut().find(|r| r.file == number) else { continue };
+            let Some(record) = self.manifest.segments.iter_mut().find(|r| r.file == number) else {
+                continue;
+            };
             if empty && record.usage.is_empty() {
                 removed.push(number);
                 continue;
@@ -350,8 +490,11 @@ impl Recovery<'_> {
             record.sealed = true;
             record.file_len = len;
         }
-        self.manifest.segments.retain(|record| !removed.contains(&record.file));
-        self.full.retain(|full| !removed.contains(&full.segment.number()));
+        self.manifest
+            .segments
+            .retain(|record| !removed.contains(&record.file));
+        self.full
+            .retain(|full| !removed.contains(&full.segment.number()));
         for writer in &self.writers {
             let number = writer.segment().number();
             if let Some(record) = self.manifest.segments.iter_mut().find(|r| r.file == number) {
@@ -369,7 +512,9 @@ pub(crate) fn read_manifest(files: &DirFiles) -> Result<Manifest> {
             match files.list() {
                 Ok(_) => check_without_manifest(files, false)?,
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
-                    return Err(Error::NotADirectory { path: files.dir().to_path_buf() });
+                    return Err(Error::NotADirectory {
+                        path: files.dir().to_path_buf(),
+                    });
                 }
                 Err(missing) if missing.is_not_found() => {
                     return Err(Error::NotASilo {

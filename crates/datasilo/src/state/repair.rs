@@ -18,6 +18,7 @@ use crate::bytes::manifest::{KeyspaceRecord, Manifest, SegmentRecord, decode_cat
 use crate::error::{Error, Result};
 use crate::files::log_scan::{GroupView, frames, groups_behind, next_group};
 use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
+use crate::files::mark_file;
 use crate::files::run::{Target, key_hash};
 use crate::files::run_builder::{RunBuilder, RunSpec};
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
@@ -26,8 +27,8 @@ use crate::options::Options;
 use crate::stats::RepairReport;
 use crate::storage::DirFiles;
 
-use super::core::SegmentUsage;
-use super::recovery::{random_id, take_lock};
+use super::core::{Catalog, SegmentUsage};
+use super::recovery::{check_not_outdated, random_id, take_lock};
 
 /// Rebuilds the index of a silo from its segments, and its manifest if that is lost. Nobody may
 /// have the silo open for writing.
@@ -52,9 +53,11 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
     let _lock = take_lock(&files)?;
     let mut report = RepairReport::default();
     let on_disk: Vec<FileNumber> = numbered.filter(|(kind, _)| *kind == FileKind::Segment).map(|n| n.1).collect();
-    let old = match manifest_file::read(&files) {
+    let old = match read_newest(&files) {
         Ok(manifest) => Some(manifest),
-        Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => return Err(error),
+        Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => {
+            return Err(error);
+        }
         Err(error) => {
             tracing::warn!(%error, "the manifest is made anew from the segments");
             report.manifest_rebuilt = true;
@@ -62,7 +65,7 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
         }
     };
     let sources = match &old {
-        Some(manifest) => open_named(&files, manifest, &mut report),
+        Some(manifest) => open_named(&files, manifest, &mut report)?,
         None => open_found(&files, &on_disk, &mut report),
     };
     let mut repair = Repair {
@@ -80,31 +83,62 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
     repair.finish(old.as_ref())
 }
 
+/// The manifest, unless it is older than other files.
+fn read_newest(files: &DirFiles) -> Result<Manifest> {
+    let manifest = manifest_file::read(files)?;
+    let mark = mark_file::read(files, manifest.silo_id)?;
+    check_not_outdated(files, &manifest, mark)?;
+    Ok(manifest)
+}
+
 /// A segment to read.
 struct Source {
     segment: Arc<Segment>,
     seq_base: Option<SeqNo>,
     /// Bytes in use, if the manifest says so.
     len: Option<u64>,
+    /// What was in use for certain, as far as the manifest, the mark and later segments say.
+    used: u64,
+    /// The header is damaged.
+    headless: bool,
 }
 
 /// The segments that a readable manifest names.
-fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) -> Vec<Source> {
+fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
+    let mark = mark_file::read(files, manifest.silo_id)?;
     for record in &manifest.segments {
-        match Segment::open(files, record.file, record.origin, None) {
+        let marked = mark.filter(|mark| mark.segment == record.file).map_or(0, |mark| mark.synced);
+        let opened = Segment::open(files, record.file, record.origin, None);
+        let headless = matches!(opened, Err(Error::Corrupt(_)));
+        let opened = match opened {
+            Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => return Err(error),
+            Err(_) if headless => Segment::open_headless(files, record.file, record.origin, record.role),
+            opened => opened,
+        };
+        match opened {
             Ok(segment) => sources.push(Source {
                 segment: Arc::new(segment),
                 seq_base: Some(record.seq_base),
                 len: record.sealed.then_some(record.file_len),
+                used: record.file_len.max(marked),
+                headless,
             }),
             Err(error) => {
                 tracing::warn!(%error, "a segment cannot be read at all");
-                report.missing_files.push(DirFiles::file_name(FileKind::Segment, record.file));
+                report
+                    .missing_files
+                    .push(DirFiles::file_name(FileKind::Segment, record.file));
             }
         }
     }
-    sources
+    // A segment of the log says how much of the one before it was in use.
+    for (number, used) in sources.iter().filter_map(|s| s.segment.previous()).collect::<Vec<_>>() {
+        if let Some(source) = sources.iter_mut().find(|s| s.segment.number() == number) {
+            source.used = source.used.max(used);
+        }
+    }
+    Ok(sources)
 }
 
 /// Every segment in the directory, for want of a manifest.
@@ -118,11 +152,15 @@ fn open_found(files: &DirFiles, numbers: &[FileNumber], report: &mut RepairRepor
                     segment: Arc::new(segment),
                     seq_base: if bulk { None } else { Some(0) },
                     len: None,
+                    used: 0,
+                    headless: false,
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "a segment cannot be read at all");
-                report.missing_files.push(DirFiles::file_name(FileKind::Segment, number));
+                report
+                    .missing_files
+                    .push(DirFiles::file_name(FileKind::Segment, number));
             }
         }
     }
@@ -131,9 +169,18 @@ fn open_found(files: &DirFiles, numbers: &[FileNumber], report: &mut RepairRepor
 
 /// The manifest to start from: the old one without its files, or one from the newest catalog.
 fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -> Manifest {
-    let highest = names.iter().filter_map(|name| DirFiles::parse_name(name)).map(|(_, n)| n).max().unwrap_or(0);
+    let highest = names
+        .iter()
+        .filter_map(|name| DirFiles::parse_name(name))
+        .map(|(_, n)| n)
+        .max()
+        .unwrap_or(0);
     if let Some(old) = old {
-        let mut manifest = Manifest { segments: Vec::new(), closed_cleanly: true, ..old.clone() };
+        let mut manifest = Manifest {
+            segments: Vec::new(),
+            closed_cleanly: true,
+            ..old.clone()
+        };
         manifest.next_file = manifest.next_file.max(highest + 1);
         for keyspace in &mut manifest.keyspaces {
             keyspace.runs.clear();
@@ -142,7 +189,7 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
     }
     let mut manifest = Manifest {
         silo_id: random_id(),
-        generation: 1,
+        generation: highest_generation(sources) + 1,
         hash_seed: 0,
         next_file: highest + 1,
         next_keyspace: 1,
@@ -150,13 +197,15 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
         closed_cleanly: true,
         ..Manifest::default()
     };
+    let mut newest = 0;
     for source in sources {
         raise(&source.segment);
         for view in Walk::new(&source.segment, None).filter_map(|item| item.ok()) {
             if view.group.kind == GroupKind::Catalog
                 && let Some((next, seed, keyspaces)) = decode_catalog(view.payload)
-                && next >= manifest.next_keyspace
+                && view.group.base_seq >= newest
             {
+                newest = view.group.base_seq;
                 manifest.next_keyspace = next;
                 manifest.hash_seed = seed;
                 manifest.keyspaces = keyspaces;
@@ -164,6 +213,11 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
         }
     }
     manifest
+}
+
+/// The highest generation that any segment was begun for: catalogs are told apart by it.
+fn highest_generation(sources: &[Source]) -> u64 {
+    sources.iter().map(|source| source.segment.generation()).max().unwrap_or(0)
 }
 
 /// Makes all of a file readable: nobody else writes to it.
@@ -183,7 +237,11 @@ struct Walk<'s> {
 impl<'s> Walk<'s> {
     fn new(segment: &'s Segment, len: Option<u64>) -> Self {
         let readable = segment.bytes().len() as u64;
-        Self { segment, at: FIRST_GROUP, len: len.unwrap_or(readable).min(readable) }
+        Self {
+            segment,
+            at: FIRST_GROUP,
+            len: len.unwrap_or(readable).min(readable),
+        }
     }
 }
 
@@ -200,14 +258,20 @@ impl<'s> Iterator for Walk<'s> {
             return Some(Ok(view));
         }
         let start = self.at;
-        let next = groups_behind(&window, self.at + 8).map(|g| g.offset).find(|&at| at < self.len);
+        let next = groups_behind(&window, self.at + 8)
+            .map(|g| g.offset)
+            .find(|&at| at < self.len);
         self.at = next.unwrap_or(self.len);
         let (from, to) = (usize::try_from(start).ok()?, usize::try_from(self.at).ok()?);
         let lost = self.segment.bytes().get(from..to).unwrap_or_default();
-        // Space that was reserved and never written is no loss.
-        let zeros = lost.iter().rev().take_while(|&&b| b == 0).count();
+        // Space at the end that was reserved and never written is no loss.
+        let zeros = if next.is_some() { 0 } else { lost.iter().rev().take_while(|&&b| b == 0).count() };
         let lost = (lost.len() - zeros) as u64;
-        if lost == 0 { self.next() } else { Some(Err(lost)) }
+        if lost == 0 {
+            self.next()
+        } else {
+            Some(Err(lost))
+        }
     }
 }
 
@@ -245,10 +309,13 @@ impl Repair<'_> {
         let seq_base = source.seq_base.or_else(|| sealed_base(segment));
         let Some(seq_base) = seq_base else {
             // A bulk session that was never finished.
-            tracing::info!(segment = segment.number(), "leaving an unfinished bulk segment out");
+            tracing::info!(
+                segment = segment.number(),
+                "leaving an unfinished bulk segment out"
+            );
             return Ok(());
         };
-        let mut lost = 0;
+        let mut lost = if source.headless { FIRST_GROUP } else { 0 };
         let mut groups = Vec::new();
         let mut end = FIRST_GROUP;
         for item in Walk::new(segment, source.len) {
@@ -261,15 +328,24 @@ impl Repair<'_> {
                 Err(bytes) => lost += bytes,
             }
         }
-        if source.len.is_some_and(|len| end < len) && lost == 0 {
-            lost = source.len.unwrap_or(0) - end; // cut off
+        if source.len.is_none() && segment.role() == Some(SegmentRole::Log) {
+            // At the end of the log, a batch without its last group was being written. What was sealed
+            // held whole batches only, of which everything readable is kept.
+            let whole = groups.iter().rposition(|view| view.group.last).map_or(0, |last| last + 1);
+            groups.truncate(whole);
+            end = groups.last().map_or(FIRST_GROUP, |view| view.group.end());
+        }
+        if lost == 0 {
+            lost = source.used.saturating_sub(end); // cut off
         }
         self.report.lost_bytes += lost;
         if lost == 0 {
             self.take_in_place(segment, &groups, seq_base, end);
             Ok(())
         } else {
-            self.report.damaged_segments.push(DirFiles::file_name(FileKind::Segment, segment.number()));
+            self.report
+                .damaged_segments
+                .push(DirFiles::file_name(FileKind::Segment, segment.number()));
             self.move_frames(&groups, seq_base)
         }
     }
@@ -279,17 +355,29 @@ impl Repair<'_> {
         if !matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
             return 0;
         }
-        let good: usize = self.readable_frames(view).map(|(_, frame)| frame.len()).sum();
+        let good: usize = self
+            .readable_frames(view)
+            .map(|(_, frame)| frame.len())
+            .sum();
         (view.payload.len() - good) as u64
     }
 
     /// The frames of a group that match their checksums.
-    fn readable_frames<'v>(&self, view: &GroupView<'v>) -> impl Iterator<Item = (usize, FrameView<'v>)> + use<'v> {
+    fn readable_frames<'v>(
+        &self,
+        view: &GroupView<'v>,
+    ) -> impl Iterator<Item = (usize, FrameView<'v>)> + use<'v> {
         let keyspace = view.group.keyspace;
         frames(view).filter(move |(_, frame)| frame.verify_whole(keyspace))
     }
 
-    fn take_in_place(&mut self, segment: &Arc<Segment>, groups: &[GroupView<'_>], seq_base: SeqNo, end: u64) {
+    fn take_in_place(
+        &mut self,
+        segment: &Arc<Segment>,
+        groups: &[GroupView<'_>],
+        seq_base: SeqNo,
+        end: u64,
+    ) {
         let mut usage = SegmentUsage::default();
         for view in groups {
             for (at, frame) in self.readable_frames(view) {
@@ -301,7 +389,14 @@ impl Repair<'_> {
         self.add_record(segment, role, seq_base, end, &usage);
     }
 
-    fn add_record(&mut self, segment: &Arc<Segment>, role: SegmentRole, seq_base: SeqNo, len: u64, usage: &SegmentUsage) {
+    fn add_record(
+        &mut self,
+        segment: &Arc<Segment>,
+        role: SegmentRole,
+        seq_base: SeqNo,
+        len: u64,
+        usage: &SegmentUsage,
+    ) {
         let mut record = SegmentRecord {
             file: segment.number(),
             origin: segment.origin(),
@@ -329,30 +424,66 @@ impl Repair<'_> {
         address: FrameAddress,
     ) {
         let known = self.keyspace(group.keyspace).is_some();
-        if !matches!(group.kind, GroupKind::Frames | GroupKind::Fold) || frame.kind() == FrameKind::Fill || !known {
+        if !matches!(group.kind, GroupKind::Frames | GroupKind::Fold)
+            || frame.kind() == FrameKind::Fill
+            || !known
+        {
             return;
         }
         let seq = seq_base + group.base_seq + u64::from(frame.ordinal());
         let len = frame.len() as u64;
-        let delete = if frame.kind() == FrameKind::Delete { len } else { 0 };
+        let delete = if frame.kind() == FrameKind::Delete {
+            len
+        } else {
+            0
+        };
         usage.add_frames(group.keyspace, 1, len, delete);
         usage.add_seqs(seq, seq);
         self.report.frames += 1;
         self.manifest.next_seq = self.manifest.next_seq.max(seq + 1);
-        self.found.entry(group.keyspace).or_default().push(FoundFrame {
-            hash: key_hash(frame.key(), self.manifest.hash_seed),
-            seq,
-            combined: frame.is_combined(),
-            kind: frame.kind(),
-            address,
-            len,
-        });
+        self.found
+            .entry(group.keyspace)
+            .or_default()
+            .push(FoundFrame {
+                hash: key_hash(frame.key(), self.manifest.hash_seed),
+                seq,
+                combined: frame.is_combined(),
+                kind: frame.kind(),
+                address,
+                len,
+            });
     }
 
-    /// Moves the readable frames of a damaged segment to a new one.
+    /// Moves the readable frames of a damaged segment to new ones.
     fn move_frames(&mut self, groups: &[GroupView<'_>], seq_base: SeqNo) -> Result<()> {
-        let bytes: u64 = groups.iter().map(|view| view.group.payload_len + 128).sum();
-        SegmentWriter::check_len(bytes)?;
+        let mut writer: Option<SegmentWriter> = None;
+        let mut usage = SegmentUsage::default();
+        for view in groups.iter().filter(|v| matches!(v.group.kind, GroupKind::Frames | GroupKind::Fold)) {
+            // Fills stay, so that frames keep their alignment; lost frames become fills by being left
+            // out only where nothing needs aligning.
+            for (_, frame) in self.readable_frames(view).filter(|(_, f)| f.kind() != FrameKind::Fill) {
+                let group = Group { base_seq: view.group.base_seq + seq_base, frame_count: 1, ..view.group };
+                let frames = [GroupFrames { template: group, pieces: &[frame.as_bytes()] }];
+                let len = SegmentWriter::worst_len(&frames);
+                let mut room = writer.take();
+                if !room.as_ref().is_some_and(|writer| writer.has_room(len)) {
+                    self.finish_segment(room.as_ref(), &std::mem::take(&mut usage))?;
+                    room = Some(self.begin_segment(len)?);
+                }
+                let Some(mut current) = room else { continue };
+                if let Some(&offset) = current.append(&frames)?.first() {
+                    let address = current.segment().address(offset);
+                    self.note(&mut usage, &group, 0, &frame, address);
+                }
+                writer = Some(current);
+            }
+        }
+        self.finish_segment(writer.as_ref(), &usage)
+    }
+
+    fn begin_segment(&mut self, len: u64) -> Result<SegmentWriter> {
+        let catalog = Catalog::new(&self.manifest);
+        SegmentWriter::check_len(catalog.len() + len)?;
         let number = self.manifest.next_file;
         self.manifest.next_file += 1;
         let spec = SegmentSpec {
@@ -360,35 +491,29 @@ impl Repair<'_> {
             silo_id: self.manifest.silo_id,
             role: SegmentRole::Compaction,
             generation: self.manifest.generation + 1,
-            capacity: (FIRST_GROUP + bytes).min(MAX_SEGMENT_LEN),
+            capacity: self.options.segment_bytes.max(FIRST_GROUP + catalog.len() + len).min(MAX_SEGMENT_LEN),
             previous: None,
         };
         let segment = Arc::new(Segment::create(self.files, &spec)?);
-        let mut writer = SegmentWriter::new(Arc::clone(&segment), spec.capacity, self.options.allocate_bytes);
-        let mut usage = SegmentUsage::default();
-        for view in groups.iter().filter(|v| matches!(v.group.kind, GroupKind::Frames | GroupKind::Fold)) {
-            // Fills stay, so that frames keep their alignment; lost frames become fills by being left
-            // out only where nothing needs aligning.
-            for (_, frame) in self.readable_frames(view).filter(|(_, f)| f.kind() != FrameKind::Fill) {
-                let group = Group { base_seq: view.group.base_seq + seq_base, frame_count: 1, ..view.group };
-                let pieces = [frame.as_bytes()];
-                let offsets = writer.append(&[GroupFrames { template: group, pieces: &pieces }])?;
-                if let Some(&offset) = offsets.first() {
-                    let address = segment.address(offset);
-                    self.note(&mut usage, &group, 0, &frame, address);
-                }
-            }
-        }
-        segment.file().set_len(writer.tail())?;
-        segment.file().sync()?;
-        self.add_record(&segment, SegmentRole::Compaction, 0, writer.tail(), &usage);
+        let mut writer = SegmentWriter::new(segment, spec.capacity, self.options.allocate_bytes);
+        catalog.append_to(&mut writer)?;
+        Ok(writer)
+    }
+
+    fn finish_segment(&mut self, writer: Option<&SegmentWriter>, usage: &SegmentUsage) -> Result<()> {
+        let Some(writer) = writer else { return Ok(()) };
+        writer.segment().file().set_len(writer.tail())?;
+        writer.segment().file().sync()?;
+        self.add_record(writer.segment(), SegmentRole::Compaction, 0, writer.tail(), usage);
         Ok(())
     }
 
     fn build_indexes(&mut self) -> Result<()> {
         for (id, mut found) in std::mem::take(&mut self.found) {
             found.sort_unstable_by_key(|f| (f.hash, std::cmp::Reverse((f.seq, f.combined))));
-            let Some(align_shift) = self.keyspace(id).map(|k| k.align_shift) else { continue };
+            let Some(align_shift) = self.keyspace(id).map(|k| k.align_shift) else {
+                continue;
+            };
             let mut entries: Vec<(u64, Target)> = Vec::new();
             let mut live_entries = 0;
             for list in found.chunk_by(|a, b| a.hash == b.hash) {
@@ -398,7 +523,11 @@ impl Repair<'_> {
                 }
             }
             self.report.entries += live_entries;
-            let run = if entries.is_empty() { None } else { Some(self.write_run(id, &entries)?) };
+            let run = if entries.is_empty() {
+                None
+            } else {
+                Some(self.write_run(id, &entries)?)
+            };
             if let Some(keyspace) = self.manifest.keyspaces.iter_mut().find(|k| k.id == id) {
                 keyspace.runs = run.into_iter().collect();
                 keyspace.live_entries = live_entries;
@@ -408,16 +537,27 @@ impl Repair<'_> {
     }
 
     /// The entries of the keys that share a hash, and whether they have a value.
-    fn resolve(&mut self, id: u32, align_shift: u8, list: &[FoundFrame]) -> Result<Vec<(Target, bool)>> {
+    fn resolve(
+        &mut self,
+        id: u32,
+        align_shift: u8,
+        list: &[FoundFrame],
+    ) -> Result<Vec<(Target, bool)>> {
         let mut entries = Vec::new();
         let mut keyed = Vec::with_capacity(list.len());
         for found in list {
-            let Some(segment) = self.live.get(&found.address.segment()) else { continue };
+            let Some(segment) = self.live.get(&found.address.segment()) else {
+                continue;
+            };
             let frame = segment.frame(found.address.word(), 1 << align_shift)?;
             keyed.push((frame.key().to_vec(), *found));
         }
         while let Some((key, _)) = keyed.first().cloned() {
-            let of_key: Vec<FoundFrame> = keyed.iter().filter(|(k, _)| *k == key).map(|(_, f)| *f).collect();
+            let of_key: Vec<FoundFrame> = keyed
+                .iter()
+                .filter(|(k, _)| *k == key)
+                .map(|(_, f)| *f)
+                .collect();
             keyed.retain(|(k, _)| *k != key);
             let mut chain = Vec::new();
             let mut covered = false;
@@ -450,7 +590,11 @@ impl Repair<'_> {
 
     fn count_dead(&mut self, id: u32, frames: &[FoundFrame], live: &[FrameAddress]) {
         for found in frames.iter().filter(|f| !live.contains(&f.address)) {
-            let record = self.manifest.segments.iter_mut().find(|r| r.file == found.address.segment());
+            let record = self
+                .manifest
+                .segments
+                .iter_mut()
+                .find(|r| r.file == found.address.segment());
             let usage = record.and_then(|r| r.usage.iter_mut().find(|u| u.keyspace == id));
             if let Some(usage) = usage {
                 usage.dead_frames += 1;
@@ -459,7 +603,11 @@ impl Repair<'_> {
         }
     }
 
-    fn write_run(&mut self, id: u32, entries: &[(u64, Target)]) -> Result<crate::bytes::manifest::RunRecord> {
+    fn write_run(
+        &mut self,
+        id: u32,
+        entries: &[(u64, Target)],
+    ) -> Result<crate::bytes::manifest::RunRecord> {
         let number = self.manifest.next_file;
         self.manifest.next_file += 1;
         let spec = RunSpec {
@@ -486,24 +634,38 @@ impl Repair<'_> {
         }
         match manifest_file::replace(self.files, &self.manifest) {
             Ok(()) => {}
-            Err(ReplaceError::Unchanged(error) | ReplaceError::Unknown(error)) => return Err(error),
+            Err(ReplaceError::Unchanged(error) | ReplaceError::Unknown(error)) => {
+                return Err(error);
+            }
         }
-        for name in &self.report.damaged_segments {
+        // Files that could not be read at all are kept too: opening removes what no manifest names.
+        let present = self.files.list()?;
+        let unreadable = self.report.missing_files.iter().filter(|&name| present.contains(name));
+        for name in self.report.damaged_segments.iter().chain(unreadable) {
             self.files.rename(name, &format!("{name}.damaged"))?;
         }
         self.files.sync()?;
-        tracing::info!(entries = self.report.entries, lost = self.report.lost_bytes, "repaired");
+        tracing::info!(
+            entries = self.report.entries,
+            lost = self.report.lost_bytes,
+            "repaired"
+        );
         Ok(self.report)
     }
 }
 
 /// The base of a bulk segment's sequence numbers, from its seal.
 fn sealed_base(segment: &Segment) -> Option<SeqNo> {
-    Walk::new(segment, None).filter_map(|item| item.ok()).find_map(|view| {
-        let (base, rest) = view.payload.split_first_chunk::<8>().filter(|_| view.group.kind == GroupKind::Seal)?;
-        let check = rest.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))?;
-        (check == u64::from(crc32fast::hash(base))).then(|| u64::from_le_bytes(*base))
-    })
+    Walk::new(segment, None)
+        .filter_map(|item| item.ok())
+        .find_map(|view| {
+            let (base, rest) = view
+                .payload
+                .split_first_chunk::<8>()
+                .filter(|_| view.group.kind == GroupKind::Seal)?;
+            let check = rest.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))?;
+            (check == u64::from(crc32fast::hash(base))).then(|| u64::from_le_bytes(*base))
+        })
 }
 
 /// Removes a silo with all its files; other files in the directory stay, and then so does the directory.
@@ -513,22 +675,31 @@ fn sealed_base(segment: &Segment) -> Option<SeqNo> {
 /// the system.
 pub fn destroy(dir: impl AsRef<Path>, options: &Options) -> Result<()> {
     let files = DirFiles::new(Arc::clone(&options.storage), dir.as_ref());
-    super::recovery::read_manifest(&files).map(|_| ()).or_else(|error| match error {
-        Error::Corrupt(_) => Ok(()),
-        other => Err(other),
-    })?;
+    super::recovery::read_manifest(&files)
+        .map(|_| ())
+        .or_else(|error| match error {
+            Error::Corrupt(_) => Ok(()),
+            other => Err(other),
+        })?;
     let lock = take_lock(&files)?;
     // Without a manifest there is no silo, whatever comes next.
     files.remove(MANIFEST)?;
     files.sync()?;
     for name in files.list()? {
         let own = DirFiles::parse_name(name.strip_suffix(".damaged").unwrap_or(&name)).is_some()
-            || matches!(name.as_str(), "MARK" | "LOCK" | "MANIFEST.tmp" | "MANIFEST.damaged");
+            || matches!(
+                name.as_str(),
+                "MARK" | "LOCK" | "MANIFEST.tmp" | "MANIFEST.damaged"
+            );
         if own {
             files.remove(&name)?;
         }
     }
     drop(lock);
     files.sync()?;
-    if files.list()?.is_empty() { files.remove_dir() } else { Ok(()) }
+    if files.list()?.is_empty() {
+        files.remove_dir()
+    } else {
+        Ok(())
+    }
 }

@@ -83,19 +83,21 @@ pub(crate) fn replay(
     access: LogAccess,
 ) -> Result<Replay> {
     let mut scanned = Vec::new();
-    for record in manifest.segments.iter().filter(|r| !r.sealed || r.replay_from < r.file_len) {
+    for record in manifest
+        .segments
+        .iter()
+        .filter(|r| !r.sealed || r.replay_from < r.file_len)
+    {
         let Some(segment) = version.segments.get(record.file) else {
             unreachable!("the version has every segment of its manifest");
         };
         let mut scan = ScannedSegment::new(Arc::clone(segment), record);
+        scan.expect_synced(mark);
         scan.run(version, record, access)?;
-        if let Some(mark) = mark.filter(|mark| mark.segment == record.file) {
-            scan.synced = scan.synced.max(mark.synced);
-        }
         scanned.push(scan);
     }
     apply_later_marks(&mut scanned, manifest, mark);
-    cut_at_gap(scanned, access)
+    cut_at_gap(scanned)
 }
 
 /// A segment is synced as a whole before anything in a later one is.
@@ -115,24 +117,19 @@ fn apply_later_marks(scanned: &mut [ScannedSegment], manifest: &Manifest, mark: 
     }
 }
 
-fn cut_at_gap(scanned: Vec<ScannedSegment>, access: LogAccess) -> Result<Replay> {
+fn cut_at_gap(scanned: Vec<ScannedSegment>) -> Result<Replay> {
     let mut replay = Replay { segments: Vec::new(), dropped: Vec::new(), dropped_bytes: 0 };
     let mut gap = false;
-    let followers: Vec<Option<(FileNumber, u64)>> =
-        scanned.iter().skip(1).map(|s| s.segment.previous()).chain([None]).collect();
+    let followers: Vec<Option<(FileNumber, u64)>> = scanned
+        .iter()
+        .skip(1)
+        .map(|s| s.segment.previous())
+        .chain([None])
+        .collect();
     for (scan, follower) in scanned.into_iter().zip(followers) {
         let number = scan.segment.number();
         let expected = follower.filter(|(previous, _)| *previous == number).map(|(_, len)| len);
-        // A live writer may be in the middle of a batch; its mark is ahead of what was read before it.
-        if scan.end < scan.synced && access == LogAccess::Exclusive {
-            let (offset, what) = scan.damage.unwrap_or((scan.end, "the log ends before its synced end"));
-            return Err(scan.segment.corrupt(offset, what));
-        }
-        if scan.end < scan.synced
-            && let Some((offset, what)) = scan.damage
-        {
-            return Err(scan.segment.corrupt(offset, what));
-        }
+        scan.check_end()?;
         if gap {
             replay.dropped.push(number);
             replay.dropped_bytes += scan.end - FIRST_GROUP + scan.torn_bytes;
@@ -147,15 +144,40 @@ fn cut_at_gap(scanned: Vec<ScannedSegment>, access: LogAccess) -> Result<Replay>
 
 impl ScannedSegment {
     fn new(segment: Arc<Segment>, record: &SegmentRecord) -> Self {
-        Self { synced: record.file_len, ..Self::resume(segment, record.replay_from) }
+        Self {
+            synced: record.file_len,
+            ..Self::resume(segment, record.replay_from)
+        }
+    }
+
+    /// Notes what the mark says, which was read before the log: also beside a writer, the log
+    /// reaches up to there.
+    pub(crate) fn expect_synced(&mut self, mark: Option<SyncMark>) {
+        if let Some(mark) = mark.filter(|mark| mark.segment == self.segment.number()) {
+            self.synced = self.synced.max(mark.synced);
+        }
+    }
+
+    /// Corruption if the scan ended below the synced position.
+    pub(crate) fn check_end(&self) -> Result<()> {
+        if self.end >= self.synced {
+            return Ok(());
+        }
+        let (offset, what) = self.damage.unwrap_or((self.end, "the log ends before its synced end"));
+        Err(self.segment.corrupt(offset, what))
     }
 
     fn run(&mut self, version: &Version, record: &SegmentRecord, access: LogAccess) -> Result<()> {
         let segment = Arc::clone(&self.segment);
         if record.sealed {
             let bytes = segment.bytes();
-            let len = usize::try_from(record.file_len).unwrap_or(bytes.len()).min(bytes.len());
-            let window = Window { bytes: bytes.get(..len).unwrap_or(bytes), ..segment.window() };
+            let len = usize::try_from(record.file_len)
+                .unwrap_or(bytes.len())
+                .min(bytes.len());
+            let window = Window {
+                bytes: bytes.get(..len).unwrap_or(bytes),
+                ..segment.window()
+            };
             self.scan(version, &window);
         } else if access == LogAccess::Exclusive {
             // Nobody writes to this file any more: all of it is final.
@@ -196,7 +218,11 @@ impl ScannedSegment {
             let mut buffer = vec![0; usize::try_from(available).unwrap_or(0)];
             let read = segment.file().read_at(&mut buffer, self.end)?;
             buffer.truncate(read);
-            let window = Window { bytes: &buffer, base: self.end, seed: segment.seed() };
+            let window = Window {
+                bytes: &buffer,
+                base: self.end,
+                seed: segment.seed(),
+            };
             let before = self.end;
             self.damage = None;
             self.torn_bytes = 0;
@@ -231,21 +257,35 @@ impl ScannedSegment {
                         self.take_group(version, group);
                     }
                 }
-                Step::End => return,
+                Step::End => {
+                    self.note_torn(window);
+                    if self.torn_bytes > 0 {
+                        self.damage = Some((self.end, "there are zeros where a batch should begin"));
+                    }
+                    return;
+                }
                 Step::Damage { offset, what } => {
                     self.damage = Some((offset, what));
-                    let rest = window.bytes.len() as u64 + window.base - self.end;
-                    let zeros = window.bytes.iter().rev().take_while(|&&b| b == 0).count() as u64;
-                    self.torn_bytes = rest.saturating_sub(zeros);
+                    self.note_torn(window);
                     return;
                 }
             }
         }
     }
 
+    fn note_torn(&mut self, window: &Window<'_>) {
+        let rest = window.bytes.len() as u64 + window.base - self.end;
+        let zeros = window.bytes.iter().rev().take_while(|&&b| b == 0).count() as u64;
+        self.torn_bytes = rest.saturating_sub(zeros);
+    }
+
     fn take_group(&mut self, version: &Version, view: &GroupView<'_>) {
         let group = view.group;
-        let mut scanned = ScannedGroup { group, first_entry: self.entries.len(), delete_bytes: 0 };
+        let mut scanned = ScannedGroup {
+            group,
+            first_entry: self.entries.len(),
+            delete_bytes: 0,
+        };
         self.end = group.end();
         self.synced = self.synced.max(group.synced);
         if group.kind != GroupKind::Frames || version.keyspace_by_id(group.keyspace).is_none() {
@@ -271,23 +311,40 @@ impl ScannedSegment {
     /// Group headers behind damage tell whether it lies below a synced position.
     fn look_behind_damage(&mut self, window: &Window<'_>) {
         if let Some((offset, _)) = self.damage {
-            let highest = groups_behind(window, offset).map(|group| group.synced).max();
+            let highest = groups_behind(window, offset)
+                .map(|group| group.synced)
+                .max();
             self.synced = self.synced.max(highest.unwrap_or(0));
         }
     }
 
     /// Entries of the group at a position of `groups`.
     pub(crate) fn entries_of(&self, position: usize) -> &[NewEntry] {
-        let start = self.groups.get(position).map_or(self.entries.len(), |g| g.first_entry);
-        let end = self.groups.get(position + 1).map_or(self.entries.len(), |g| g.first_entry);
+        let start = self
+            .groups
+            .get(position)
+            .map_or(self.entries.len(), |g| g.first_entry);
+        let end = self
+            .groups
+            .get(position + 1)
+            .map_or(self.entries.len(), |g| g.first_entry);
         self.entries.get(start..end).unwrap_or_default()
     }
 
     /// Counts the frames of the groups below `limit`.
     pub(crate) fn count_usage(&self, usage: &mut UsageMap, limit: u64) {
-        let below = self.groups.iter().enumerate().filter(|(_, g)| g.group.end() <= limit);
+        let below = self
+            .groups
+            .iter()
+            .enumerate()
+            .filter(|(_, g)| g.group.end() <= limit);
         for (position, scanned) in below {
-            count_group(usage, self.segment.number(), scanned, self.entries_of(position));
+            count_group(
+                usage,
+                self.segment.number(),
+                scanned,
+                self.entries_of(position),
+            );
         }
     }
 }
@@ -305,8 +362,17 @@ pub(crate) fn count_group(
         return;
     }
     let sum = usage.entry(segment).or_default();
-    sum.add_frames(group.keyspace, entries.len() as u64, group.payload_len, scanned.delete_bytes);
-    let last = entries.iter().map(|e| e.seq).max().unwrap_or(group.base_seq);
+    sum.add_frames(
+        group.keyspace,
+        entries.len() as u64,
+        group.payload_len,
+        scanned.delete_bytes,
+    );
+    let last = entries
+        .iter()
+        .map(|e| e.seq)
+        .max()
+        .unwrap_or(group.base_seq);
     sum.add_seqs(group.base_seq, last);
 }
 
@@ -321,6 +387,9 @@ pub(crate) fn moved_entries(
     entries.iter().map(move |entry| {
         let offset = entry.address.offset() - old + payload_offset;
         let word = u32::try_from(offset / WORD).expect("segments have at most 2^32 words");
-        NewEntry { address: FrameAddress::new(segment, word), ..*entry }
+        NewEntry {
+            address: FrameAddress::new(segment, word),
+            ..*entry
+        }
     })
 }

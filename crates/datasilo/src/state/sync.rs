@@ -13,45 +13,53 @@ use super::core::{Core, lock};
 pub(crate) struct SyncState {
     progress: Mutex<SyncProgress>,
     changed: Condvar,
-    /// Durable commits that have begun and not yet been appended to the log.
-    arriving: AtomicUsize,
+    /// Callers in [`Core::sync_to`].
+    callers: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct SyncProgress {
     /// Position of `LogState::appended` up to which everything is on the device.
     synced: u64,
-    /// A thread is syncing.
+    /// A thread is syncing, or gathering callers to sync for.
     running: bool,
+    /// Callers that the last sync had. As many are likely to come again at once.
+    last_callers: usize,
     mark: MarkFile,
 }
 
 impl SyncState {
     pub(crate) fn new(mark: MarkFile) -> Self {
         Self {
-            progress: Mutex::new(SyncProgress { synced: 0, running: false, mark }),
+            progress: Mutex::new(SyncProgress {
+                synced: 0,
+                running: false,
+                last_callers: 1,
+                mark,
+            }),
             changed: Condvar::new(),
-            arriving: AtomicUsize::new(0),
+            callers: AtomicUsize::new(0),
         }
     }
 
     pub(crate) fn wake_all(&self) {
         self.changed.notify_all();
     }
+}
 
-    /// Notes that a durable commit has begun; the guard notes that it is in the log.
-    pub(crate) fn arrive(&self) -> Arrival<'_> {
-        self.arriving.fetch_add(1, Ordering::Relaxed);
-        Arrival(self)
+/// Counts a caller for as long as it lives.
+struct Caller<'a>(&'a AtomicUsize);
+
+impl<'a> Caller<'a> {
+    fn new(callers: &'a AtomicUsize) -> Self {
+        callers.fetch_add(1, Ordering::Relaxed);
+        Self(callers)
     }
 }
 
-/// See [`SyncState::arrive`].
-pub(crate) struct Arrival<'a>(&'a SyncState);
-
-impl Drop for Arrival<'_> {
+impl Drop for Caller<'_> {
     fn drop(&mut self) {
-        self.0.arriving.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -61,6 +69,7 @@ impl Core {
     /// One thread syncs for all that wait. If it fails, nobody's commit is durable and the silo
     /// accepts no more writes: the system may have dropped what it could not write.
     pub(crate) fn sync_to(&self, position: u64) -> Result<()> {
+        let _caller = Caller::new(&self.sync.callers);
         let mut progress = lock(&self.sync.progress);
         loop {
             self.check_poison()?;
@@ -70,14 +79,20 @@ impl Core {
             if !progress.running {
                 break;
             }
-            progress = self.sync.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+            progress = self
+                .sync
+                .changed
+                .wait(progress)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         progress.running = true;
+        let expected = progress.last_callers;
         drop(progress);
-        self.await_arrivals();
+        self.gather(expected);
         let result = self.sync_files();
         let mut progress = lock(&self.sync.progress);
         progress.running = false;
+        progress.last_callers = self.sync.callers.load(Ordering::Relaxed);
         match &result {
             Ok(synced) => progress.synced = progress.synced.max(*synced),
             Err(error) => self.poison(error),
@@ -87,13 +102,13 @@ impl Core {
         result.map(|_| ())
     }
 
-    /// Gives durable commits that are about to reach the log the time to do so.
-    fn await_arrivals(&self) {
-        if self.sync.arriving.load(Ordering::Relaxed) == 0 {
-            return;
-        }
+    /// Waits a little for as many callers as shared the last sync: threads that commit durably in a
+    /// loop come back within microseconds, and one sync for all of them beats one for each.
+    fn gather(&self, expected: usize) {
         let deadline = std::time::Instant::now() + self.options.group_commit_wait;
-        while self.sync.arriving.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < deadline {
+        while self.sync.callers.load(Ordering::Relaxed) < expected
+            && std::time::Instant::now() < deadline
+        {
             std::thread::yield_now();
         }
     }
@@ -102,7 +117,10 @@ impl Core {
     fn sync_files(&self) -> Result<u64> {
         let (full, active, position) = {
             let log = lock(&self.log);
-            let active = log.writer.as_ref().map(|w| (std::sync::Arc::clone(w.segment()), w.tail()));
+            let active = log
+                .writer
+                .as_ref()
+                .map(|w| (std::sync::Arc::clone(w.segment()), w.tail()));
             (log.unsynced.clone(), active, log.appended)
         };
         for segment in &full {
@@ -115,7 +133,11 @@ impl Core {
                 tracing::warn!(%error, "the sync mark could not be noted");
             }
             let mut log = lock(&self.log);
-            if let Some(writer) = log.writer.as_mut().filter(|w| w.segment().number() == segment.number()) {
+            if let Some(writer) = log
+                .writer
+                .as_mut()
+                .filter(|w| w.segment().number() == segment.number())
+            {
                 writer.note_synced(tail);
             }
         }

@@ -36,13 +36,22 @@ impl KeyspaceMeta {
     pub(crate) fn operator(&self) -> Result<&Arc<dyn MergeOperator>> {
         self.operator
             .as_ref()
-            .ok_or_else(|| Error::NoMergeOperator { keyspace: self.name.clone() })
+            .ok_or_else(|| Error::NoMergeOperator {
+                keyspace: self.name.clone(),
+            })
     }
 
     /// The error for an operator's refusal.
     pub(crate) fn merge_error(&self, message: String) -> Error {
-        let operator = self.operator.as_ref().map_or_else(String::new, |o| o.name().to_owned());
-        Error::Merge { keyspace: self.name.clone(), operator, message }
+        let operator = self
+            .operator
+            .as_ref()
+            .map_or_else(String::new, |o| o.name().to_owned());
+        Error::Merge {
+            keyspace: self.name.clone(),
+            operator,
+            message,
+        }
     }
 }
 
@@ -61,14 +70,19 @@ pub(crate) struct KeyspaceVersion {
 impl KeyspaceVersion {
     /// Cache lines that a frame of average length spans, up to a limit.
     pub(crate) fn typical_frame_lines(&self) -> usize {
-        usize::try_from(self.typical_frame_len / 64 + 1).map_or(MOST_LINES, |lines| lines.min(MOST_LINES))
+        usize::try_from(self.typical_frame_len / 64 + 1)
+            .map_or(MOST_LINES, |lines| lines.min(MOST_LINES))
     }
 
     pub(crate) fn record(&self) -> KeyspaceRecord {
         KeyspaceRecord {
             id: self.meta.id,
             name: self.meta.name.clone(),
-            operator: self.meta.operator.as_ref().map_or_else(String::new, |o| o.name().to_owned()),
+            operator: self
+                .meta
+                .operator
+                .as_ref()
+                .map_or_else(String::new, |o| o.name().to_owned()),
             align_shift: self.meta.align_shift,
             live_entries: self.live_entries,
             runs: self.runs.iter().map(|run| run.record()).collect(),
@@ -112,12 +126,20 @@ impl FrameRef<'_> {
 impl Version {
     /// Takes over from a manifest what it says about segments and the keyspaces' frames.
     pub(crate) fn note_usage(&mut self, manifest: &Manifest) {
-        self.records = Arc::new(manifest.segments.iter().map(|r| (r.file, r.clone())).collect());
+        self.records = Arc::new(
+            manifest
+                .segments
+                .iter()
+                .map(|r| (r.file, r.clone()))
+                .collect(),
+        );
         for keyspace in &mut self.keyspaces {
             let usage = manifest.segments.iter().flat_map(|s| &s.usage);
             let (frames, bytes) = usage
                 .filter(|u| u.keyspace == keyspace.meta.id)
-                .fold((0, 0), |(frames, bytes), u| (frames + u.frames, bytes + u.bytes));
+                .fold((0, 0), |(frames, bytes), u| {
+                    (frames + u.frames, bytes + u.bytes)
+                });
             keyspace.typical_frame_len = if frames == 0 { 0 } else { bytes / frames };
         }
     }
@@ -125,7 +147,10 @@ impl Version {
     #[inline]
     pub(crate) fn keyspace(&self, meta: &KeyspaceMeta) -> Result<&KeyspaceVersion> {
         self.keyspace_by_id(meta.id)
-            .ok_or_else(|| Error::KeyspaceDropped { name: meta.name.clone(), id: meta.id })
+            .ok_or_else(|| Error::KeyspaceDropped {
+                name: meta.name.clone(),
+                id: meta.id,
+            })
     }
 
     #[inline]
@@ -139,9 +164,20 @@ impl Version {
 
     /// The error for a name that no keyspace has.
     pub(crate) fn unknown_keyspace(&self, name: &str) -> Error {
-        let names: Vec<&str> = self.keyspaces.iter().map(|k| k.meta.name.as_str()).collect();
-        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        Error::UnknownKeyspace { name: name.to_owned(), known }
+        let names: Vec<&str> = self
+            .keyspaces
+            .iter()
+            .map(|k| k.meta.name.as_str())
+            .collect();
+        let known = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        };
+        Error::UnknownKeyspace {
+            name: name.to_owned(),
+            known,
+        }
     }
 
     /// The frame at an address that an index run or a memtable gave.
@@ -151,7 +187,11 @@ impl Version {
             unreachable!("versions hold every segment that their indexes lead to");
         };
         let frame = segment.frame(address.word(), align)?;
-        Ok(FrameRef { segment, word: address.word(), frame })
+        Ok(FrameRef {
+            segment,
+            word: address.word(),
+            frame,
+        })
     }
 
     /// What reading the keys of a keyspace's entries needs.

@@ -34,12 +34,19 @@ impl SiloFile {
     }
 
     /// Writes all slices, one behind the other, however the system cuts them.
-    pub(crate) fn write_slices_at(&self, slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<()> {
+    pub(crate) fn write_slices_at(
+        &self,
+        slices: &mut [IoSlice<'_>],
+        mut offset: u64,
+    ) -> Result<()> {
         let mut rest = slices;
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             let count = rest.len().min(MAX_SLICES);
-            match self.file.write_at(rest.get(..count).unwrap_or_default(), offset) {
+            match self
+                .file
+                .write_at(rest.get(..count).unwrap_or_default(), offset)
+            {
                 Ok(0) => return self.wrap("write", Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     offset += written as u64;
@@ -105,7 +112,10 @@ pub(crate) struct DirFiles {
 
 impl DirFiles {
     pub(crate) fn new(storage: Arc<dyn Storage>, dir: &Path) -> Self {
-        Self { storage, dir: dir.to_path_buf() }
+        Self {
+            storage,
+            dir: dir.to_path_buf(),
+        }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -117,7 +127,10 @@ impl DirFiles {
     }
 
     pub(crate) fn at(&self, dir: &Path) -> Self {
-        Self { storage: Arc::clone(&self.storage), dir: dir.to_path_buf() }
+        Self {
+            storage: Arc::clone(&self.storage),
+            dir: dir.to_path_buf(),
+        }
     }
 
     /// Name of a numbered file.
@@ -139,8 +152,32 @@ impl DirFiles {
         (Self::file_name(kind, number) == name).then_some((kind, number))
     }
 
+    /// The directory that this one lies in, if it is not the root.
+    fn parent(&self) -> Option<Self> {
+        let parent = self.dir.parent()?;
+        Some(self.at(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }))
+    }
+
+    /// Creates the directory and what is missing above it, durably: each name is synced before
+    /// anything is made below it, so that an interruption leaves at most one that is not.
     pub(crate) fn create_dir(&self) -> Result<()> {
-        self.storage.create_dir(&self.dir).map_err(|e| Error::io("create", &self.dir, e))
+        let parent = self.parent();
+        if let Some(parent) = &parent {
+            match parent.list() {
+                Err(error) if error.is_not_found() => parent.create_dir()?,
+                _ => parent.sync_name(),
+            }
+        }
+        self.storage.create_dir(&self.dir).map_err(|e| Error::io("create", &self.dir, e))?;
+        parent.map_or(Ok(()), |parent| parent.sync())
+    }
+
+    /// Makes the name of a directory durable that an interrupted creation may have left.
+    pub(crate) fn sync_name(&self) {
+        if let Some(Err(error)) = self.parent().map(|parent| parent.sync()) {
+            // It may have been there all along, below one that cannot be opened.
+            tracing::debug!(%error, "a directory's name could not be synced");
+        }
     }
 
     pub(crate) fn create(&self, name: &str) -> Result<SiloFile> {
@@ -178,12 +215,16 @@ impl DirFiles {
     }
 
     pub(crate) fn list(&self) -> Result<Vec<String>> {
-        self.storage.list(&self.dir).map_err(|e| Error::io("list", &self.dir, e))
+        self.storage
+            .list(&self.dir)
+            .map_err(|e| Error::io("list", &self.dir, e))
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (from, to) = (self.path(from), self.path(to));
-        self.storage.rename(&from, &to).map_err(|e| Error::io("replace", &to, e))
+        self.storage
+            .rename(&from, &to)
+            .map_err(|e| Error::io("replace", &to, e))
     }
 
     /// Gives a file of this directory the same name in another.
@@ -193,16 +234,22 @@ impl DirFiles {
 
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name);
-        self.storage.remove(&path).map_err(|e| Error::io("remove", &path, e))
+        self.storage
+            .remove(&path)
+            .map_err(|e| Error::io("remove", &path, e))
     }
 
     /// Removes the directory itself, which must be empty.
     pub(crate) fn remove_dir(&self) -> Result<()> {
-        self.storage.remove_dir(&self.dir).map_err(|e| Error::io("remove", &self.dir, e))
+        self.storage
+            .remove_dir(&self.dir)
+            .map_err(|e| Error::io("remove", &self.dir, e))
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, e))
+        self.storage
+            .sync_dir(&self.dir)
+            .map_err(|e| Error::io("sync", &self.dir, e))
     }
 }
 
@@ -218,7 +265,14 @@ mod tests {
                 assert_eq!(DirFiles::parse_name(&name), Some((kind, number)));
             }
         }
-        for other in ["MANIFEST", "seg-1", "seg-00000000001", "seg-000000000x", "seg-9999999999", "säg-1"] {
+        for other in [
+            "MANIFEST",
+            "seg-1",
+            "seg-00000000001",
+            "seg-000000000x",
+            "seg-9999999999",
+            "säg-1",
+        ] {
             assert_eq!(DirFiles::parse_name(other), None, "{other}");
         }
     }

@@ -13,11 +13,11 @@ use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
-pub(crate) use advice::{Access, advise};
+pub(crate) use advice::{Access, READ_AHEAD, advise};
 pub(crate) use file::{DirFiles, SiloFile};
-pub(crate) use prefetch::prefetch;
 pub use mapping::MappedRegion;
 pub use os::OsStorage;
+pub(crate) use prefetch::prefetch;
 
 /// Operations on names in a directory.
 pub trait Storage: Debug + Send + Sync {

@@ -23,12 +23,18 @@ impl Storage for OsStorage {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
         Ok(Box::new(OsFile(file)))
     }
 
     fn open(&self, path: &Path, write: bool) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(OsFile(OpenOptions::new().read(true).write(write).open(path)?)))
+        Ok(Box::new(OsFile(
+            OpenOptions::new().read(true).write(write).open(path)?,
+        )))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -109,7 +115,9 @@ fn write_zeros(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let mut done = 0;
     while done < len {
         let step = usize::try_from(len - done).map_or(zeros.len(), |left| left.min(zeros.len()));
-        let Some(piece) = zeros.get(..step) else { break };
+        let Some(piece) = zeros.get(..step) else {
+            break;
+        };
         file.write_all_at(piece, offset + done)?;
         done += step as u64;
     }

@@ -1,0 +1,7 @@
+//! Inputs and measuring, shared by the benchmarks of this crate.
+
+pub(crate) mod inputs;
+pub(crate) mod paired;
+#[path = "../../tests/oracle/real.rs"]
+pub(crate) mod real;
+pub(crate) mod streams;

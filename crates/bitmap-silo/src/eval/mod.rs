@@ -1,0 +1,26 @@
+//! Evaluation of expressions, one chunk of 65,536 slots at a time.
+//!
+//! An [`Expr`](crate::Expr) is compiled into a tree of [`node::Node`]s. The tree is walked by
+//! keys: every node says at which key it may have slots next, conjunctions leap-frog over the
+//! keys of their operands, and only chunks that all of them may have are loaded. A chunk is then
+//! combined in buffers that fit the first-level cache and handed to the consumer, which counts,
+//! collects or ranks without a bitmap ever being made.
+//!
+//! * [`query`] — the public face: count, exists, first slots, bitmap, chunk consumer, parallel.
+//! * [`node`] — the compiled tree and how it moves.
+//! * [`product`] — a conjunction of unions and negated unions on one chunk.
+//! * [`filter`] — narrowing a list of candidates by the other operands.
+//! * [`meet`] — the intersection of frozen bitmaps without a tree.
+//! * [`tally`] — parity and threshold on one chunk.
+//! * [`explain`] — what an evaluation did.
+
+mod explain;
+mod filter;
+pub(crate) mod meet;
+mod node;
+mod product;
+mod query;
+mod tally;
+
+pub use explain::Explanation;
+pub use query::Query;

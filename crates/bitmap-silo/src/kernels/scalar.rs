@@ -1,0 +1,374 @@
+//! The plain twin of every kernel, written so that compilers can widen the loops.
+//!
+//! The bodies are `inline(always)`: the wide tables instantiate them again under their own target
+//! features.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::inline_always,
+    clippy::many_single_char_names,
+    reason = "bodies are instantiated per instruction set; indices are slots of one chunk divided by the word size, or below lengths compared in the loop condition"
+)]
+
+use super::{Bits, Clause, Kernels, Le16, WordOp, Words};
+
+/// Words that the product kernel keeps in registers at a time.
+const BLOCK: usize = 16;
+
+pub(super) static TABLE: Kernels = Kernels {
+    name: "scalar",
+    assign,
+    combine,
+    count,
+    popcount,
+    product,
+    product_count,
+    equal_masks,
+    run_count,
+    intersect,
+    intersect_count,
+    subtract,
+    probe,
+    probe_count,
+    set_list,
+    extract16,
+    extract32,
+    widen,
+};
+
+#[inline(always)]
+fn word(bits: &Bits, index: usize) -> u64 {
+    u64::from_le_bytes(bits[index])
+}
+
+#[inline(always)]
+fn value(v: Le16) -> u16 {
+    u16::from_le_bytes(v)
+}
+
+#[inline(always)]
+fn assign_with(words: &mut Words, bits: &Bits, f: impl Fn(u64, u64) -> u64) {
+    for (w, b) in words.iter_mut().zip(bits) {
+        *w = f(*w, u64::from_le_bytes(*b));
+    }
+}
+
+#[inline(always)]
+pub(super) fn assign(op: WordOp, words: &mut Words, bits: &Bits) {
+    match op {
+        WordOp::And => assign_with(words, bits, |a, b| a & b),
+        WordOp::Or => assign_with(words, bits, |a, b| a | b),
+        WordOp::Xor => assign_with(words, bits, |a, b| a ^ b),
+        WordOp::AndNot => assign_with(words, bits, |a, b| a & !b),
+    }
+}
+
+#[inline(always)]
+fn combine_with(a: &Bits, b: &Bits, out: &mut Words, f: impl Fn(u64, u64) -> u64) -> u32 {
+    let mut total = 0;
+    for ((a, b), out) in a.iter().zip(b).zip(out) {
+        let w = f(u64::from_le_bytes(*a), u64::from_le_bytes(*b));
+        *out = w;
+        total += u64::from(w.count_ones());
+    }
+    total as u32
+}
+
+#[inline(always)]
+pub(super) fn combine(op: WordOp, a: &Bits, b: &Bits, out: &mut Words) -> u32 {
+    match op {
+        WordOp::And => combine_with(a, b, out, |a, b| a & b),
+        WordOp::Or => combine_with(a, b, out, |a, b| a | b),
+        WordOp::Xor => combine_with(a, b, out, |a, b| a ^ b),
+        WordOp::AndNot => combine_with(a, b, out, |a, b| a & !b),
+    }
+}
+
+#[inline(always)]
+fn count_with(a: &Bits, b: &Bits, f: impl Fn(u64, u64) -> u64) -> u32 {
+    let mut total = 0;
+    for (a, b) in a.iter().zip(b) {
+        total += u64::from(f(u64::from_le_bytes(*a), u64::from_le_bytes(*b)).count_ones());
+    }
+    total as u32
+}
+
+#[inline(always)]
+pub(super) fn count(op: WordOp, a: &Bits, b: &Bits) -> u32 {
+    match op {
+        WordOp::And => count_with(a, b, |a, b| a & b),
+        WordOp::Or => count_with(a, b, |a, b| a | b),
+        WordOp::Xor => count_with(a, b, |a, b| a ^ b),
+        WordOp::AndNot => count_with(a, b, |a, b| a & !b),
+    }
+}
+
+#[inline(always)]
+pub(super) fn popcount(bits: &Bits) -> u32 {
+    let total: u64 = bits
+        .iter()
+        .map(|w| u64::from(u64::from_le_bytes(*w).count_ones()))
+        .sum();
+    total as u32
+}
+
+/// Evaluates the product one block of words at a time and hands each block to `sink`.
+#[inline(always)]
+fn product_blocks(clauses: &[Clause<'_>], mut sink: impl FnMut(usize, &[u64; BLOCK])) {
+    for start in (0..1024).step_by(BLOCK) {
+        let mut acc = [u64::MAX; BLOCK];
+        for clause in clauses {
+            let mut union = [0u64; BLOCK];
+            for member in clause.members {
+                for (i, u) in union.iter_mut().enumerate() {
+                    *u |= word(member, start + i);
+                }
+            }
+            let flip = if clause.negated { u64::MAX } else { 0 };
+            for (a, u) in acc.iter_mut().zip(&union) {
+                *a &= u ^ flip;
+            }
+        }
+        sink(start, &acc);
+    }
+}
+
+#[inline(always)]
+pub(super) fn product(clauses: &[Clause<'_>], out: &mut Words) -> u32 {
+    let mut total = 0;
+    product_blocks(clauses, |start, block| {
+        for (i, w) in block.iter().enumerate() {
+            out[start + i] = *w;
+            total += u64::from(w.count_ones());
+        }
+    });
+    total as u32
+}
+
+#[inline(always)]
+pub(super) fn product_count(clauses: &[Clause<'_>]) -> u32 {
+    let mut total = 0;
+    product_blocks(clauses, |_, block| {
+        total += block.iter().map(|w| u64::from(w.count_ones())).sum::<u64>();
+    });
+    total as u32
+}
+
+#[inline(always)]
+pub(super) fn equal_masks(values: &[u32], value: u32, words: &mut [u64]) {
+    for (group, word) in values.chunks(64).zip(words) {
+        let mut mask = 0_u64;
+        for (bit, v) in group.iter().enumerate() {
+            mask |= u64::from(*v == value) << bit;
+        }
+        *word |= mask;
+    }
+}
+
+#[inline(always)]
+pub(super) fn run_count(bits: &Bits) -> u32 {
+    // A run starts at each one whose lower neighbour is zero.
+    let first = word(bits, 0);
+    let mut total = u64::from((first & !(first << 1)).count_ones());
+    for pair in bits.windows(2) {
+        let [low, high] = [u64::from_le_bytes(pair[0]), u64::from_le_bytes(pair[1])];
+        total += u64::from((high & !((high << 1) | (low >> 63))).count_ones());
+    }
+    total as u32
+}
+
+/// Smallest index at or after `from` whose value is at least `target`, by doubling steps.
+#[inline(always)]
+pub(super) fn gallop(list: &[Le16], from: usize, target: u16) -> usize {
+    let mut step = 1;
+    let mut low = from;
+    let mut high = from;
+    while high < list.len() && value(list[high]) < target {
+        low = high + 1;
+        high += step;
+        step *= 2;
+    }
+    let high = high.min(list.len());
+    low + list[low..high].partition_point(|v| value(*v) < target)
+}
+
+/// How many times longer a list must be for galloping through it to pay.
+pub(super) const GALLOP_RATIO: usize = 32;
+
+#[inline(always)]
+fn intersect_gallop(short: &[Le16], long: &[Le16], mut sink: impl FnMut(u16)) {
+    let mut at = 0;
+    for v in short {
+        let v = value(*v);
+        at = gallop(long, at, v);
+        if at == long.len() {
+            break;
+        }
+        if value(long[at]) == v {
+            sink(v);
+        }
+    }
+}
+
+/// The galloping intersection where the lengths call for it.
+#[inline(always)]
+pub(super) fn intersect_skewed(a: &[Le16], b: &[Le16], sink: impl FnMut(u16)) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let skewed = short.len() * GALLOP_RATIO < long.len();
+    if skewed {
+        intersect_gallop(short, long, sink);
+    }
+    skewed
+}
+
+/// The merging intersection from the given positions on.
+#[inline(always)]
+pub(super) fn intersect_merge(a: &[Le16], b: &[Le16], mut sink: impl FnMut(u16, bool)) {
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        let (x, y) = (value(a[i]), value(b[j]));
+        sink(x, x == y);
+        i += usize::from(x <= y);
+        j += usize::from(y <= x);
+    }
+}
+
+pub(super) fn intersect(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+    let mut len = 0;
+    if !intersect_skewed(a, b, |v| {
+        out[len] = v;
+        len += 1;
+    }) {
+        intersect_merge(a, b, |v, hit| {
+            out[len] = v;
+            len += usize::from(hit);
+        });
+    }
+    len
+}
+
+pub(super) fn intersect_count(a: &[Le16], b: &[Le16]) -> usize {
+    let mut len = 0;
+    if !intersect_skewed(a, b, |_| len += 1) {
+        intersect_merge(a, b, |_, hit| len += usize::from(hit));
+    }
+    len
+}
+
+/// The merging difference: hands on every value of `a` with whether it is missing from `b`.
+#[inline(always)]
+pub(super) fn subtract_merge(a: &[Le16], b: &[Le16], mut sink: impl FnMut(u16, bool)) {
+    let mut j = 0;
+    for x in a {
+        let x = value(*x);
+        while j < b.len() && value(b[j]) < x {
+            j += 1;
+        }
+        sink(x, j == b.len() || value(b[j]) != x);
+    }
+}
+
+/// The galloping difference where the lengths call for it.
+#[inline(always)]
+pub(super) fn subtract_skewed(a: &[Le16], b: &[Le16], mut sink: impl FnMut(u16)) -> bool {
+    let skewed = a.len() * GALLOP_RATIO < b.len();
+    if skewed {
+        let mut at = 0;
+        for x in a {
+            let x = value(*x);
+            at = gallop(b, at, x);
+            if at == b.len() || value(b[at]) != x {
+                sink(x);
+            }
+        }
+    }
+    skewed
+}
+
+pub(super) fn subtract(a: &[Le16], b: &[Le16], out: &mut [u16]) -> usize {
+    let mut len = 0;
+    if !subtract_skewed(a, b, |v| {
+        out[len] = v;
+        len += 1;
+    }) {
+        subtract_merge(a, b, |v, missing| {
+            out[len] = v;
+            len += usize::from(missing);
+        });
+    }
+    len
+}
+
+#[inline(always)]
+fn bit(bits: &Bits, v: u16) -> usize {
+    ((word(bits, usize::from(v >> 6)) >> (v & 63)) & 1) as usize
+}
+
+#[inline(always)]
+pub(super) fn probe(list: &[Le16], bits: &Bits, wanted: bool, out: &mut [u16]) -> usize {
+    let out = &mut out[..=list.len()];
+    let skip = usize::from(!wanted);
+    let mut len = 0;
+    for v in list {
+        let v = value(*v);
+        out[len] = v;
+        len += bit(bits, v) ^ skip;
+    }
+    len
+}
+
+#[inline(always)]
+pub(super) fn probe_count(list: &[Le16], bits: &Bits) -> usize {
+    list.iter().map(|v| bit(bits, value(*v))).sum()
+}
+
+#[inline(always)]
+pub(super) fn set_list(words: &mut Words, list: &[Le16]) {
+    for v in list {
+        let v = value(*v);
+        words[usize::from(v >> 6)] |= 1 << (v & 63);
+    }
+}
+
+#[inline(always)]
+pub(super) fn extract16(bits: &Bits, out: &mut [u16]) -> usize {
+    let mut len = 0;
+    for (index, w) in bits.iter().enumerate() {
+        let mut w = u64::from_le_bytes(*w);
+        while w != 0 {
+            out[len] = (index * 64) as u16 | w.trailing_zeros() as u16;
+            len += 1;
+            w &= w - 1;
+        }
+    }
+    len
+}
+
+#[inline(always)]
+pub(super) fn extract32(
+    bits: &Bits,
+    first: usize,
+    last: usize,
+    base: u32,
+    out: &mut [u32],
+) -> usize {
+    let mut len = 0;
+    for (index, w) in bits[first..last].iter().enumerate() {
+        let mut w = u64::from_le_bytes(*w);
+        let base = base | ((first + index) * 64) as u32;
+        while w != 0 {
+            out[len] = base | w.trailing_zeros();
+            len += 1;
+            w &= w - 1;
+        }
+    }
+    len
+}
+
+#[inline(always)]
+pub(super) fn widen(list: &[Le16], base: u32, out: &mut [u32]) {
+    for (out, v) in out.iter_mut().zip(list) {
+        *out = base | u32::from(value(*v));
+    }
+}

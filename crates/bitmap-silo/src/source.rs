@@ -1,0 +1,307 @@
+//! A view walked chunk by chunk, keys ascending.
+
+use roaring::RoaringBitmap;
+
+use crate::container::chunk::{ChunkBuf, Form, List, PooledChunk, Side};
+use crate::container::view::run_pair;
+use crate::container::{ARRAY_MAX, ArrayRef, CHUNK_SLOTS, ContainerRef, RunsRef, Scratch};
+use crate::delta::ChunkDelta;
+use crate::small::SmallBitmap;
+use crate::view::{Base, BitmapView};
+
+/// A position among the chunks of a view and the chunk loaded there.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    view: BitmapView<'a>,
+    /// Position among the chunks (frozen) or slots (small) of the base.
+    index: usize,
+    /// Position among the chunks of the delta.
+    delta_index: usize,
+    current: Current<'a>,
+    /// Where chunks are made that cannot be lent from the base.
+    buf: Option<PooledChunk>,
+    /// Chunks loaded so far.
+    pub(crate) visited: u64,
+}
+
+#[derive(Debug)]
+enum Current<'a> {
+    /// The base's own container.
+    Lent(ContainerRef<'a>),
+    /// The first or last chunk of a range, as one run.
+    Run {
+        pair: [[u8; 4]; 1],
+        cardinality: u32,
+    },
+    /// Made in the buffer.
+    Made,
+}
+
+/// Where the base of a patched chunk was put.
+enum Loaded<'a> {
+    Lent(ContainerRef<'a>),
+    List { len: usize },
+    Words { cardinality: u32 },
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(view: &BitmapView<'a>) -> Self {
+        Self {
+            view: *view,
+            index: 0,
+            delta_index: 0,
+            current: Current::Lent(ContainerRef::EMPTY),
+            buf: None,
+            visited: 0,
+        }
+    }
+
+    pub(crate) fn view(&self) -> &BitmapView<'a> {
+        &self.view
+    }
+
+    /// The first key at or after `key` whose chunk may have slots. Keys asked for must not
+    /// descend.
+    #[inline]
+    pub(crate) fn seek(&mut self, key: u16) -> Option<u16> {
+        let base = match &self.view.base {
+            Base::Frozen(view) => {
+                self.index = view.seek_key(self.index, key);
+                view.key_at(self.index)
+            }
+            _ => self.seek_slowly(key),
+        };
+        let Some(delta) = self.view.delta else {
+            return base;
+        };
+        while delta
+            .chunk_at(self.delta_index)
+            .is_some_and(|(k, _)| k < key)
+        {
+            self.delta_index += 1;
+        }
+        let changed = delta.chunk_at(self.delta_index).map(|(k, _)| k);
+        match (base, changed) {
+            (Some(x), Some(y)) => Some(x.min(y)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn seek_slowly(&mut self, key: u16) -> Option<u16> {
+        let low = u32::from(key) << 16;
+        let slot = match &self.view.base {
+            Base::Empty | Base::Frozen(_) => None,
+            Base::Small(view) => {
+                while view.get(self.index).is_some_and(|slot| slot < low) {
+                    self.index += 1;
+                }
+                view.get(self.index)
+            }
+            Base::Memory(bitmap) => bitmap.range(low..).next(),
+            Base::Range(first, last) => Some(low.max(*first)).filter(|slot| slot <= last),
+        };
+        slot.map(|slot| crate::frozen::split_slot(slot).0)
+    }
+
+    /// Loads the chunk of `key`, to which the source was moved by [`seek`](Self::seek), and
+    /// answers its cardinality: zero where it has no slots.
+    #[inline]
+    pub(crate) fn load(&mut self, key: u16) -> u32 {
+        if let (Base::Frozen(view), None) = (&self.view.base, self.view.delta) {
+            return match view.container_at(self.index) {
+                Some((found, container)) if found == key => {
+                    self.visited += 1;
+                    self.current = Current::Lent(container);
+                    container.cardinality()
+                }
+                _ => 0,
+            };
+        }
+        self.load_slowly(key)
+    }
+
+    fn load_slowly(&mut self, key: u16) -> u32 {
+        self.visited += 1;
+        if let Base::Range(first, last) = self.view.base
+            && self.view.delta.is_none()
+        {
+            return self.load_range(key, first, last);
+        }
+        let buf = &mut **self.buf.get_or_insert_with(PooledChunk::take);
+        let loaded = load_base(
+            &self.view.base,
+            self.index,
+            key,
+            &mut buf.left,
+            &mut buf.words,
+        );
+        let ops = self.view.delta.and_then(|delta| delta.chunk(key));
+        buf.form = match (loaded, ops) {
+            (Loaded::Lent(container), None) => {
+                self.current = Current::Lent(container);
+                return container.cardinality();
+            }
+            (Loaded::List { len }, None) => Form::List {
+                side: Side::Left,
+                len,
+            },
+            (Loaded::Words { cardinality }, None) => Form::Words { cardinality },
+            (loaded, Some(ops)) => patch(&loaded, ops, buf),
+        };
+        self.current = Current::Made;
+        buf.container().cardinality()
+    }
+
+    fn load_range(&mut self, key: u16, first: u32, last: u32) -> u32 {
+        let base = u32::from(key) << 16;
+        let low = u16::try_from(first.saturating_sub(base));
+        let high = last
+            .checked_sub(base)
+            .map(|high| u16::try_from(high).unwrap_or(u16::MAX));
+        let (Ok(low), Some(high)) = (low, high) else {
+            return 0;
+        };
+        let cardinality = u32::from(high - low) + 1;
+        self.current = if cardinality == CHUNK_SLOTS {
+            Current::Lent(ContainerRef::FULL)
+        } else {
+            Current::Run {
+                pair: [run_pair(low, high)],
+                cardinality,
+            }
+        };
+        cardinality
+    }
+
+    /// The chunk loaded last.
+    #[inline]
+    pub(crate) fn container(&self) -> ContainerRef<'_> {
+        match &self.current {
+            Current::Lent(container) => *container,
+            Current::Run { pair, cardinality } => RunsRef::new(pair, *cardinality).into(),
+            Current::Made => self
+                .buf
+                .as_ref()
+                .map_or(ContainerRef::EMPTY, |buf| buf.container()),
+        }
+    }
+}
+
+/// Applies operations to a loaded chunk: in list form while that is certain to fit.
+fn patch(loaded: &Loaded<'_>, ops: &ChunkDelta, buf: &mut ChunkBuf) -> Form {
+    let list = match loaded {
+        Loaded::Lent(ContainerRef::Array(list)) => Some(*list),
+        Loaded::List { len } => Some(ArrayRef::from_values(buf.left.get(..*len).unwrap_or(&[]))),
+        _ => None,
+    };
+    if let Some(list) = list
+        && list.values().len() + ops.set_count() <= ARRAY_MAX as usize
+    {
+        return Form::List {
+            side: Side::Right,
+            len: ops.apply_to_list(list, &mut buf.right),
+        };
+    }
+    let cardinality = match (loaded, list) {
+        (_, Some(list)) => {
+            buf.words.load(list.into());
+            ContainerRef::from(list).cardinality()
+        }
+        (Loaded::Lent(container), None) => {
+            buf.words.load(*container);
+            container.cardinality()
+        }
+        (Loaded::Words { cardinality }, None) => *cardinality,
+        (Loaded::List { .. }, None) => 0,
+    };
+    Form::Words {
+        cardinality: ops.apply(&mut buf.words, cardinality),
+    }
+}
+
+fn load_base<'a>(
+    base: &Base<'a>,
+    index: usize,
+    key: u16,
+    list: &mut List,
+    words: &mut Scratch,
+) -> Loaded<'a> {
+    match base {
+        Base::Empty => Loaded::Lent(ContainerRef::EMPTY),
+        Base::Frozen(view) => match view.container_at(index) {
+            Some((found, container)) if found == key => Loaded::Lent(container),
+            _ => Loaded::Lent(ContainerRef::EMPTY),
+        },
+        Base::Small(view) => load_small(view, index, key, list, words),
+        Base::Memory(bitmap) => load_memory(bitmap, key, list, words),
+        Base::Range(start, end) => {
+            words.clear();
+            let chunk = u32::from(key) << 16;
+            let (low, high) = ((*start).max(chunk), (*end).min(chunk | 0xffff));
+            if low > high {
+                return Loaded::Lent(ContainerRef::EMPTY);
+            }
+            let (_, low_slot) = crate::frozen::split_slot(low);
+            let (_, high_slot) = crate::frozen::split_slot(high);
+            words.insert_range(low_slot, high_slot);
+            Loaded::Words {
+                cardinality: high - low + 1,
+            }
+        }
+    }
+}
+
+fn load_small(
+    view: &SmallBitmap<'_>,
+    index: usize,
+    key: u16,
+    list: &mut List,
+    words: &mut Scratch,
+) -> Loaded<'static> {
+    let start = view.lower_bound(u32::from(key) << 16).max(index);
+    let slots = || {
+        (start..)
+            .map_while(|at| view.get(at))
+            .map(crate::frozen::split_slot)
+    };
+    let len = slots().take_while(|(high, _)| *high == key).count();
+    if len > ARRAY_MAX as usize {
+        // No writer makes such a list, but it is valid.
+        words.clear();
+        slots().take(len).for_each(|(_, low)| words.insert(low));
+        return Loaded::Words {
+            cardinality: words.cardinality(),
+        };
+    }
+    for (to, (_, low)) in list.iter_mut().zip(slots().take(len)) {
+        *to = low;
+    }
+    Loaded::List { len }
+}
+
+fn load_memory(
+    bitmap: &RoaringBitmap,
+    key: u16,
+    list: &mut List,
+    words: &mut Scratch,
+) -> Loaded<'static> {
+    let low = u32::from(key) << 16;
+    let range = low..=low | 0xffff;
+    let cardinality = u32::try_from(bitmap.range_cardinality(range.clone())).unwrap_or(0);
+    let mut iter = bitmap.range(range);
+    if cardinality <= ARRAY_MAX {
+        let mut len = 0;
+        for (to, slot) in list.iter_mut().zip(iter) {
+            *to = crate::frozen::split_slot(slot).1;
+            len += 1;
+        }
+        return Loaded::List { len };
+    }
+    words.clear();
+    while let Some(run) = iter.next_range() {
+        let (_, run_first) = crate::frozen::split_slot(*run.start());
+        let (_, run_last) = crate::frozen::split_slot(*run.end());
+        words.insert_range(run_first, run_last);
+    }
+    Loaded::Words { cardinality }
+}
