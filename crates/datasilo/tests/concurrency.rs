@@ -202,10 +202,10 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
     let commits = Mutex::new(Vec::new());
     let observations = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        let mut writers = Vec::new();
+        let mut threads = Vec::new();
         for thread in 0..3u64 {
             let (silo, keyspace, clock, commits) = (&silo, &keyspace, &clock, &commits);
-            writers.push(scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 let mut rng = SmallRng::seed_from_u64(seed() * 31 + thread);
                 let mut own = Vec::new();
                 for round in 0..700u64 {
@@ -255,9 +255,9 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
                 observations.lock().unwrap().extend(own);
             });
         }
-        writers
+        threads
             .into_iter()
-            .for_each(|writer| writer.join().unwrap());
+            .for_each(|thread| thread.join().unwrap());
         done.store(true, Ordering::Relaxed);
     });
     let mut commits = commits.into_inner().unwrap();
