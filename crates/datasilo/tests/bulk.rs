@@ -1,8 +1,13 @@
 //! Bulk sessions: one commit of many threads, all of it or nothing.
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
+    clippy::cast_possible_truncation,
+    clippy::needless_for_each,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    reason = "a test stops at the first surprise, its numbers are small, and it tells one story"
 )]
 
 mod support_model;
@@ -68,7 +73,7 @@ impl Fixture {
             .snapshot()
             .iter(keyspace)
             .unwrap()
-            .map(|entry| entry.unwrap())
+            .inspect(|entry| assert!(entry.is_ok()))
             .count()
     }
 

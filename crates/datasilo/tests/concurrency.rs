@@ -1,9 +1,14 @@
 //! Threads of one process: atomic batches, monotone snapshots, order, group commit, and memory that
 //! stays while it is lent.
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
+    clippy::cast_possible_truncation,
+    clippy::needless_for_each,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    reason = "a test stops at the first surprise, its numbers are small, and it tells one story"
 )]
 
 mod support_model;
@@ -197,10 +202,10 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
     let commits = Mutex::new(Vec::new());
     let observations = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        let mut writers = Vec::new();
+        let mut threads = Vec::new();
         for thread in 0..3u64 {
             let (silo, keyspace, clock, commits) = (&silo, &keyspace, &clock, &commits);
-            writers.push(scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 let mut rng = SmallRng::seed_from_u64(seed() * 31 + thread);
                 let mut own = Vec::new();
                 for round in 0..700u64 {
@@ -250,9 +255,9 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
                 observations.lock().unwrap().extend(own);
             });
         }
-        writers
+        threads
             .into_iter()
-            .for_each(|writer| writer.join().unwrap());
+            .for_each(|thread| thread.join().unwrap());
         done.store(true, Ordering::Relaxed);
     });
     let mut commits = commits.into_inner().unwrap();
@@ -274,25 +279,25 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
     }
     // Every snapshot is the state after a prefix of the order, and the right one.
     let mut observations = observations.into_inner().unwrap();
-    observations.sort_by_key(|observed| observed.seq);
+    observations.sort_by_key(|seen| seen.seq);
     let mut state = BTreeMap::new();
     let mut applied = commits.iter().peekable();
     let mut ended_by: Vec<(u64, u64)> = commits.iter().map(|c| (c.ended, c.last_seq)).collect();
     ended_by.sort_unstable();
-    for observed in &observations {
-        while let Some(commit) = applied.next_if(|commit| commit.last_seq <= observed.seq) {
-            assert!(commit.began < observed.ended, "a snapshot shows the future");
+    for seen in &observations {
+        while let Some(commit) = applied.next_if(|commit| commit.last_seq <= seen.seq) {
+            assert!(commit.began < seen.ended, "a snapshot shows the future");
             state.extend(commit.writes.iter().copied());
         }
-        assert_eq!(observed.values, state, "at {}", observed.seq);
-        let before = ended_by.partition_point(|&(ended, _)| ended < observed.began);
+        assert_eq!(seen.values, state, "at {}", seen.seq);
+        let before = ended_by.partition_point(|&(ended, _)| ended < seen.began);
         let acknowledged = ended_by[..before]
             .iter()
             .map(|&(_, seq)| seq)
             .max()
             .unwrap_or(0);
         assert!(
-            observed.seq >= acknowledged,
+            seen.seq >= acknowledged,
             "a snapshot misses an acknowledged commit"
         );
     }
@@ -505,6 +510,21 @@ fn pinned_bytes_fall_when_the_last_snapshot_goes() {
         dirs::mappings_of(dir.path()) < mappings,
         "mappings go with the snapshots"
     );
+}
+
+/// A segment that was ended with everything in it synced stayed on the list of those to be synced,
+/// and with it its mapping after it was compacted away.
+#[test]
+fn synced_segments_are_let_go_when_they_are_compacted() {
+    let (dir, silo) = open(tiny());
+    let keyspace = plain(&silo, "k");
+    silo.put(&keyspace, b"key", [1; 3000], Durability::Power)
+        .unwrap();
+    silo.compact().unwrap();
+    silo.drop_keyspace("k").unwrap();
+    assert!(silo.compact().unwrap().segments > 0);
+    assert_eq!(silo.stats().unwrap().pinned_bytes, 0);
+    assert_eq!(dirs::mappings_of(dir.path()), 0);
 }
 
 #[test]

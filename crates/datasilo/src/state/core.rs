@@ -393,6 +393,8 @@ impl Core {
 
     /// Notes segments that left the manifest, to tell how much snapshots pin.
     pub(crate) fn retire(&self, segments: &[Arc<Segment>]) {
+        // A segment that was ended after its last sync may still be on the list for the next one.
+        lock(&self.log).unsynced.retain(|held| !segments.iter().any(|s| s.number() == held.number()));
         let mut retired = lock(&self.retired);
         retired.retain(|(segment, _)| segment.strong_count() > 0);
         retired.extend(

@@ -1,5 +1,12 @@
 //! What the model, behaviour, concurrency and process tests share.
 #![allow(dead_code, reason = "every test binary uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::needless_for_each,
+    reason = "a test stops at the first surprise, and its numbers are small"
+)]
 
 pub(crate) mod children;
 pub(crate) mod dirs;
