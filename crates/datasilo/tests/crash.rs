@@ -321,6 +321,99 @@ fn a_commit_beside_a_compaction_does_not_outlive_those_before_it() {
     }
 }
 
+/// A commit of one of several threads.
+#[derive(Clone, Copy)]
+struct ThreadCommit {
+    thread: usize,
+    number: usize,
+    seq: u64,
+    durable: bool,
+    /// Calls when it was acknowledged.
+    done_at: usize,
+}
+
+const THREADS: usize = 4;
+
+/// What each thread's counter says in a state.
+fn counters(image: &Image, options: &Options) -> Result<Vec<usize>, String> {
+    let root = scratch();
+    image.materialise(root.path());
+    let (_, found) = open_and_dump(&root.path().join(SILO), options)?;
+    let docs = found.get(DOCS).cloned().unwrap_or_default();
+    let log = found.get(LOG).cloned().unwrap_or_default();
+    (0..THREADS)
+        .map(|thread| {
+            let key = format!("thread-{thread}").into_bytes();
+            let count = docs.get(&key).map_or(0, |value| value.len());
+            let merged = log.get(&key).map_or(0, Vec::len);
+            if merged == count { Ok(count) } else { Err(format!("{merged} merges and a count of {count}")) }
+        })
+        .collect()
+}
+
+/// Several threads commit side by side; returns their commits and all calls.
+fn record_threads(options: &Options) -> (Vec<ThreadCommit>, Vec<Call>) {
+    let root = scratch();
+    let storage = RecordingStorage::new(root.path());
+    let own = options.clone().storage(std::sync::Arc::new(storage.clone()));
+    let silo = Silo::open(root.path().join(SILO), own).unwrap();
+    let docs = silo.create_keyspace(DOCS, &KeyspaceOptions::new()).unwrap();
+    let log = silo.create_keyspace(LOG, &KeyspaceOptions::new().merge_operator("append")).unwrap();
+    let commits = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (silo, docs, log, storage, commits) = (&silo, &docs, &log, &storage, &commits);
+            scope.spawn(move || {
+                let key = format!("thread-{thread}");
+                for number in 1..=30 {
+                    let durable = number % 3 == thread % 3;
+                    let mut batch = silo.batch();
+                    batch.put(docs, &key, vec![1; number]).unwrap();
+                    batch.put(docs, format!("{key}-{}", number % 5), vec![2; 150]).unwrap();
+                    batch.merge(log, &key, b"x").unwrap();
+                    let durability = if durable { Durability::Power } else { Durability::Process };
+                    let seq = silo.commit(&mut batch, durability).unwrap();
+                    let done_at = storage.calls().len();
+                    commits.lock().unwrap().push(ThreadCommit { thread, number, seq, durable, done_at });
+                    if number % 11 == thread {
+                        silo.checkpoint().unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (commits.into_inner().unwrap(), storage.calls())
+}
+
+#[test]
+fn commits_of_many_threads_survive_in_their_order() {
+    for round in 0..3 {
+        let own = options(4096 << round);
+        let (commits, calls) = record_threads(&own);
+        let mut generator = Generator::new(seed() + round);
+        let jobs: Vec<(usize, Loss)> = (0..200)
+            .map(|_| (generator.below(calls.len() + 1), random_loss(&mut generator)))
+            .collect();
+        in_parallel(&jobs, |&(cut, loss)| {
+            let told = |what: String| format!("round {round} cut {cut} {loss:?}: {what}");
+            let counters = counters(&crash(&calls[..cut], loss), &own).map_err(told)?;
+            let killed = loss.data == DataLoss::Kept && loss.names == NameLoss::Kept;
+            let survived = |commit: &ThreadCommit| commit.number <= counters[commit.thread];
+            let last = commits.iter().filter(|c| survived(c)).map(|c| c.seq).max().unwrap_or(0);
+            for commit in commits.iter().filter(|commit| !survived(commit)) {
+                let place = format!("{} of thread {}", commit.number, commit.thread);
+                if commit.done_at <= cut && (commit.durable || killed) {
+                    return Err(told(format!("commit {place} was acknowledged and is gone")));
+                }
+                if commit.seq < last {
+                    return Err(told(format!("commit {place} is gone, and a later one is there")));
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
 /// A silo that lives through crashes: each life begins with a recovery from the last one's end.
 struct Lives {
     generator: Generator,

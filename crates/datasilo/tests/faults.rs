@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use datasilo::{Durability, Error, Options, Silo, SiloReader};
+use datasilo::{Durability, Error, KeyspaceOptions, Options, Silo, SiloReader};
 use support::faulty::{Fault, FaultyStorage, Hit, Kind};
 use support::history::{
     Contents, DOCS, EXTRA, Event, Generator, LOG, Op, backup_dir, contents_after, difference, dump,
@@ -344,6 +344,42 @@ fn a_write_that_fails_half_way_leaves_no_trace() {
 #[test]
 fn a_call_that_fails_after_its_work_leaves_no_trace() {
     fail_all(Fault::Done);
+}
+
+#[test]
+fn a_checkpoint_that_failed_is_finished_by_the_next() {
+    let root = scratch();
+    let storage = FaultyStorage::default();
+    let own = options(4096).storage(Arc::new(storage.clone()));
+    let silo = Silo::open(root.path(), own).unwrap();
+    let docs = silo.create_keyspace(DOCS, &KeyspaceOptions::new()).unwrap();
+    silo.put(&docs, b"key", b"value", Durability::Process).unwrap();
+    silo.checkpoint().unwrap();
+    // What is left to do is to seal the segment, which needs room for a manifest.
+    storage.fail_in(0, Fault::Full);
+    assert!(matches!(silo.compact(), Err(Error::DiskFull { .. })));
+    silo.compact().unwrap();
+    let stats = silo.stats().unwrap();
+    assert!(stats.segments.iter().all(|segment| segment.sealed), "{:?}", stats.segments);
+}
+
+#[test]
+fn a_keyspace_dropped_after_a_failed_checkpoint_gives_its_space_back() {
+    let root = scratch();
+    let storage = FaultyStorage::default();
+    let own = options(64 << 10).storage(Arc::new(storage.clone()));
+    let silo = Silo::open(root.path(), own).unwrap();
+    let docs = silo.create_keyspace(DOCS, &KeyspaceOptions::new()).unwrap();
+    let extra = silo.create_keyspace(EXTRA, &KeyspaceOptions::new()).unwrap();
+    silo.put(&docs, b"key", b"value", Durability::Process).unwrap();
+    silo.put(&extra, b"key", vec![1; 30_000], Durability::Process).unwrap();
+    storage.fail_in(0, Fault::LastingFull);
+    assert!(matches!(silo.checkpoint(), Err(Error::DiskFull { .. })));
+    storage.heal();
+    silo.drop_keyspace(EXTRA).unwrap();
+    silo.compact().unwrap();
+    let bytes: u64 = silo.stats().unwrap().segments.iter().map(|segment| segment.bytes).sum();
+    assert!(bytes < 10_000, "{bytes} bytes are left of segments");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::segment_writer::SegmentWriter;
 use crate::options::{Durability, KeyspaceOptions, Options};
 use crate::state::background;
+use crate::state::checkpoint::kill_usage;
 use crate::state::core::{Core, lock};
 use crate::state::load;
 use crate::state::recovery;
@@ -137,7 +138,7 @@ impl Silo {
     /// # Errors
     /// [`Error::UnknownKeyspace`], [`Error::BulkSessionOpen`], and those of the system.
     pub fn drop_keyspace(&self, name: &str) -> Result<()> {
-        let _maintenance = lock(&self.core.maintenance);
+        let mut maintenance = lock(&self.core.maintenance);
         let mut log = lock(&self.core.log);
         if log.closed {
             return Err(Error::Closed);
@@ -162,9 +163,8 @@ impl Silo {
                 version.keyspaces.retain(|k| k.meta.id != id);
             },
         )?;
-        for usage in log.usage.values_mut().flat_map(|u| &mut u.keyspaces).filter(|u| u.keyspace == id) {
-            usage.kill();
-        }
+        kill_usage(&mut log.usage, id);
+        maintenance.kill_usage(id);
         self.core.remove_replaced_runs(&replaced);
         Ok(())
     }
