@@ -25,7 +25,7 @@ use support::history::{
     Contents, DOCS, EXTRA, Event, Generator, LOG, Op, backup_dir, commit, contents_after,
     counter_of, difference, dump, open_and_dump, options, perform,
 };
-use support::{assert_no_leftovers, campaign, keep_for_inspection, scratch, seed};
+use support::{assert_no_leftovers, campaign, copy_dir, keep_for_inspection, scratch, seed};
 
 const SILO: &str = "above/silo";
 
@@ -421,6 +421,32 @@ fn a_commit_beside_a_compaction_does_not_outlive_those_before_it() {
     }
 }
 
+#[test]
+fn a_reader_takes_what_a_recovery_wrote_again_only_once() {
+    let root = scratch();
+    let killed = root.path().join("killed");
+    {
+        let silo = Silo::open(root.path().join("first"), options(4096)).unwrap();
+        let log = silo
+            .create_keyspace(LOG, &KeyspaceOptions::new().merge_operator("append"))
+            .unwrap();
+        silo.merge(&log, b"key", b"1", Durability::Power).unwrap();
+        silo.merge(&log, b"key", b"2", Durability::Process).unwrap();
+        copy_dir(silo.path(), &killed);
+    }
+    // The second merge was not synced, so recovery writes it again, into a new segment. Its old
+    // copy stays where it was, behind the end of the old segment.
+    let reader = SiloReader::open(&killed, options(4096)).unwrap();
+    let silo = Silo::open(&killed, options(4096)).unwrap();
+    reader.refresh().unwrap();
+    let log = silo.keyspace(LOG).unwrap();
+    silo.put(&log, b"large", vec![0; 9000], Durability::Process).unwrap();
+    reader.refresh().unwrap();
+    let snapshot = reader.snapshot();
+    assert_eq!(snapshot.get(&log, b"key").unwrap().unwrap().as_ref(), b"12");
+    assert!(snapshot.contains(&log, b"large").unwrap());
+}
+
 /// A commit of one of several threads.
 #[derive(Clone, Copy)]
 struct ThreadCommit {
@@ -629,8 +655,7 @@ impl Lives {
         if progress(&self.calls).1 == begun {
             return;
         }
-        // The last event was under way. What survived of it has happened, without a promise.
-        self.calls.push(Call::Done(begun - 1));
+        // The last event was under way. What survived of it is promised once the next open is done.
         match &mut self.events[begun - 1] {
             Event::Batch(_, durability) => *durability = Durability::Process,
             event if !event.writes() && !event.is_structural() => *event = Event::Undone,

@@ -42,7 +42,7 @@ pub struct SiloReader {
 #[derive(Debug, Clone)]
 struct Follow {
     manifest: Manifest,
-    /// Log segments read, and up to where.
+    /// Log segments that may grow, and up to where they were read.
     log: Vec<(FileNumber, u64)>,
     seq: u64,
 }
@@ -218,7 +218,11 @@ fn load_manifest(
             memtable.insert(&scan.entries);
         }
         seq = seq.max(scan.last_seq);
-        log.push((scan.segment.number(), scan.end));
+        let number = scan.segment.number();
+        // A sealed segment is read to its end. The file may go on, with what a recovery has written again.
+        if manifest.segments.iter().any(|record| record.file == number && !record.sealed) {
+            log.push((number, scan.end));
+        }
     }
     Ok((version, log, seq))
 }
