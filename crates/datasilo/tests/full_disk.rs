@@ -3,7 +3,12 @@
 //! Every operation is tried with no room at all, then with a page more, and so on until it
 //! succeeds, on the same open silo. The oracle: the call that needs space says that there is none;
 //! reads go on; nothing is lost; with room, the same call succeeds without reopening.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on fails by panicking, and its numbers are small"
+)]
 
 mod support;
 
@@ -12,7 +17,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use datasilo::{Durability, Error, Options, Silo, SiloReader};
+use datasilo::{Durability, Error, KeyspaceOptions, Options, Silo, SiloReader};
 use support::history::{
     DOCS, EXTRA, Event, LOG, Op, contents_after, difference, dump, open_and_dump, options, perform,
 };
@@ -33,9 +38,17 @@ impl SmallDisk {
         let mount = parent.path().join("disk");
         std::fs::create_dir(&mount).unwrap();
         let size = format!("size={kib}k");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&mount).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&mount)
+            .output();
         let why = match mounted {
-            Ok(output) if output.status.success() => return Some(Self { mount, _parent: parent }),
+            Ok(output) if output.status.success() => {
+                return Some(Self {
+                    mount,
+                    _parent: parent,
+                });
+            }
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             Err(error) => error.to_string(),
         };
@@ -67,12 +80,19 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg("-l").arg(&self.mount).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "the small disk stays mounted");
+        assert!(
+            unmounted.is_ok_and(|status| status.success()),
+            "the small disk stays mounted"
+        );
     }
 }
 
 fn put(keyspace: &'static str, key: &str, len: usize) -> Op {
-    Op::Put(keyspace, key.as_bytes().to_vec(), vec![key.len() as u8 + 1; len])
+    Op::Put(
+        keyspace,
+        key.as_bytes().to_vec(),
+        vec![key.len() as u8 + 1; len],
+    )
 }
 
 fn merge(key: &str, operand: &str) -> Op {
@@ -91,8 +111,15 @@ fn history() -> Vec<Event> {
             Event::Checkpoint,
             Event::Create(EXTRA),
             Event::Batch(vec![put(EXTRA, "x", 5000), merge("m", "4")], Process),
-            Event::Bulk((0..30).map(|i| put(DOCS, &format!("bulk-{i}"), i * 100)).collect()),
-            Event::Batch(vec![Op::Delete(DOCS, name("a").into_bytes()), merge("m", "5")], Process),
+            Event::Bulk(
+                (0..30)
+                    .map(|i| put(DOCS, &format!("bulk-{i}"), i * 100))
+                    .collect(),
+            ),
+            Event::Batch(
+                vec![Op::Delete(DOCS, name("a").into_bytes()), merge("m", "5")],
+                Process,
+            ),
             Event::Compact,
             Event::Drop(EXTRA),
             Event::Batch(vec![put(DOCS, "d", 20000)], Power),
@@ -127,14 +154,25 @@ fn squeeze(
         }
         if let Some(silo) = silo {
             let found = dump(&silo.snapshot()).unwrap();
-            assert!(found == before, "event {at}, {pages} pages: {}", difference(&found, &before));
+            assert!(
+                found == before,
+                "event {at}, {pages} pages: {}",
+                difference(&found, &before)
+            );
+            // Nothing of the failed call takes up room that the next one may need.
+            std::fs::remove_file(dir.join("MANIFEST.tmp")).ok();
+            assert_no_leftovers(silo, dir);
         } else if was_open {
             return pages + 1; // closing took the silo; the next open has more to do
         }
         if dir.join("MANIFEST").exists() && at > 2 {
             let reader = SiloReader::open(dir, options.clone()).unwrap();
             let found = dump(&reader.snapshot()).unwrap();
-            assert!(found == before, "reader, {pages} pages: {}", difference(&found, &before));
+            assert!(
+                found == before,
+                "reader, {pages} pages: {}",
+                difference(&found, &before)
+            );
         }
     }
     unreachable!("the loop returns")
@@ -142,7 +180,9 @@ fn squeeze(
 
 #[test]
 fn every_operation_meets_a_full_disk_and_goes_on() {
-    let Some(disk) = SmallDisk::mount(1024) else { return };
+    let Some(disk) = SmallDisk::mount(1024) else {
+        return;
+    };
     let dir = disk.mount.join("silo");
     let own = options(32 << 10);
     let events = history();
@@ -162,7 +202,9 @@ fn every_operation_meets_a_full_disk_and_goes_on() {
 
 #[test]
 fn a_backup_to_a_full_disk_leaves_nothing_there() {
-    let Some(disk) = SmallDisk::mount(512) else { return };
+    let Some(disk) = SmallDisk::mount(512) else {
+        return;
+    };
     let root = scratch();
     let dir = root.path().join("silo");
     let own = options(32 << 10);
@@ -194,10 +236,14 @@ fn a_backup_to_a_full_disk_leaves_nothing_there() {
 
 #[test]
 fn a_commit_that_fits_is_not_refused_for_want_of_a_larger_reserve() {
-    let Some(disk) = SmallDisk::mount(1024) else { return };
+    let Some(disk) = SmallDisk::mount(1024) else {
+        return;
+    };
     let own = options(1 << 20).allocate_bytes(256 << 10);
     let silo = Silo::open(disk.mount.join("silo"), own).unwrap();
-    let docs = silo.create_keyspace(DOCS, &Default::default()).unwrap();
+    let docs = silo
+        .create_keyspace(DOCS, &KeyspaceOptions::default())
+        .unwrap();
     disk.leave(20 * PAGE);
     let mut accepted = 0;
     let refused = loop {
@@ -207,5 +253,8 @@ fn a_commit_that_fits_is_not_refused_for_want_of_a_larger_reserve() {
         }
     };
     assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
-    assert!(accepted >= 16, "only {accepted} commits of a page each fit into 20 pages");
+    assert!(
+        accepted >= 16,
+        "only {accepted} commits of a page each fit into 20 pages"
+    );
 }

@@ -42,7 +42,7 @@ pub struct SiloReader {
 #[derive(Debug, Clone)]
 struct Follow {
     manifest: Manifest,
-    /// Log segments read, and up to where.
+    /// Log segments that may grow, and up to where they were read.
     log: Vec<(FileNumber, u64)>,
     seq: u64,
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::files::segment_writer::SegmentWriter;
 use crate::options::{Durability, KeyspaceOptions, Options};
 use crate::state::background;
+use crate::state::checkpoint::kill_usage;
 use crate::state::core::{Core, FullSegment, lock};
 use crate::state::load;
 use crate::state::recovery;
@@ -180,7 +181,7 @@ impl Silo {
     /// # Errors
     /// [`Error::UnknownKeyspace`], [`Error::BulkSessionOpen`], and those of the system.
     pub fn drop_keyspace(&self, name: &str) -> Result<()> {
-        let _maintenance = lock(&self.core.maintenance);
+        let mut maintenance = lock(&self.core.maintenance);
         let mut log = lock(&self.core.log);
         if log.closed {
             return Err(Error::Closed);
@@ -210,14 +211,8 @@ impl Silo {
                 version.keyspaces.retain(|k| k.meta.id != id);
             },
         )?;
-        for usage in log
-            .usage
-            .values_mut()
-            .flat_map(|u| &mut u.keyspaces)
-            .filter(|u| u.keyspace == id)
-        {
-            usage.kill();
-        }
+        kill_usage(&mut log.usage, id);
+        maintenance.kill_usage(id);
         self.core.note_keyspaces(&mut log);
         self.core.remove_replaced_runs(&replaced);
         Ok(())

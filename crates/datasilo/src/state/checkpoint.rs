@@ -35,6 +35,15 @@ pub(crate) struct Maintenance {
     boundary: Option<Boundary>,
 }
 
+impl Maintenance {
+    /// Counts what a failed checkpoint has yet to count of a dropped keyspace as dead.
+    pub(crate) fn kill_usage(&mut self, keyspace: u32) {
+        if let Some(boundary) = &mut self.boundary {
+            kill_usage(&mut boundary.usage, keyspace);
+        }
+    }
+}
+
 /// The end of the log that a checkpoint covers.
 #[derive(Debug)]
 struct Boundary {
@@ -76,7 +85,7 @@ impl Core {
     fn begin_checkpoint(&self, before: Option<Boundary>) -> Option<Boundary> {
         let mut log = lock(&self.log);
         let folded = self.version.load().memtables.len() == 1;
-        if folded && log.memtable.is_empty() && log.full.is_empty() && log.usage.is_empty() {
+        if before.is_none() && folded && log.memtable.is_empty() && log.full.is_empty() && log.usage.is_empty() {
             return None;
         }
         self.quiesce(&log);
@@ -300,6 +309,13 @@ pub(crate) fn raise_synced(manifest: &mut Manifest, ends: &[(FileNumber, u64)]) 
         if let Some((_, end)) = ends.iter().find(|(number, _)| *number == record.file) {
             record.file_len = record.file_len.max(*end);
         }
+    }
+}
+
+/// Counts all frames of a dropped keyspace as dead.
+pub(crate) fn kill_usage(usage: &mut UsageMap, keyspace: u32) {
+    for record in usage.values_mut().flat_map(|u| &mut u.keyspaces).filter(|u| u.keyspace == keyspace) {
+        record.kill();
     }
 }
 

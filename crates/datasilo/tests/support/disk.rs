@@ -79,7 +79,9 @@ pub struct RecordingStorage {
 
 impl std::fmt::Debug for RecordingStorage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecordingStorage").field("root", &self.root).finish_non_exhaustive()
+        f.debug_struct("RecordingStorage")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,11 +94,16 @@ impl RecordingStorage {
     /// Goes on after earlier calls, whose result lies in `root`.
     pub fn resume(root: &Path, calls: Vec<Call>) -> Self {
         let recording = Arc::new(Mutex::new(Recording::of(calls)));
-        Self { root: root.to_path_buf(), recording }
+        Self {
+            root: root.to_path_buf(),
+            recording,
+        }
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Recording> {
-        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes something of the test's own.
@@ -115,11 +122,17 @@ impl RecordingStorage {
     }
 
     fn relative(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.root).expect("paths of the silo lie under the root").to_path_buf()
+        path.strip_prefix(&self.root)
+            .expect("paths of the silo lie under the root")
+            .to_path_buf()
     }
 
     fn file(&self, inner: Box<dyn StorageFile>, id: FileId) -> Box<dyn StorageFile> {
-        Box::new(RecordedFile { inner, id, storage: self.clone() })
+        Box::new(RecordedFile {
+            inner,
+            id,
+            storage: self.clone(),
+        })
     }
 }
 
@@ -133,7 +146,9 @@ impl Storage for RecordingStorage {
             .map(Path::to_path_buf)
             .collect();
         OsStorage.create_dir(path)?;
-        recording.calls.extend(missing.into_iter().rev().map(Call::CreateDir));
+        recording
+            .calls
+            .extend(missing.into_iter().rev().map(Call::CreateDir));
         Ok(())
     }
 
@@ -151,7 +166,10 @@ impl Storage for RecordingStorage {
         let recording = self.locked();
         let inner = OsStorage.open(path, write)?;
         let id = recording.names.get(&self.relative(path)).copied();
-        Ok(self.file(inner, id.expect("files come into being through this storage")))
+        Ok(self.file(
+            inner,
+            id.expect("files come into being through this storage"),
+        ))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -162,7 +180,10 @@ impl Storage for RecordingStorage {
         let mut recording = self.locked();
         OsStorage.rename(from, to)?;
         let (from, to) = (self.relative(from), self.relative(to));
-        let id = recording.names.remove(&from).expect("a renamed file has a name");
+        let id = recording
+            .names
+            .remove(&from)
+            .expect("a renamed file has a name");
         recording.names.insert(to.clone(), id);
         recording.calls.push(Call::Rename(from, to, id));
         Ok(())
@@ -217,9 +238,14 @@ impl StorageFile for RecordedFile {
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut recording = self.storage.locked();
         let written = self.inner.write_at(slices, offset)?;
-        let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let mut bytes: Vec<u8> = slices
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
         bytes.truncate(written);
-        recording.calls.push(Call::Write(self.id, offset, bytes.into()));
+        recording
+            .calls
+            .push(Call::Write(self.id, offset, bytes.into()));
         Ok(written)
     }
 
@@ -297,7 +323,11 @@ pub struct Loss {
 
 impl Loss {
     /// No power is lost: the process was killed.
-    pub const KILLED: Self = Self { data: DataLoss::Kept, names: NameLoss::Kept, seed: 0 };
+    pub const KILLED: Self = Self {
+        data: DataLoss::Kept,
+        names: NameLoss::Kept,
+        seed: 0,
+    };
 }
 
 /// Files and their contents.
@@ -353,94 +383,10 @@ fn moment(synced: usize, end: usize, random: u64) -> usize {
 
 /// The state after these calls and a loss.
 pub fn crash(calls: &[Call], loss: Loss) -> Image {
-    let end = calls.len();
-    let mut synced_files: BTreeMap<FileId, usize> = BTreeMap::new();
-    let mut synced_dirs: BTreeMap<&Path, usize> = BTreeMap::new();
-    for (at, call) in calls.iter().enumerate() {
-        match call {
-            Call::Sync(id) => _ = synced_files.insert(*id, at),
-            Call::SyncDir(dir) => _ = synced_dirs.insert(dir, at),
-            _ => {}
-        }
-    }
-    // Whether a change of a name in a directory is found.
-    let name_kept = |path: &Path, at: usize| {
-        let dir = path.parent().unwrap_or(Path::new(""));
-        let synced = synced_dirs.get(dir).copied().unwrap_or(0);
-        let dir_mark = mix([loss.seed, 1, dir.as_os_str().len() as u64, 0]);
-        at < synced
-            || match loss.names {
-                NameLoss::Kept => true,
-                NameLoss::Dropped => false,
-                NameLoss::Prefix => at < moment(synced, end, dir_mark),
-                NameLoss::Subset => mix([loss.seed, 2, at as u64, 0]) % 2 == 0,
-            }
-    };
-    let time_of = |id: FileId, what: u64, synced: usize| match (loss.data, what) {
-        (DataLoss::Kept, _) | (DataLoss::Zeros, 0) => end,
-        (DataLoss::Dropped | DataLoss::Zeros, _) => synced,
-        (DataLoss::Torn(_), _) => moment(synced, end, mix([loss.seed, 3, id as u64, what])),
-    };
-    let piece = match loss.data {
-        DataLoss::Torn(bytes) => bytes,
-        _ => 4096,
-    };
-    let mut names: BTreeMap<&Path, Option<FileId>> = BTreeMap::new();
-    let mut contents: BTreeMap<FileId, (Vec<u8>, u64)> = BTreeMap::new();
-    for (at, call) in calls.iter().enumerate() {
-        let sync_of = |id: &FileId| synced_files.get(id).copied().unwrap_or(0);
-        match call {
-            Call::CreateDir(path) if name_kept(path, at) => _ = names.insert(path, None),
-            Call::Create(path, id) | Call::Link(path, id) if name_kept(path, at) => {
-                names.insert(path, Some(*id));
-            }
-            Call::Rename(from, to, id) if name_kept(to, at) => {
-                if names.get(from.as_path()) == Some(&Some(*id)) {
-                    names.remove(from.as_path());
-                }
-                names.insert(to, Some(*id));
-            }
-            Call::Remove(path) | Call::RemoveDir(path) if name_kept(path, at) => {
-                names.remove(path.as_path());
-            }
-            Call::Write(id, offset, bytes) => {
-                let synced = sync_of(id);
-                let (content, len) = contents.entry(*id).or_default();
-                let (start, stop) = (*offset, offset + bytes.len() as u64);
-                if at < time_of(*id, 0, synced).max(synced) {
-                    *len = (*len).max(stop);
-                }
-                if content.len() < stop as usize {
-                    content.resize(stop as usize, 0);
-                }
-                for sector in start / piece..stop.div_ceil(piece) {
-                    if at < time_of(*id, sector + 1, synced).max(synced) {
-                        let (from, to) = ((sector * piece).max(start), ((sector + 1) * piece).min(stop));
-                        let source = &bytes[(from - start) as usize..(to - start) as usize];
-                        content[from as usize..to as usize].copy_from_slice(source);
-                    }
-                }
-            }
-            Call::Allocate(id, offset, bytes) => {
-                let synced = sync_of(id);
-                let (_, len) = contents.entry(*id).or_default();
-                if at < time_of(*id, 0, synced).max(synced) {
-                    *len = (*len).max(offset + bytes);
-                }
-            }
-            Call::SetLen(id, to) => {
-                let synced = sync_of(id);
-                let (content, len) = contents.entry(*id).or_default();
-                if at < time_of(*id, 0, synced).max(synced) {
-                    *len = *to;
-                    content.truncate(*to as usize);
-                }
-            }
-            _ => {}
-        }
-    }
+    let fate = Fate::new(calls, loss);
+    let contents = fate.contents(calls);
     let mut image = Image::default();
-    for (path, id) in names {
+    for (path, id) in fate.names(calls) {
         let parent = path.parent().unwrap_or(Path::new(""));
         if parent != Path::new("") && !image.dirs.contains(parent) {
             continue; // its directory was lost
@@ -448,11 +394,145 @@ pub fn crash(calls: &[Call], loss: Loss) -> Image {
         match id {
             None => _ = image.dirs.insert(path.to_path_buf()),
             Some(id) => {
-                let (mut content, len) = contents.get(&id).cloned().unwrap_or_default();
-                content.resize(len as usize, 0);
+                let content = contents.get(&id).cloned().unwrap_or_default();
                 image.files.insert(path.to_path_buf(), content);
             }
         }
     }
     image
+}
+
+/// What is found of each call after a loss.
+struct Fate<'c> {
+    loss: Loss,
+    /// Number of calls.
+    end: usize,
+    /// The last sync of each file and directory.
+    synced_files: BTreeMap<FileId, usize>,
+    synced_dirs: BTreeMap<&'c Path, usize>,
+}
+
+impl<'c> Fate<'c> {
+    fn new(calls: &'c [Call], loss: Loss) -> Self {
+        let (mut synced_files, mut synced_dirs) = (BTreeMap::new(), BTreeMap::new());
+        for (at, call) in calls.iter().enumerate() {
+            match call {
+                Call::Sync(id) => _ = synced_files.insert(*id, at),
+                Call::SyncDir(dir) => _ = synced_dirs.insert(dir.as_path(), at),
+                _ => {}
+            }
+        }
+        Self {
+            loss,
+            end: calls.len(),
+            synced_files,
+            synced_dirs,
+        }
+    }
+
+    /// Whether a change of a name, made by call number `at`, is found.
+    fn keeps_name(&self, path: &Path, at: usize) -> bool {
+        let dir = path.parent().unwrap_or(Path::new(""));
+        let synced = self.synced_dirs.get(dir).copied().unwrap_or(0);
+        let seed = self.loss.seed;
+        at < synced
+            || match self.loss.names {
+                NameLoss::Kept => true,
+                NameLoss::Dropped => false,
+                NameLoss::Prefix => {
+                    let random = mix([seed, 1, dir.as_os_str().len() as u64, 0]);
+                    at < moment(synced, self.end, random)
+                }
+                NameLoss::Subset => mix([seed, 2, at as u64, 0]).is_multiple_of(2),
+            }
+    }
+
+    /// Up to which call a file's length (part 0) or a sector of it (part 1 and up) is found.
+    fn moment_of(&self, id: FileId, part: u64) -> usize {
+        let synced = self.synced_files.get(&id).copied().unwrap_or(0);
+        match (self.loss.data, part) {
+            (DataLoss::Kept, _) | (DataLoss::Zeros, 0) => self.end,
+            (DataLoss::Dropped | DataLoss::Zeros, _) => synced,
+            (DataLoss::Torn(_), _) => {
+                moment(synced, self.end, mix([self.loss.seed, 3, id as u64, part]))
+            }
+        }
+    }
+
+    /// Names of files, and of directories (without a file).
+    fn names(&self, calls: &'c [Call]) -> BTreeMap<&'c Path, Option<FileId>> {
+        let mut names: BTreeMap<&Path, Option<FileId>> = BTreeMap::new();
+        for (at, call) in calls.iter().enumerate() {
+            match call {
+                Call::CreateDir(path) if self.keeps_name(path, at) => {
+                    names.insert(path, None);
+                }
+                Call::Create(path, id) | Call::Link(path, id) if self.keeps_name(path, at) => {
+                    names.insert(path, Some(*id));
+                }
+                Call::Rename(from, to, id) if self.keeps_name(to, at) => {
+                    if names.get(from.as_path()) == Some(&Some(*id)) {
+                        names.remove(from.as_path());
+                    }
+                    names.insert(to, Some(*id));
+                }
+                Call::Remove(path) | Call::RemoveDir(path) if self.keeps_name(path, at) => {
+                    names.remove(path.as_path());
+                }
+                _ => {}
+            }
+        }
+        names
+    }
+
+    fn contents(&self, calls: &[Call]) -> BTreeMap<FileId, Vec<u8>> {
+        let piece = match self.loss.data {
+            DataLoss::Torn(bytes) => bytes,
+            _ => 4096,
+        };
+        // Bytes, and the length that counts.
+        let mut files: BTreeMap<FileId, (Vec<u8>, u64)> = BTreeMap::new();
+        for (at, call) in calls.iter().enumerate() {
+            let (Call::Write(id, ..) | Call::Allocate(id, ..) | Call::SetLen(id, _)) = call else {
+                continue;
+            };
+            let (content, len) = files.entry(*id).or_default();
+            let len_is_found = at < self.moment_of(*id, 0);
+            match call {
+                Call::Write(_, offset, bytes) => {
+                    let (start, stop) = (*offset, offset + bytes.len() as u64);
+                    if len_is_found {
+                        *len = (*len).max(stop);
+                    }
+                    if content.len() < stop as usize {
+                        content.resize(stop as usize, 0);
+                    }
+                    for sector in start / piece..stop.div_ceil(piece) {
+                        if at < self.moment_of(*id, sector + 1) {
+                            let from = (sector * piece).max(start);
+                            let to = ((sector + 1) * piece).min(stop);
+                            content[from as usize..to as usize].copy_from_slice(
+                                &bytes[(from - start) as usize..(to - start) as usize],
+                            );
+                        }
+                    }
+                }
+                Call::Allocate(_, offset, bytes) if len_is_found => {
+                    *len = (*len).max(offset + bytes);
+                }
+                Call::SetLen(_, to) if len_is_found => {
+                    *len = *to;
+                    content.truncate(*to as usize);
+                }
+                _ => {}
+            }
+        }
+        files
+            .into_iter()
+            .map(|(id, (mut content, len))| {
+                content.resize(len as usize, 0);
+                (id, content)
+            })
+            .collect()
+    }
 }
