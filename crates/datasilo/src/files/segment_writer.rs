@@ -4,13 +4,11 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::bytes::address::align_up;
+pub(crate) use crate::bytes::address::MAX_SEGMENT_LEN;
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::error::{Error, Result};
 
 use super::segment::{FIRST_GROUP, Segment};
-
-/// The most bytes of a segment: offsets are counted in words of 32 bits.
-pub(crate) const MAX_SEGMENT_LEN: u64 = (u32::MAX as u64) * 8;
 
 /// The frames of one group, in one or more pieces.
 #[derive(Debug, Clone, Copy)]

@@ -29,7 +29,7 @@ const LOCK: &str = "LOCK";
 pub(crate) fn take_lock(files: &DirFiles) -> Result<SiloFile> {
     let lock = files.open_or_create(LOCK)?;
     if !lock.try_lock()? {
-        let pid = files.read(LOCK).ok().and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
+        let pid = files.read(LOCK, 32).ok().and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
         return Err(Error::Locked { path: files.dir().to_path_buf(), pid });
     }
     lock.set_len(0)?;

@@ -167,10 +167,10 @@ impl DirFiles {
         }
     }
 
-    /// Reads a whole file.
-    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
+    /// Reads a file, or as much of it as `limit` allows.
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         let file = self.open(name, false)?;
-        let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+        let len = usize::try_from(file.len()?.min(limit)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
