@@ -26,3 +26,7 @@ pub use stats::{
     BackupReport, CheckpointReport, CompactionReport, KeyspaceStats, RecoveryReport, RepairReport, SegmentStats, Stats,
 };
 pub use storage::{MappedRegion, OsStorage, Storage, StorageFile};
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
