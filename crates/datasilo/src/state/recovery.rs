@@ -54,9 +54,6 @@ fn prepare_directory(files: &DirFiles, options: &Options) -> Result<()> {
     let dir = files.dir();
     match files.list() {
         Ok(_) => Ok(()),
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
-            Err(Error::NotADirectory { path: dir.to_path_buf() })
-        }
         Err(error) if error.is_not_found() && options.create => {
             files.create_dir()?;
             match dir.parent() {
@@ -408,9 +405,6 @@ pub(crate) fn read_manifest(files: &DirFiles) -> Result<Manifest> {
         Err(error) if error.is_not_found() => {
             match files.list() {
                 Ok(_) => check_without_manifest(files, false)?,
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
-                    return Err(Error::NotADirectory { path: files.dir().to_path_buf() });
-                }
                 Err(missing) if missing.is_not_found() => {
                     return Err(Error::NotASilo {
                         path: files.dir().to_path_buf(),
@@ -420,6 +414,9 @@ pub(crate) fn read_manifest(files: &DirFiles) -> Result<Manifest> {
                 Err(other) => return Err(other),
             }
             Err(error)
+        }
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
+            Err(Error::NotADirectory { path: files.dir().to_path_buf() })
         }
         result => result,
     }

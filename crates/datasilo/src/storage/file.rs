@@ -178,7 +178,10 @@ impl DirFiles {
     }
 
     pub(crate) fn list(&self) -> Result<Vec<String>> {
-        self.storage.list(&self.dir).map_err(|e| Error::io("list", &self.dir, e))
+        self.storage.list(&self.dir).map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => Error::NotADirectory { path: self.dir.clone() },
+            _ => Error::io("list", &self.dir, error),
+        })
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
