@@ -30,3 +30,6 @@ pub use storage::{MappedRegion, OsStorage, Storage, StorageFile};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+
+#[cfg(test)]
+mod collision_tests;
