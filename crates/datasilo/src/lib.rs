@@ -69,3 +69,10 @@ pub use stats::{
     Stats,
 };
 pub use storage::{MappedRegion, OsStorage, Storage, StorageFile};
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
+#[cfg(test)]
+mod collision_tests;

@@ -2,11 +2,18 @@
 //!
 //! Allowed is the right answer or an error. Of a killed silo, damage above the last synced position
 //! may also read as a torn tail: a whole prefix of the commits, reported as dropped bytes.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
 
 mod damage;
 
-use damage::{Bench, Cases, Damage, ENDS, End, Files, Outcome, SHAPES, Shape, Specimen, demand, seconds, seed, write_files};
+use damage::{
+    Bench, Cases, Damage, ENDS, Files, Outcome, SHAPES, Specimen, demand, seconds, seed,
+    write_files,
+};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -57,10 +64,17 @@ fn undamaged_specimens_read_back_and_repair_changes_nothing() {
         let keys = specimen.keys();
         for attempt in [Specimen::try_reading, Specimen::try_writing] {
             write_files(&bench.path, &specimen.files);
-            assert_eq!(attempt(&specimen, &bench.path, &keys), Outcome::Right, "{:?}", specimen.shape);
+            assert_eq!(
+                attempt(&specimen, &bench.path, &keys),
+                Outcome::Right,
+                "{:?}",
+                specimen.shape
+            );
         }
         write_files(&bench.path, &specimen.files);
-        let report = specimen.try_repair(&bench.path, &keys, &Damage::default()).unwrap();
+        let report = specimen
+            .try_repair(&bench.path, &keys, &Damage::default())
+            .unwrap();
         assert_eq!((report.lost_bytes, report.manifest_rebuilt), (0, false));
         assert!(report.damaged_segments.is_empty() && report.missing_files.is_empty());
     });
@@ -76,7 +90,15 @@ fn a_flipped_bit_is_an_error_or_harmless_to_readers() {
             if !cases.go_on() {
                 break;
             }
-            let story = || format!("{:?} {:?} {name} bit {} of byte {}", specimen.shape, specimen.end, bit % 8, bit / 8);
+            let story = || {
+                format!(
+                    "{:?} {:?} {name} bit {} of byte {}",
+                    specimen.shape,
+                    specimen.end,
+                    bit % 8,
+                    bit / 8
+                )
+            };
             cases.run(story, || {
                 write_files(&bench.path, &flip(&specimen, &name, bit));
                 demand(specimen.try_reading(&bench.path, &keys))
@@ -96,7 +118,15 @@ fn a_flipped_bit_is_an_error_or_harmless_to_writers() {
             if !cases.go_on() {
                 break;
             }
-            let story = || format!("{:?} {:?} {name} bit {} of byte {}", specimen.shape, specimen.end, bit % 8, bit / 8);
+            let story = || {
+                format!(
+                    "{:?} {:?} {name} bit {} of byte {}",
+                    specimen.shape,
+                    specimen.end,
+                    bit % 8,
+                    bit / 8
+                )
+            };
             cases.run(story, || {
                 write_files(&bench.path, &flip(&specimen, &name, bit));
                 demand(specimen.try_writing(&bench.path, &keys))
@@ -116,10 +146,20 @@ fn repair_after_a_flipped_bit_loses_at_most_the_group_that_was_hit() {
             if !cases.go_on() {
                 break;
             }
-            let story = || format!("{:?} {:?} {name} bit {} of byte {}", specimen.shape, specimen.end, bit % 8, bit / 8);
+            let story = || {
+                format!(
+                    "{:?} {:?} {name} bit {} of byte {}",
+                    specimen.shape,
+                    specimen.end,
+                    bit % 8,
+                    bit / 8
+                )
+            };
             cases.run(story, || {
                 write_files(&bench.path, &flip(&specimen, &name, bit));
-                specimen.try_repair(&bench.path, &keys, &Damage::at(&name, bit / 8)).map(|_| ())
+                specimen
+                    .try_repair(&bench.path, &keys, &Damage::at(&name, bit / 8))
+                    .map(|_| ())
             });
         }
         cases.finish();

@@ -39,7 +39,7 @@ impl Silo {
                 if let Some(stats) = keyspaces.iter_mut().find(|k| k.id == record.keyspace)
                     && version.segments.get(*number).is_some()
                 {
-                    stats.live_bytes += record.bytes - record.dead_bytes;
+                    stats.live_bytes = stats.live_bytes.saturating_add(record.bytes.saturating_sub(record.dead_bytes));
                 }
             }
         }
@@ -101,15 +101,9 @@ impl Silo {
 
 fn keyspace_stats(snapshot: &Snapshot, keyspace: &KeyspaceVersion) -> Result<KeyspaceStats> {
     let records = snapshot.version.records.values();
-    let usage = records
-        .flat_map(|r| &r.usage)
-        .filter(|u| u.keyspace == keyspace.meta.id);
-    let (bytes, dead) = usage.fold((0, 0), |(b, d), u| (b + u.bytes, d + u.dead_bytes));
-    let slots: u64 = keyspace
-        .runs
-        .iter()
-        .map(|r| r.table_pages() * PAGE_SLOTS as u64)
-        .sum();
+    let usage = records.flat_map(|r| &r.usage).filter(|u| u.keyspace == keyspace.meta.id);
+    let (bytes, dead) = usage.fold((0u64, 0u64), |(b, d), u| (b.saturating_add(u.bytes), d.saturating_add(u.dead_bytes)));
+    let slots: u64 = keyspace.runs.iter().map(|r| r.table_pages() * PAGE_SLOTS as u64).sum();
     let entries: u64 = keyspace.runs.iter().map(|r| r.entry_count()).sum();
     #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]
     let load = if slots == 0 {

@@ -6,6 +6,12 @@ pub(crate) const WORD: u64 = 8;
 /// Position of a mutation in the silo's history. Higher is later.
 pub(crate) type SeqNo = u64;
 
+/// Sequence numbers stay below this, by far: sums of two do not overflow.
+pub(crate) const MAX_SEQ: SeqNo = 1 << 62;
+
+/// The most bytes of a segment: offsets are counted in words of 32 bits.
+pub(crate) const MAX_SEGMENT_LEN: u64 = u32::MAX as u64 * WORD;
+
 /// Number in the name of a segment or index file; never reused.
 pub(crate) type FileNumber = u32;
 

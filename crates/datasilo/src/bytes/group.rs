@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::address::{FileNumber, SeqNo, WORD, words};
+use super::address::{FileNumber, MAX_SEGMENT_LEN, MAX_SEQ, SeqNo, WORD, words};
 use super::file_header::SiloId;
 use super::frame::seeded_crc;
 
@@ -162,6 +162,10 @@ impl Group {
         if header.flags & !(FIRST | LAST) != 0 || header.align_shift > 6 || header.reserved != 0 {
             return Err("the group header has unknown flags");
         }
+        let payload_len = u64::from(header.payload_words.get()) * WORD;
+        if header.base_seq.get() > MAX_SEQ || offset + GROUP_HEADER_LEN as u64 + payload_len > MAX_SEGMENT_LEN {
+            return Err("the group header has impossible numbers");
+        }
         Ok(Self {
             kind,
             first: header.flags & FIRST != 0,
@@ -171,7 +175,7 @@ impl Group {
             align_shift: header.align_shift,
             frame_count: header.frame_count.get(),
             offset,
-            payload_len: u64::from(header.payload_words.get()) * WORD,
+            payload_len,
             synced: u64::from(header.synced_words.get()) * WORD,
         })
     }

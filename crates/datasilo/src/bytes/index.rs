@@ -239,6 +239,9 @@ impl Geometry {
     /// The top `hash_bits` bits of the hash, in their place, of a tag in its home page.
     /// `None` if no hash leads there.
     pub(crate) fn hash_of(self, page: u64, tag: u32) -> Option<u64> {
+        if page >= self.page_count() || tag >> self.tag_width() != 0 {
+            return None;
+        }
         let product = page << self.tag_width() | u64::from(tag);
         (product % self.multiplier == 0)
             .then(|| (product / self.multiplier) << (64 - self.hash_bits))

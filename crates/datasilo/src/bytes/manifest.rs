@@ -3,12 +3,15 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::address::{FileNumber, SeqNo};
+use super::address::{FileNumber, MAX_SEGMENT_LEN, MAX_SEQ, SeqNo, WORD};
 use super::field::{FieldReader, FieldWriter};
-use super::file_header::{FORMAT_VERSION, HeaderFlaw, KNOWN_FEATURES, SegmentRole, SiloId};
+use super::file_header::{FILE_HEADER_LEN, FORMAT_VERSION, HeaderFlaw, KNOWN_FEATURES, SegmentRole, SiloId};
 
 const MANIFEST_MAGIC: [u8; 8] = *b"SILOMAN1";
 const CLOSED_CLEANLY: u8 = 1;
+
+/// No silo comes to more files; leaves room for those of one opening.
+const LAST_FILE: FileNumber = u32::MAX - (1 << 20);
 
 /// Length of a manifest's header in bytes.
 pub(crate) const MANIFEST_HEADER_LEN: usize = size_of::<ManifestHeader>();
@@ -95,11 +98,12 @@ pub(crate) struct UsageRecord {
 impl UsageRecord {
     /// Adds the counts of another record of the keyspace.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.frames += other.frames;
-        self.bytes += other.bytes;
-        self.dead_frames += other.dead_frames;
-        self.dead_bytes += other.dead_bytes;
-        self.delete_bytes += other.delete_bytes;
+        // Saturating: counts come from files, and nothing but figures depends on them.
+        self.frames = self.frames.saturating_add(other.frames);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.dead_frames = self.dead_frames.saturating_add(other.dead_frames);
+        self.dead_bytes = self.dead_bytes.saturating_add(other.dead_bytes);
+        self.delete_bytes = self.delete_bytes.saturating_add(other.delete_bytes);
     }
 
     /// Counts every frame as dead.
@@ -112,12 +116,12 @@ impl UsageRecord {
 impl SegmentRecord {
     /// Bytes of frames that nothing leads to.
     pub(crate) fn dead_bytes(&self) -> u64 {
-        self.usage.iter().map(|u| u.dead_bytes.min(u.bytes)).sum()
+        self.usage.iter().fold(0, |sum, u| sum.saturating_add(u.dead_bytes.min(u.bytes)))
     }
 
     /// Bytes of deletes.
     pub(crate) fn delete_bytes(&self) -> u64 {
-        self.usage.iter().map(|u| u.delete_bytes).sum()
+        self.usage.iter().fold(0, |sum, u| sum.saturating_add(u.delete_bytes))
     }
 
     /// True if the index leads to everything in it that counts.
@@ -235,12 +239,33 @@ impl Manifest {
         if files.len() != count || files.iter().any(|&n| n == 0 || n >= self.next_file) {
             return Err("the manifest's file numbers are not distinct and below the next number");
         }
-        if self
-            .segments
-            .iter()
-            .any(|s| s.sealed && s.replay_from > s.file_len)
-        {
+        let mut names: Vec<&str> = self.keyspaces.iter().map(|k| k.name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+            return Err("the manifest gives two keyspaces one name");
+        }
+        if self.next_file > LAST_FILE || self.generation > MAX_SEQ || !(1..=MAX_SEQ).contains(&self.next_seq) {
+            return Err("the manifest's numbers are used up");
+        }
+        self.segments.iter().try_for_each(SegmentRecord::validate)
+    }
+}
+
+impl SegmentRecord {
+    fn validate(&self) -> Result<(), &'static str> {
+        let first = FILE_HEADER_LEN as u64;
+        let ends = [self.replay_from, self.file_len];
+        if ends.iter().any(|end| !end.is_multiple_of(WORD) || !(first..=MAX_SEGMENT_LEN).contains(end)) {
+            return Err("the manifest gives a segment an impossible length");
+        }
+        if self.replay_from > self.file_len {
             return Err("the manifest would replay from behind a segment's end");
+        }
+        if self.role != SegmentRole::Log && (!self.sealed || self.replay_from != self.file_len) {
+            return Err("the manifest would replay a segment that is not of the log");
+        }
+        if [self.seq_base, self.min_seq, self.max_seq].iter().any(|&seq| seq > MAX_SEQ) {
+            return Err("the manifest's numbers are used up");
         }
         Ok(())
     }
@@ -459,7 +484,15 @@ mod tests {
 
     #[test]
     fn impossible_manifests_with_good_checksums_are_refused() {
-        let changes: [fn(&mut Manifest); 4] = [
+        let changes: [fn(&mut Manifest); 12] = [
+            |m| m.next_seq = 0,
+            |m| m.next_seq = u64::MAX,
+            |m| m.generation = u64::MAX,
+            |m| m.next_file = u32::MAX,
+            |m| m.segments[0].file_len = 4097,
+            |m| m.segments[0].replay_from = 0,
+            |m| m.segments[0].sealed = false,
+            |m| m.segments[0].seq_base = u64::MAX,
             |m| m.next_file = 8,
             |m| m.next_keyspace = 1,
             |m| m.segments[0].file = 5,

@@ -10,10 +10,12 @@ use super::segment::header_error;
 pub(crate) const MANIFEST: &str = "MANIFEST";
 /// Name of a manifest that is being written.
 pub(crate) const MANIFEST_NEXT: &str = "MANIFEST.tmp";
+/// Far beyond what a silo of the largest size needs.
+const MAX_LEN: u64 = 1 << 30;
 
 /// Reads the manifest. [`Error::is_not_found`] if there is none.
 pub(crate) fn read(files: &DirFiles) -> Result<Manifest> {
-    let bytes = files.read(MANIFEST)?;
+    let bytes = files.read(MANIFEST, MAX_LEN)?;
     Manifest::decode(&bytes).map_err(|flaw| header_error(&files.path(MANIFEST), flaw))
 }
 

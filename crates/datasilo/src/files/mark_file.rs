@@ -32,20 +32,16 @@ impl MarkFile {
 
     /// Notes up to where a segment was synced.
     pub(crate) fn store(&mut self, segment: FileNumber, synced: u64) -> Result<()> {
-        self.counter += 1;
-        let mark = SyncMark {
-            counter: self.counter,
-            segment,
-            synced,
-        };
-        self.file
-            .write_all_at(&mark.encode(self.silo_id), mark.slot_offset())
+        // Wraps only if a file said so; the second mark after that is the newest again.
+        self.counter = self.counter.wrapping_add(1);
+        let mark = SyncMark { counter: self.counter, segment, synced };
+        self.file.write_all_at(&mark.encode(self.silo_id), mark.slot_offset())
     }
 }
 
 /// The newest valid mark, if any.
 pub(crate) fn read(files: &DirFiles, silo_id: SiloId) -> Result<Option<SyncMark>> {
-    match files.read(MARK) {
+    match files.read(MARK, 2 * MARK_SLOT_LEN as u64) {
         Ok(bytes) => Ok(SyncMark::newest(&bytes, silo_id)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),

@@ -163,12 +163,11 @@ impl Run {
         let table_pages = geometry.page_count() + u64::from(index_header.spill_pages.get());
         let shape = Shape::new(table_pages, &index_header)
             .filter(|shape| shape.file_len as u64 == file_len)
-            .ok_or_else(|| {
-                damaged(
-                    FILE_HEADER_LEN,
-                    "the index header does not fit the file's length",
-                )
-            })?;
+            .ok_or_else(|| damaged(FILE_HEADER_LEN, "the index header does not fit the file's length"))?;
+        let entries = index_header.entry_count.get();
+        if entries != record.entries || entries > table_pages.saturating_mul(PAGE_SLOTS as u64) {
+            return Err(damaged(FILE_HEADER_LEN, "the index header's count of entries cannot be right"));
+        }
         let rows = bytes.get(shape.parts..shape.chains).unwrap_or_default();
         if crc32fast::hash(rows) != index_header.parts_crc.get() {
             return Err(damaged(
@@ -200,7 +199,7 @@ impl Run {
             number: record.file,
             origin: record.origin,
             geometry,
-            entry_count: index_header.entry_count.get(),
+            entry_count: entries,
             table_pages,
             spilled: index_header.flags & 1 != 0,
             file,

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::bytes::address::align_up;
+pub(crate) use crate::bytes::address::MAX_SEGMENT_LEN;
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::error::{Error, Result};
 
 use super::segment::{FIRST_GROUP, Segment};
-
-/// The most bytes of a segment: offsets are counted in words of 32 bits.
-pub(crate) const MAX_SEGMENT_LEN: u64 = (u32::MAX as u64) * 8;
 
 /// File systems that keep large folios make one huge page of each stretch of this many bytes that is
 /// written at once, at a multiple of it. Large writes are laid out so.
@@ -21,7 +19,7 @@ pub(crate) const HUGE_WRITE: u64 = 2 << 20;
 /// What a huge write needs beyond its frames: group header, alignment, file header and pad.
 pub(crate) const HUGE_WRITE_SLACK: usize = 512;
 
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The frames of one group, in one or more pieces.
 #[derive(Debug, Clone, Copy)]

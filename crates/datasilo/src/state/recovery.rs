@@ -1,6 +1,5 @@
 //! Opening for writing: lock, replay, and writing again what was not synced.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::bytes::file_header::{FILE_HEADER_LEN, FileHeader, FileKind, SegmentRole, SiloId};
@@ -29,14 +28,8 @@ const LOCK: &str = "LOCK";
 pub(crate) fn take_lock(files: &DirFiles) -> Result<SiloFile> {
     let lock = files.open_or_create(LOCK)?;
     if !lock.try_lock()? {
-        let pid = files
-            .read(LOCK)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
-        return Err(Error::Locked {
-            path: files.dir().to_path_buf(),
-            pid,
-        });
+        let pid = files.read(LOCK, 32).ok().and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
+        return Err(Error::Locked { path: files.dir().to_path_buf(), pid });
     }
     lock.set_len(0)?;
     lock.write_all_at(std::process::id().to_string().as_bytes(), 0)?;
@@ -64,11 +57,6 @@ fn prepare_directory(files: &DirFiles, options: &Options) -> Result<()> {
                 files.sync_name();
             }
             Ok(())
-        }
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
-            Err(Error::NotADirectory {
-                path: dir.to_path_buf(),
-            })
         }
         Err(error) if error.is_not_found() && options.create => files.create_dir(),
         Err(error) if error.is_not_found() => Err(Error::NotASilo {
@@ -511,11 +499,6 @@ pub(crate) fn read_manifest(files: &DirFiles) -> Result<Manifest> {
         Err(error) if error.is_not_found() => {
             match files.list() {
                 Ok(_) => check_without_manifest(files, false)?,
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
-                    return Err(Error::NotADirectory {
-                        path: files.dir().to_path_buf(),
-                    });
-                }
                 Err(missing) if missing.is_not_found() => {
                     return Err(Error::NotASilo {
                         path: files.dir().to_path_buf(),
@@ -525,6 +508,9 @@ pub(crate) fn read_manifest(files: &DirFiles) -> Result<Manifest> {
                 Err(other) => return Err(other),
             }
             Err(error)
+        }
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
+            Err(Error::NotADirectory { path: files.dir().to_path_buf() })
         }
         result => result,
     }

@@ -89,7 +89,7 @@ pub(crate) fn replay(
         .filter(|r| !r.sealed || r.replay_from < r.file_len)
     {
         let Some(segment) = version.segments.get(record.file) else {
-            unreachable!("the version has every segment of its manifest");
+            continue; // the version has every segment of its manifest
         };
         let mut scan = ScannedSegment::new(Arc::clone(segment), record);
         scan.expect_synced(mark);

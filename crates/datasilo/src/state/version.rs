@@ -1,9 +1,11 @@
 //! A version: the structure of a silo between two structural changes, immutable and shared.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::bytes::address::{FileNumber, FrameAddress};
+use crate::bytes::file_header::FileKind;
 use crate::bytes::frame::FrameView;
 use crate::bytes::manifest::{KeyspaceRecord, Manifest, SegmentRecord};
 use crate::error::{Error, Result};
@@ -11,6 +13,7 @@ use crate::files::run::{Run, SegmentMap};
 use crate::files::run_merge::KeyAccess;
 use crate::files::segment::Segment;
 use crate::merge::MergeOperator;
+use crate::storage::DirFiles;
 
 use super::memtable::Memtable;
 
@@ -123,6 +126,13 @@ impl FrameRef<'_> {
     }
 }
 
+/// Parts name segments that were there when the run was opened; the addresses of a chain may not.
+#[cold]
+fn missing_segment(address: FrameAddress) -> Error {
+    let file = DirFiles::file_name(FileKind::Segment, address.segment());
+    Error::corrupt(Path::new(&file), address.offset(), "an index entry leads into this segment, which is not there")
+}
+
 impl Version {
     /// Takes over from a manifest what it says about segments and the keyspaces' frames.
     pub(crate) fn note_usage(&mut self, manifest: &Manifest) {
@@ -137,9 +147,7 @@ impl Version {
             let usage = manifest.segments.iter().flat_map(|s| &s.usage);
             let (frames, bytes) = usage
                 .filter(|u| u.keyspace == keyspace.meta.id)
-                .fold((0, 0), |(frames, bytes), u| {
-                    (frames + u.frames, bytes + u.bytes)
-                });
+                .fold((0u64, 0u64), |(f, b), u| (f.saturating_add(u.frames), b.saturating_add(u.bytes)));
             keyspace.typical_frame_len = if frames == 0 { 0 } else { bytes / frames };
         }
     }
@@ -184,7 +192,7 @@ impl Version {
     #[inline]
     pub(crate) fn frame(&self, address: FrameAddress, align: usize) -> Result<FrameRef<'_>> {
         let Some(segment) = self.segments.get(address.segment()) else {
-            unreachable!("versions hold every segment that their indexes lead to");
+            return Err(missing_segment(address));
         };
         let frame = segment.frame(address.word(), align)?;
         Ok(FrameRef {

@@ -204,10 +204,10 @@ impl DirFiles {
         }
     }
 
-    /// Reads a whole file.
-    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
+    /// Reads a file, or as much of it as `limit` allows.
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         let file = self.open(name, false)?;
-        let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+        let len = usize::try_from(file.len()?.min(limit)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
@@ -215,9 +215,10 @@ impl DirFiles {
     }
 
     pub(crate) fn list(&self) -> Result<Vec<String>> {
-        self.storage
-            .list(&self.dir)
-            .map_err(|e| Error::io("list", &self.dir, e))
+        self.storage.list(&self.dir).map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => Error::NotADirectory { path: self.dir.clone() },
+            _ => Error::io("list", &self.dir, error),
+        })
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
