@@ -1,6 +1,7 @@
 //! Set algebra and expressions over bitmaps of every form, against `roaring`.
 
 #![expect(
+    clippy::many_single_char_names,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a failed unwrap is a failed test"
