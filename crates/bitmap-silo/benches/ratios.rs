@@ -25,59 +25,13 @@ use croaring::Bitmap;
 use lab::inputs::{Input, SMALL, independent, operands, runs};
 use lab::paired::{Effort, Way, mean, medians, way};
 use lab::real::{REAL_SETS, real_set};
+use lab::report::{Goal, Report};
 use lab::streams::two_streams;
 use rand::{Rng, SeedableRng};
 use roaring::{MultiOps, RoaringBitmap};
 
 /// Rows of the large test size; the small one is that of the other benchmark.
 const LARGE: u32 = 107_000_000;
-
-struct Report {
-    effort: Effort,
-    quick: bool,
-    filter: Option<String>,
-}
-
-/// What a row must reach against the best way of each peer.
-struct Goal(&'static str, f64);
-
-impl Report {
-    fn wants(&self, row: &str) -> bool {
-        self.filter
-            .as_deref()
-            .is_none_or(|filter| row.contains(filter))
-    }
-
-    /// Measures ways of which the first is ours; prints and answers the ratios to the best way of
-    /// each peer, whose ways' names start with its name.
-    fn row(&self, name: &str, mut ways: Vec<Way<'_>>, goals: &[Goal]) -> Vec<f64> {
-        let medians = medians(&mut ways, self.effort);
-        let mut line = format!("{name:<44} {:>11.2} µs", medians[0] / 1e3);
-        let mut ratios = Vec::new();
-        for Goal(peer, must) in goals {
-            let best = ways
-                .iter()
-                .zip(&medians)
-                .skip(1)
-                .filter(|(way, _)| way.name.starts_with(peer))
-                .min_by(|x, y| x.1.total_cmp(y.1))
-                .unwrap();
-            let ratio = best.1 / medians[0];
-            let mark = if ratio >= *must { "ok  " } else { "MISS" };
-            line += &format!(
-                "  {peer} ×{ratio:<7.2} must {must:<4} {mark} ({})",
-                best.0.name
-            );
-            ratios.push(ratio);
-        }
-        println!("{line}");
-        ratios
-    }
-
-    fn size(&self, universe: u32) -> u32 {
-        if self.quick { universe / 50 } else { universe }
-    }
-}
 
 fn main() {
     let words: Vec<String> = std::env::args()

@@ -160,19 +160,19 @@ impl<'a> BitmapView<'a> {
     /// Number of slots in either bitmap. Stores nothing.
     #[must_use]
     pub fn union_len(&self, other: &BitmapView<'_>) -> u64 {
-        self.len() + other.len() - self.intersection_len(other)
+        (self.len() + other.len()).saturating_sub(self.intersection_len(other))
     }
 
     /// Number of slots in this bitmap and not in the other. Stores nothing.
     #[must_use]
     pub fn difference_len(&self, other: &BitmapView<'_>) -> u64 {
-        self.len() - self.intersection_len(other)
+        self.len().saturating_sub(self.intersection_len(other))
     }
 
     /// Number of slots in exactly one of the bitmaps. Stores nothing.
     #[must_use]
     pub fn symmetric_difference_len(&self, other: &BitmapView<'_>) -> u64 {
-        self.len() + other.len() - 2 * self.intersection_len(other)
+        (self.len() + other.len()).saturating_sub(2 * self.intersection_len(other))
     }
 
     /// Whether any slot is in both bitmaps; stops at the first chunk with one.

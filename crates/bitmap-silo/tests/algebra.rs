@@ -1,6 +1,7 @@
 //! Set algebra and expressions over bitmaps of every form, against `roaring`.
 
 #![expect(
+    clippy::many_single_char_names,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a failed unwrap is a failed test"
@@ -253,6 +254,26 @@ fn pairs_of_all_container_shapes_equal_set_operations() {
             assert_eq!(f.intersection_len(&g), a.intersection_len(b));
         }
     }
+}
+
+#[test]
+fn frozen_bitmaps_of_many_chunks_meet_on_every_common_one() {
+    for seed in 0..60 {
+        let sets = [0, 1, 2].map(|i| random_bitmap(5000 + 10 * seed + i, 14));
+        let blobs = sets.each_ref().map(blob);
+        let [a, b, c] = blobs
+            .each_ref()
+            .map(|bytes| FrozenBitmap::open(bytes).unwrap());
+        let [x, y, z] = &sets;
+        assert_eq!(a.and(&b).view().to_roaring(), x & y, "seed {seed}");
+        assert_eq!(a.intersection_len(&b), x.intersection_len(y), "seed {seed}");
+        assert_eq!(b.intersection_len(&a), x.intersection_len(y), "seed {seed}");
+        let found = intersection_of_frozen(&[a, b, c]).view().to_roaring();
+        assert_eq!(found, &(x & y) & z, "seed {seed}");
+        let (a, b) = (BitmapView::from(a), BitmapView::from(b));
+        assert_eq!(a.intersects(&b), !x.is_disjoint(y), "seed {seed}");
+    }
+    assert!(intersection_of_frozen(&[]).is_empty());
 }
 
 #[test]

@@ -258,3 +258,72 @@ fn random_bytes_are_safe() {
         assert_same_verdict(&bytes);
     }
 }
+
+/// A blob with one run container of the given (first, length − 1) pairs.
+fn one_run_container(pairs: &[(u16, u16)]) -> Vec<u8> {
+    let mut bytes = vec![0x3b, 0x30, 0, 0, 1, 7, 0, 9, 0];
+    bytes.extend_from_slice(&(pairs.len() as u16).to_le_bytes());
+    for (first, more) in pairs {
+        bytes.extend_from_slice(&first.to_le_bytes());
+        bytes.extend_from_slice(&more.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn each_rule_of_the_format_decides_on_its_own() {
+    let accepted: [&[(u16, u16)]; 4] =
+        [&[(0, 0)], &[(0, 65_535)], &[(3, 4), (9, 0)], &[(65_535, 0)]];
+    let rejected: [&[(u16, u16)]; 6] = [
+        &[],
+        &[(3, 4), (8, 0)],
+        &[(3, 4), (7, 9)],
+        &[(9, 0), (3, 0)],
+        &[(65_535, 1)],
+        &[(0, 65_535), (0, 0)],
+    ];
+    for (pairs, valid) in accepted
+        .into_iter()
+        .map(|pairs| (pairs, true))
+        .chain(rejected.into_iter().map(|pairs| (pairs, false)))
+    {
+        let bytes = one_run_container(pairs);
+        assert_eq!(
+            FrozenBitmap::from_untrusted(&bytes).is_ok(),
+            valid,
+            "{pairs:?}"
+        );
+        assert_same_verdict(&bytes);
+    }
+    let two_values = |first: u16, second: u16| {
+        let mut bytes = vec![0x3a, 0x30, 0, 0, 1, 0, 0, 0, 5, 0, 1, 0, 16, 0, 0, 0];
+        bytes.extend_from_slice(&first.to_le_bytes());
+        bytes.extend_from_slice(&second.to_le_bytes());
+        bytes
+    };
+    for (first, second, valid) in [(1, 2, true), (2, 2, false), (3, 2, false)] {
+        let bytes = two_values(first, second);
+        assert_eq!(FrozenBitmap::from_untrusted(&bytes).is_ok(), valid);
+        assert_same_verdict(&bytes);
+    }
+    let many = [0x3a, 0x30, 0, 0, 1, 0, 1, 0];
+    assert!(FrozenBitmap::from_untrusted(&many).is_err());
+    assert!(
+        FrozenBitmap::open(&many)
+            .unwrap_err()
+            .to_string()
+            .contains("65,536")
+    );
+}
+
+#[test]
+fn a_blob_of_all_containers_is_read() {
+    let bitmap: RoaringBitmap = (0..=u16::MAX).map(|key| u32::from(key) << 16 | 9).collect();
+    let bytes = blob(&bitmap);
+    assert_reads_as(&bytes, &bitmap, 1);
+    assert_same_verdict(&bytes);
+    let mut with_run = bitmap;
+    with_run.insert_range(0..100);
+    with_run.optimize();
+    assert_reads_as(&blob(&with_run), &with_run, 2);
+}

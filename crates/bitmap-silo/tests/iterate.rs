@@ -94,6 +94,33 @@ fn batches_of_any_size_equal_single_steps() {
 }
 
 #[test]
+fn batches_stop_where_the_range_or_the_other_end_does() {
+    for seed in 0..25 {
+        let bitmap = random_bitmap(120 + seed, 5);
+        let bytes = blob(&bitmap);
+        let view = FrozenBitmap::open(&bytes).unwrap();
+        let mut rng = rng(seed);
+        let (x, y) = (rng.random_range(0..6 << 16), rng.random_range(0..6 << 16));
+        let (first, last) = (u32::min(x, y), u32::max(x, y));
+        let expected: Vec<u32> = bitmap.range(first..=last).collect();
+        let mut iter = view.iter_range(first, last);
+        let (mut front, mut back) = (Vec::new(), Vec::new());
+        loop {
+            let mut buffer = vec![0; rng.random_range(1..3000)];
+            let count = iter.next_many(&mut buffer);
+            front.extend_from_slice(&buffer[..count]);
+            back.extend(iter.by_ref().rev().take(rng.random_range(0..2000)));
+            assert!(iter.size_hint().1 >= Some(expected.len() - front.len() - back.len()));
+            if count < buffer.len() {
+                break;
+            }
+        }
+        front.extend(back.iter().rev());
+        assert_eq!(front, expected, "seed {seed}");
+    }
+}
+
+#[test]
 fn conversion_keeps_the_set_and_makes_one_canonical_blob() {
     for seed in 0..20 {
         let mut bitmap = random_bitmap(200 + seed, 9);

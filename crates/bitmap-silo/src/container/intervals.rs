@@ -114,10 +114,12 @@ pub(crate) fn intersect_into(a: &[[u8; 4]], b: &[[u8; 4]], sink: &mut RunSink<'_
 /// Number of values in both `a` and `b`.
 #[inline]
 pub(crate) fn intersection_len(a: &[[u8; 4]], b: &[[u8; 4]]) -> u32 {
-    let (mut i, mut j, mut total) = (0, 0, 0);
+    let (mut i, mut j, mut total) = (0, 0, 0_u32);
     while i < a.len() && j < b.len() {
         let ((a_first, a_last), (b_first, b_last)) = (bounds_at(a, i), bounds_at(b, j));
-        total += (a_last.min(b_last) + 1).saturating_sub(a_first.max(b_first));
+        // Runs of bytes that nobody validated may overlap.
+        let both = (a_last.min(b_last) + 1).saturating_sub(a_first.max(b_first));
+        total = total.saturating_add(both);
         i += usize::from(a_last <= b_last);
         j += usize::from(b_last <= a_last);
     }

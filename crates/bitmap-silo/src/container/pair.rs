@@ -24,10 +24,12 @@ pub(crate) fn intersection_len(a: ContainerRef<'_>, b: ContainerRef<'_>) -> u32 
             list_in_runs(list.values(), runs)
         }
         (ContainerRef::Bitset(b), ContainerRef::Runs(runs))
-        | (ContainerRef::Runs(runs), ContainerRef::Bitset(b)) => runs
-            .iter()
-            .map(|(first, last)| count_range(b.bits(), first, last))
-            .sum(),
+        | (ContainerRef::Runs(runs), ContainerRef::Bitset(b)) => {
+            // Runs of bytes that nobody validated may overlap.
+            runs.iter().fold(0, |total: u32, (first, last)| {
+                total.saturating_add(count_range(b.bits(), first, last))
+            })
+        }
         (ContainerRef::Runs(a), ContainerRef::Runs(b)) => {
             intervals::intersection_len(a.pairs(), b.pairs())
         }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::buf::BitmapBuf;
 use super::header::{OFFSETS_FROM, header_bytes, write_cookie};
 use crate::container::encode::{Layout, encode_into};
-use crate::container::{ContainerKind, ContainerRef};
+use crate::container::{ARRAY_MAX, CHUNK_SLOTS, ContainerKind, ContainerRef};
 use crate::error::BitmapError;
 
 /// What the header will say of one container.
@@ -73,13 +73,20 @@ impl BitmapWriter {
         self.push_counted(key, container, container.counted())
     }
 
-    /// Appends a chunk whose true cardinality the caller has just counted.
+    /// Appends a chunk whose cardinality the caller has counted, or took from bytes whose insides
+    /// nobody checked: what the blob's structure hangs on is counted again, which costs little
+    /// beside writing.
     pub(crate) fn push_counted(
         &mut self,
         key: u16,
         container: ContainerRef<'_>,
         cardinality: u32,
     ) -> Result<(), BitmapError> {
+        let cardinality = match container {
+            ContainerRef::Array(_) | ContainerRef::Runs(_) => container.counted(),
+            ContainerRef::Bitset(_) if cardinality <= ARRAY_MAX => container.counted(),
+            ContainerRef::Bitset(_) => cardinality.min(CHUNK_SLOTS),
+        };
         let Some(last_rank) = cardinality.checked_sub(1) else {
             return Ok(());
         };
