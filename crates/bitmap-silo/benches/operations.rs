@@ -100,15 +100,11 @@ fn building(c: &mut Criterion) {
     let mut group = c.benchmark_group("rows to bitmaps");
     group.sample_size(10);
     for value_count in [5_u32, 31_000, 200_000] {
-        let values: Vec<u32> = (0..SMALL / 10)
-            .map(|row| row.wrapping_mul(2_654_435_761) % value_count)
-            .collect();
+        let values: Vec<u32> =
+            (0..SMALL / 10).map(|row| row.wrapping_mul(2_654_435_761) % value_count).collect();
         group.throughput(Throughput::Elements(values.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(value_count), |bench| {
-            let rows = Rows::Consecutive {
-                first_slot: 0,
-                values: &values,
-            };
+            let rows = Rows::Consecutive { first_slot: 0, values: &values };
             bench.iter(|| build_values(rows, value_count).unwrap());
         });
     }

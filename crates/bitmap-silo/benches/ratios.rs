@@ -34,27 +34,14 @@ use roaring::{MultiOps, RoaringBitmap};
 const LARGE: u32 = 107_000_000;
 
 fn main() {
-    let words: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| !a.starts_with("--"))
-        .collect();
+    let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let quick = words.iter().any(|word| word == "quick");
     let effort = if quick {
-        Effort {
-            sample: Duration::ZERO,
-            samples: 1,
-        }
+        Effort { sample: Duration::ZERO, samples: 1 }
     } else {
-        Effort {
-            sample: Duration::from_millis(4),
-            samples: 15,
-        }
+        Effort { sample: Duration::from_millis(4), samples: 15 }
     };
-    let report = Report {
-        effort,
-        quick,
-        filter: words.into_iter().find(|word| word != "quick"),
-    };
+    let report = Report { effort, quick, filter: words.into_iter().find(|word| word != "quick") };
     println!("kernels: {}", bitmap_silo::instruction_set());
     open_and_probe(&report);
     from_bytes(&report);
@@ -86,15 +73,8 @@ fn open_and_probe(report: &Report) {
         "open, AND with about 107 slots",
         vec![
             way("ours", || view(&dense).and(&view(&few)).len()),
-            way("roaring deserialised", || {
-                (read(&dense.bytes) & read(&few.bytes)).len()
-            }),
-            way("croaring view", || {
-                dense
-                    .croaring_view()
-                    .and(&few.croaring_view())
-                    .cardinality()
-            }),
+            way("roaring deserialised", || (read(&dense.bytes) & read(&few.bytes)).len()),
+            way("croaring view", || dense.croaring_view().and(&few.croaring_view()).cardinality()),
         ],
         &[Goal("roaring", 40.0), Goal("croaring", 0.5)],
     );
@@ -113,30 +93,18 @@ fn sets(report: &Report) -> Vec<(String, Vec<Input>)> {
         }
     }
     let synthetic = |name: &str, make: &dyn Fn(u64) -> RoaringBitmap| {
-        (
-            name.to_string(),
-            (0..8).map(|seed| Input::new(make(seed))).collect(),
-        )
+        (name.to_string(), (0..8).map(|seed| Input::new(make(seed))).collect())
     };
-    sets.push(synthetic("dense", &|seed| {
-        independent(small, 0.3 + 0.05 * seed as f64, seed)
-    }));
-    sets.push(synthetic("mixed", &|seed| {
-        independent(small, if seed % 2 == 0 { 0.2 } else { 0.02 }, seed)
-    }));
-    sets.push(synthetic("sparse", &|seed| {
-        independent(small, 0.01 + 0.003 * seed as f64, seed)
-    }));
+    sets.push(synthetic("dense", &|seed| independent(small, 0.3 + 0.05 * seed as f64, seed)));
+    sets.push(synthetic("mixed", &|seed| independent(small, if seed % 2 == 0 { 0.2 } else { 0.02 }, seed)));
+    sets.push(synthetic("sparse", &|seed| independent(small, 0.01 + 0.003 * seed as f64, seed)));
     sets.push(synthetic("runs", &|seed| runs(small, 200.0, 600.0, seed)));
     sets
 }
 
 /// Windows of neighbours, for all of a set.
 fn windows(inputs: &[Input], size: usize) -> Vec<Vec<&Input>> {
-    inputs
-        .windows(size)
-        .map(|window| window.iter().collect())
-        .collect()
+    inputs.windows(size).map(|window| window.iter().collect()).collect()
 }
 
 fn from_bytes(report: &Report) {
@@ -205,26 +173,21 @@ fn four_dense(report: &Report) {
     if !report.wants("four dense") {
         return;
     }
-    let inputs: Vec<Input> = (0..4)
-        .map(|seed| Input::new(independent(report.size(LARGE), 0.7, seed)))
-        .collect();
+    let inputs: Vec<Input> =
+        (0..4).map(|seed| Input::new(independent(report.size(LARGE), 0.7, seed))).collect();
     report.row(
         "four dense from a mapping, AND",
         vec![
-            way("ours", || {
-                bitmap_silo::intersection(inputs.iter().map(view)).len()
-            }),
+            way("ours", || bitmap_silo::intersection(inputs.iter().map(view)).len()),
             way("roaring deserialised", || {
                 let all: Vec<_> = inputs.iter().map(|input| read(&input.bytes)).collect();
                 all.into_iter().reduce(|a, b| a & b).unwrap().len()
             }),
             way("roaring with serialised", || {
-                let all = inputs[1..]
-                    .iter()
-                    .fold(read(&inputs[0].bytes), |all, input| {
-                        let bytes = std::io::Cursor::new(&input.bytes);
-                        all.intersection_with_serialized_unchecked(bytes).unwrap()
-                    });
+                let all = inputs[1..].iter().fold(read(&inputs[0].bytes), |all, input| {
+                    let bytes = std::io::Cursor::new(&input.bytes);
+                    all.intersection_with_serialized_unchecked(bytes).unwrap()
+                });
                 all.len()
             }),
             way("croaring view", || {
@@ -246,9 +209,7 @@ fn expression<'a>(views: &[BitmapView<'a>]) -> Expr<'a> {
 
 /// The best ways that were found to write the expression with the peers.
 fn expression_ways<'a>(inputs: &'a [Input]) -> Vec<Way<'a>> {
-    let [a, b, c, d, e] = inputs else {
-        unreachable!("five operands")
-    };
+    let [a, b, c, d, e] = inputs else { unreachable!("five operands") };
     vec![
         way("ours", || {
             let views: Vec<BitmapView<'_>> = inputs.iter().map(|i| view(i).into()).collect();
@@ -267,8 +228,7 @@ fn expression_ways<'a>(inputs: &'a [Input]) -> Vec<Way<'a>> {
             ((&keep & &b.roaring) | (&keep & &c.roaring) | (&keep & &d.roaring)).len()
         }),
         way("roaring spread, not last", move || {
-            let any =
-                (&a.roaring & &b.roaring) | (&a.roaring & &c.roaring) | (&a.roaring & &d.roaring);
+            let any = (&a.roaring & &b.roaring) | (&a.roaring & &c.roaring) | (&a.roaring & &d.roaring);
             any.difference_len(&e.roaring)
         }),
         way("croaring or first", move || {
@@ -278,8 +238,7 @@ fn expression_ways<'a>(inputs: &'a [Input]) -> Vec<Way<'a>> {
         way("croaring or lazily", move || {
             let mut or = b.croaring.clone();
             or.lazy_batch(|lazy| {
-                lazy.or_inplace(&c.croaring, false)
-                    .or_inplace(&d.croaring, false);
+                lazy.or_inplace(&c.croaring, false).or_inplace(&d.croaring, false);
             });
             a.croaring.and(&or).andnot_cardinality(&e.croaring)
         }),
@@ -372,11 +331,7 @@ fn warm_operations(report: &Report) {
     ];
     for (name, inputs) in &sets {
         let views: Vec<FrozenBitmap<'_>> = inputs.iter().map(view).collect();
-        let highest = inputs
-            .iter()
-            .filter_map(|input| input.roaring.max())
-            .max()
-            .unwrap_or(1);
+        let highest = inputs.iter().filter_map(|input| input.roaring.max()).max().unwrap_or(1);
         let probes: Vec<u32> = (0..1000).map(|_| rng.random_range(0..=highest)).collect();
         let mut buffer = vec![0; 4096];
         let rows: Vec<Vec<Way<'_>>> = vec![
@@ -386,23 +341,15 @@ fn warm_operations(report: &Report) {
                     views.windows(2).map(pair).sum()
                 }),
                 way("roaring", || {
-                    inputs
-                        .windows(2)
-                        .map(|p| p[0].roaring.intersection_len(&p[1].roaring))
-                        .sum()
+                    inputs.windows(2).map(|p| p[0].roaring.intersection_len(&p[1].roaring)).sum()
                 }),
                 way("croaring", || {
-                    inputs
-                        .windows(2)
-                        .map(|p| p[0].croaring.and_cardinality(&p[1].croaring))
-                        .sum()
+                    inputs.windows(2).map(|p| p[0].croaring.and_cardinality(&p[1].croaring)).sum()
                 }),
             ],
             vec![
                 way("ours", || bitmap_silo::union(views.iter().copied()).len()),
-                way("roaring", || {
-                    inputs.iter().map(|i| &i.roaring).union().len()
-                }),
+                way("roaring", || inputs.iter().map(|i| &i.roaring).union().len()),
                 way("roaring in place", || {
                     let mut all = RoaringBitmap::new();
                     inputs.iter().for_each(|input| all |= &input.roaring);
@@ -419,18 +366,15 @@ fn warm_operations(report: &Report) {
             ],
             vec![
                 way("ours", || {
-                    let held =
-                        |v: &FrozenBitmap<'_>| probes.iter().filter(|p| v.contains(**p)).count();
+                    let held = |v: &FrozenBitmap<'_>| probes.iter().filter(|p| v.contains(**p)).count();
                     views.iter().map(held).sum::<usize>() as u64
                 }),
                 way("roaring", || {
-                    let held =
-                        |i: &Input| probes.iter().filter(|p| i.roaring.contains(**p)).count();
+                    let held = |i: &Input| probes.iter().filter(|p| i.roaring.contains(**p)).count();
                     inputs.iter().map(held).sum::<usize>() as u64
                 }),
                 way("croaring", || {
-                    let held =
-                        |i: &Input| probes.iter().filter(|p| i.croaring.contains(**p)).count();
+                    let held = |i: &Input| probes.iter().filter(|p| i.croaring.contains(**p)).count();
                     inputs.iter().map(held).sum::<usize>() as u64
                 }),
             ],
@@ -441,10 +385,7 @@ fn warm_operations(report: &Report) {
                         let mut iter = view.iter();
                         loop {
                             let count = iter.next_many(&mut buffer);
-                            sum += buffer[..count]
-                                .iter()
-                                .map(|slot| u64::from(*slot))
-                                .sum::<u64>();
+                            sum += buffer[..count].iter().map(|slot| u64::from(*slot)).sum::<u64>();
                             if count < buffer.len() {
                                 break;
                             }
@@ -467,10 +408,7 @@ fn warm_operations(report: &Report) {
                         let mut cursor = input.croaring.cursor();
                         loop {
                             let count = cursor.read_many(&mut buffer);
-                            sum += buffer[..count]
-                                .iter()
-                                .map(|slot| u64::from(*slot))
-                                .sum::<u64>();
+                            sum += buffer[..count].iter().map(|slot| u64::from(*slot)).sum::<u64>();
                             if count == 0 {
                                 break;
                             }
@@ -504,26 +442,16 @@ fn pending(report: &Report) {
     }
     let inputs = operands("dense", report.size(SMALL));
     let mut rng = rand::rngs::SmallRng::seed_from_u64(6);
-    let ops: Vec<(u32, bool)> = (0..10_000)
-        .map(|_| (rng.random_range(0..report.size(SMALL)), rng.random()))
-        .collect();
+    let ops: Vec<(u32, bool)> =
+        (0..10_000).map(|_| (rng.random_range(0..report.size(SMALL)), rng.random())).collect();
     let delta = Delta::from_ops(ops);
     let plain: Vec<BitmapView<'_>> = inputs.iter().map(|input| view(input).into()).collect();
     let mut patched = plain.clone();
     patched[0] = patched[0].patched(&delta);
     let cases: [(&str, Box<dyn Fn(&[BitmapView<'_>]) -> u64>); 3] = [
-        (
-            "AND with another",
-            Box::new(|views| views[0].intersection_len(&views[1])),
-        ),
-        (
-            "AND of 2 to bitmap",
-            Box::new(|views| views[0].and(&views[1]).len()),
-        ),
-        (
-            "expression",
-            Box::new(|views| Query::new(expression(views), 1 << 32).count()),
-        ),
+        ("AND with another", Box::new(|views| views[0].intersection_len(&views[1]))),
+        ("AND of 2 to bitmap", Box::new(|views| views[0].and(&views[1]).len())),
+        ("expression", Box::new(|views| Query::new(expression(views), 1 << 32).count())),
     ];
     for (name, work) in &cases {
         let mut ways = vec![
@@ -556,9 +484,7 @@ fn merging(report: &Report) {
         let mut parts: Vec<BitmapWriter> = vec![BitmapWriter::new(Layout::Smallest); 8];
         let count = view(&whole).container_count();
         for (index, (key, container)) in view(&whole).chunks().enumerate() {
-            parts[index * 8 / count.max(1)]
-                .push(key, container)
-                .unwrap();
+            parts[index * 8 / count.max(1)].push(key, container).unwrap();
         }
         let blobs: Vec<BitmapBuf> = parts.into_iter().map(BitmapWriter::finish).collect();
         let views: Vec<FrozenBitmap<'_>> = blobs.iter().map(BitmapBuf::view).collect();
@@ -571,9 +497,7 @@ fn merging(report: &Report) {
             }),
             way("memcpy", || {
                 copy.clear();
-                views
-                    .iter()
-                    .for_each(|part| copy.extend_from_slice(part.as_bytes()));
+                views.iter().for_each(|part| copy.extend_from_slice(part.as_bytes()));
                 std::hint::black_box(copy.len());
                 0
             }),
@@ -595,22 +519,16 @@ fn field(rows: u32, value_count: u32, seed: u64) -> Vec<u32> {
         .map(|_| {
             let share: f64 = rng.random();
             // Low values more often where values are many.
-            let skew = if value_count > 100 {
-                share * share
-            } else {
-                share
-            };
+            let skew = if value_count > 100 { share * share } else { share };
             ((skew * f64::from(value_count)) as u32).min(value_count - 1)
         })
         .collect()
 }
 
 fn rows_to_bitmaps(report: &Report) {
-    for (name, value_count, must) in [
-        ("5 values", 5, 15.0),
-        ("31 k values", 31_000, 1.8),
-        ("2 M values", 2_000_000, 11.0),
-    ] {
+    for (name, value_count, must) in
+        [("5 values", 5, 15.0), ("31 k values", 31_000, 1.8), ("2 M values", 2_000_000, 11.0)]
+    {
         let row = format!("rows to bitmaps, {name}");
         if !report.wants(&row) {
             continue;
@@ -619,10 +537,7 @@ fn rows_to_bitmaps(report: &Report) {
         let values = field(rows, value_count, 9);
         let ways = vec![
             way("ours", || {
-                let rows = Rows::Consecutive {
-                    first_slot: 0,
-                    values: &values,
-                };
+                let rows = Rows::Consecutive { first_slot: 0, values: &values };
                 build_values(rows, value_count).unwrap().value_count() as u64
             }),
             way("tuples", || {
@@ -637,10 +552,7 @@ fn rows_to_bitmaps(report: &Report) {
             }),
         ];
         let few = Report {
-            effort: Effort {
-                samples: report.effort.samples.min(5),
-                ..report.effort
-            },
+            effort: Effort { samples: report.effort.samples.min(5), ..report.effort },
             quick: report.quick,
             filter: None,
         };
@@ -655,20 +567,12 @@ fn field_size(report: &Report) {
     let rows = report.size(SMALL);
     let value_count = (rows / 7).min(2_000_000);
     let values = field(rows, value_count, 9);
-    let built = build_values(
-        Rows::Consecutive {
-            first_slot: 0,
-            values: &values,
-        },
-        value_count,
-    )
-    .unwrap();
+    let built = build_values(Rows::Consecutive { first_slot: 0, values: &values }, value_count).unwrap();
     let mut portable = 0;
     let mut slots: Vec<(u32, u32)> = values.iter().copied().zip(0..rows).collect();
     slots.sort_unstable();
     for same in slots.chunk_by(|x, y| x.0 == y.0) {
-        let mut bitmap =
-            RoaringBitmap::from_sorted_iter(same.iter().map(|(_, slot)| *slot)).unwrap();
+        let mut bitmap = RoaringBitmap::from_sorted_iter(same.iter().map(|(_, slot)| *slot)).unwrap();
         bitmap.optimize();
         portable += bitmap.serialized_size();
     }

@@ -20,11 +20,7 @@ fn query(expr: Expr<'_>) -> Query<'_> {
 /// Slots in all of the bitmaps; empty where there is none.
 pub fn intersection<'a, V: Into<BitmapView<'a>>>(views: impl IntoIterator<Item = V>) -> BitmapBuf {
     let operands: Vec<Expr<'a>> = views.into_iter().map(Expr::bitmap).collect();
-    if operands.is_empty() {
-        BitmapBuf::default()
-    } else {
-        query(Expr::And(operands)).to_bitmap()
-    }
+    if operands.is_empty() { BitmapBuf::default() } else { query(Expr::And(operands)).to_bitmap() }
 }
 
 /// Slots in all of the frozen bitmaps; empty where there is none. As [`intersection`], and faster
@@ -56,11 +52,7 @@ pub fn union<'a, V: Into<BitmapView<'a>>>(views: impl IntoIterator<Item = V>) ->
 /// Number of slots in all of the bitmaps; zero where there is none. Stores no result.
 pub fn intersection_len<'a, V: Into<BitmapView<'a>>>(views: impl IntoIterator<Item = V>) -> u64 {
     let operands: Vec<Expr<'a>> = views.into_iter().map(Expr::bitmap).collect();
-    if operands.is_empty() {
-        0
-    } else {
-        query(Expr::And(operands)).count()
-    }
+    if operands.is_empty() { 0 } else { query(Expr::And(operands)).count() }
 }
 
 /// Number of slots in any of the bitmaps. Stores no result.
@@ -107,10 +99,7 @@ impl<'a> BitmapView<'a> {
             None => self.base_len(),
             Some(delta) => {
                 // Only touched chunks are looked at; the others count as recorded.
-                let base = BitmapView {
-                    delta: None,
-                    ..*self
-                };
+                let base = BitmapView { delta: None, ..*self };
                 let (mut before, mut after) = (Source::new(&base), Source::new(self));
                 let mut total = self.base_len();
                 for key in delta.keys() {

@@ -23,10 +23,7 @@ impl ChunkDelta {
         // Whatever was recorded of bytes that nobody validated, a chunk has at most its slots.
         let more = scratch.put(&self.sets, true);
         let fewer = scratch.put(&self.clears, false);
-        cardinality
-            .saturating_add(more)
-            .saturating_sub(fewer)
-            .min(CHUNK_SLOTS)
+        cardinality.saturating_add(more).saturating_sub(fewer).min(CHUNK_SLOTS)
     }
 
     /// What the operations decide about a slot.
@@ -115,12 +112,7 @@ impl Delta {
                 if let Some((slot, set)) = same_slot.last() {
                     let (high, low) = split(*slot);
                     key = high;
-                    if *set {
-                        &mut chunk.sets
-                    } else {
-                        &mut chunk.clears
-                    }
-                    .push(low);
+                    if *set { &mut chunk.sets } else { &mut chunk.clears }.push(low);
                 }
             }
             delta.chunks.push((key, Arc::new(chunk)));
@@ -156,10 +148,7 @@ impl Delta {
     /// Number of slots with an operation; O(chunks).
     #[must_use]
     pub fn op_count(&self) -> u64 {
-        self.chunks
-            .iter()
-            .map(|(_, ops)| ops.op_count() as u64)
-            .sum()
+        self.chunks.iter().map(|(_, ops)| ops.op_count() as u64).sum()
     }
 
     /// What the operations decide about a slot; none where they leave it as it is.

@@ -79,9 +79,6 @@ impl BitmapError {
     }
 
     pub(crate) fn malformed(what: &'static str, offset: usize) -> Self {
-        Self::Malformed {
-            what,
-            offset: offset as u64,
-        }
+        Self::Malformed { what, offset: offset as u64 }
     }
 }

@@ -23,16 +23,10 @@ pub struct SmallBitmap<'a> {
 }
 
 #[derive(Clone, Copy)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "copied rarely; allocating would cost more"
-)]
+#[expect(clippy::large_enum_variant, reason = "copied rarely; allocating would cost more")]
 enum Slots<'a> {
     List(&'a [[u8; 4]]),
-    Decoded {
-        slots: [[u8; 4]; VARINTS_MAX],
-        len: usize,
-    },
+    Decoded { slots: [[u8; 4]; VARINTS_MAX], len: usize },
 }
 
 impl std::fmt::Debug for SmallBitmap<'_> {
@@ -86,8 +80,7 @@ impl<'a> SmallBitmap<'a> {
     /// Number of slots at most `slot`; O(log n).
     #[must_use]
     pub fn rank(&self, slot: u32) -> u64 {
-        self.slots()
-            .partition_point(|s| u32::from_le_bytes(*s) <= slot) as u64
+        self.slots().partition_point(|s| u32::from_le_bytes(*s) <= slot) as u64
     }
 
     /// The slot with `rank` slots below it; O(1).
@@ -104,8 +97,7 @@ impl<'a> SmallBitmap<'a> {
 
     /// Index of the first slot that is at least `slot`.
     pub(crate) fn lower_bound(&self, slot: u32) -> usize {
-        self.slots()
-            .partition_point(|s| u32::from_le_bytes(*s) < slot)
+        self.slots().partition_point(|s| u32::from_le_bytes(*s) < slot)
     }
 
     /// The slot at `index`.
@@ -116,10 +108,7 @@ impl<'a> SmallBitmap<'a> {
 
 fn open_list(rest: &[u8]) -> Result<&[[u8; 4]], BitmapError> {
     let (list, []) = rest.as_chunks::<4>() else {
-        return Err(BitmapError::malformed(
-            "a list that is no multiple of four bytes",
-            1,
-        ));
+        return Err(BitmapError::malformed("a list that is no multiple of four bytes", 1));
     };
     if list.is_empty() {
         return Err(BitmapError::malformed("an empty small form", 1));
@@ -128,14 +117,7 @@ fn open_list(rest: &[u8]) -> Result<&[[u8; 4]], BitmapError> {
         [x, y] => ok & (u32::from_le_bytes(*x) < u32::from_le_bytes(*y)),
         _ => ok,
     });
-    if ascending {
-        Ok(list)
-    } else {
-        Err(BitmapError::malformed(
-            "list slots do not ascend strictly",
-            1,
-        ))
-    }
+    if ascending { Ok(list) } else { Err(BitmapError::malformed("list slots do not ascend strictly", 1)) }
 }
 
 fn open_varints<'a>(rest: &[u8]) -> Result<Slots<'a>, BitmapError> {
@@ -146,9 +128,7 @@ fn open_varints<'a>(rest: &[u8]) -> Result<Slots<'a>, BitmapError> {
             .ok_or_else(|| BitmapError::malformed("a varint cut short or overlong", at + 1))?;
         let slot = u32::try_from(next + u64::from(gap))
             .map_err(|_| BitmapError::malformed("a slot past 32 bits", at + 1))?;
-        *slots
-            .get_mut(len)
-            .ok_or_else(|| BitmapError::malformed("more than 64 varints", at + 1))? =
+        *slots.get_mut(len).ok_or_else(|| BitmapError::malformed("more than 64 varints", at + 1))? =
             slot.to_le_bytes();
         next = u64::from(slot) + 1;
         at += used;
@@ -167,10 +147,7 @@ fn read_varint(bytes: &[u8]) -> Option<(u32, usize)> {
         value |= u64::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
             let shortest = index == 0 || *byte != 0;
-            return u32::try_from(value)
-                .ok()
-                .filter(|_| shortest)
-                .map(|v| (v, index + 1));
+            return u32::try_from(value).ok().filter(|_| shortest).map(|v| (v, index + 1));
         }
     }
     None
@@ -215,20 +192,12 @@ pub fn store_into(bitmap: &FrozenBitmap<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(bitmap.as_bytes());
     } else {
         // Fewer slots than a quarter of the bytes of a blob in memory.
-        store_slots_into(
-            bitmap.iter(),
-            usize::try_from(slot_count).unwrap_or(usize::MAX),
-            out,
-        );
+        store_slots_into(bitmap.iter(), usize::try_from(slot_count).unwrap_or(usize::MAX), out);
     }
 }
 
 /// Appends the small form of ascending slots.
-pub(crate) fn store_slots_into(
-    slots: impl Iterator<Item = u32>,
-    slot_count: usize,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn store_slots_into(slots: impl Iterator<Item = u32>, slot_count: usize, out: &mut Vec<u8>) {
     if slot_count <= VARINTS_MAX {
         out.push(TAG_VARINTS);
         push_gaps(slots, slot_count, out);

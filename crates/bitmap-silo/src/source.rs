@@ -29,10 +29,7 @@ enum Current<'a> {
     /// The base's own container.
     Lent(ContainerRef<'a>),
     /// The first or last chunk of a range, as one run.
-    Run {
-        pair: [[u8; 4]; 1],
-        cardinality: u32,
-    },
+    Run { pair: [[u8; 4]; 1], cardinality: u32 },
     /// Made in the buffer.
     Made,
 }
@@ -74,10 +71,7 @@ impl<'a> Source<'a> {
         let Some(delta) = self.view.delta else {
             return base;
         };
-        while delta
-            .chunk_at(self.delta_index)
-            .is_some_and(|(k, _)| k < key)
-        {
+        while delta.chunk_at(self.delta_index).is_some_and(|(k, _)| k < key) {
             self.delta_index += 1;
         }
         let changed = delta.chunk_at(self.delta_index).map(|(k, _)| k);
@@ -128,23 +122,14 @@ impl<'a> Source<'a> {
             return self.load_range(key, first, last);
         }
         let buf = &mut **self.buf.get_or_insert_with(PooledChunk::take);
-        let loaded = load_base(
-            &self.view.base,
-            self.index,
-            key,
-            &mut buf.left,
-            &mut buf.words,
-        );
+        let loaded = load_base(&self.view.base, self.index, key, &mut buf.left, &mut buf.words);
         let ops = self.view.delta.and_then(|delta| delta.chunk(key));
         buf.form = match (loaded, ops) {
             (Loaded::Lent(container), None) => {
                 self.current = Current::Lent(container);
                 return container.cardinality();
             }
-            (Loaded::List { len }, None) => Form::List {
-                side: Side::Left,
-                len,
-            },
+            (Loaded::List { len }, None) => Form::List { side: Side::Left, len },
             (Loaded::Words { cardinality }, None) => Form::Words { cardinality },
             (loaded, Some(ops)) => patch(&loaded, ops, buf),
         };
@@ -155,9 +140,7 @@ impl<'a> Source<'a> {
     fn load_range(&mut self, key: u16, first: u32, last: u32) -> u32 {
         let base = u32::from(key) << 16;
         let low = u16::try_from(first.saturating_sub(base));
-        let high = last
-            .checked_sub(base)
-            .map(|high| u16::try_from(high).unwrap_or(u16::MAX));
+        let high = last.checked_sub(base).map(|high| u16::try_from(high).unwrap_or(u16::MAX));
         let (Ok(low), Some(high)) = (low, high) else {
             return 0;
         };
@@ -165,10 +148,7 @@ impl<'a> Source<'a> {
         self.current = if cardinality == CHUNK_SLOTS {
             Current::Lent(ContainerRef::FULL)
         } else {
-            Current::Run {
-                pair: [run_pair(low, high)],
-                cardinality,
-            }
+            Current::Run { pair: [run_pair(low, high)], cardinality }
         };
         cardinality
     }
@@ -179,10 +159,7 @@ impl<'a> Source<'a> {
         match &self.current {
             Current::Lent(container) => *container,
             Current::Run { pair, cardinality } => RunsRef::new(pair, *cardinality).into(),
-            Current::Made => self
-                .buf
-                .as_ref()
-                .map_or(ContainerRef::EMPTY, |buf| buf.container()),
+            Current::Made => self.buf.as_ref().map_or(ContainerRef::EMPTY, |buf| buf.container()),
         }
     }
 }
@@ -197,10 +174,7 @@ fn patch(loaded: &Loaded<'_>, ops: &ChunkDelta, buf: &mut ChunkBuf) -> Form {
     if let Some(list) = list
         && list.values().len() + ops.set_count() <= ARRAY_MAX as usize
     {
-        return Form::List {
-            side: Side::Right,
-            len: ops.apply_to_list(list, &mut buf.right),
-        };
+        return Form::List { side: Side::Right, len: ops.apply_to_list(list, &mut buf.right) };
     }
     let cardinality = match (loaded, list) {
         (_, Some(list)) => {
@@ -214,9 +188,7 @@ fn patch(loaded: &Loaded<'_>, ops: &ChunkDelta, buf: &mut ChunkBuf) -> Form {
         (Loaded::Words { cardinality }, None) => *cardinality,
         (Loaded::List { .. }, None) => 0,
     };
-    Form::Words {
-        cardinality: ops.apply(&mut buf.words, cardinality),
-    }
+    Form::Words { cardinality: ops.apply(&mut buf.words, cardinality) }
 }
 
 fn load_base<'a>(
@@ -244,9 +216,7 @@ fn load_base<'a>(
             let (_, low_slot) = crate::frozen::split_slot(low);
             let (_, high_slot) = crate::frozen::split_slot(high);
             words.insert_range(low_slot, high_slot);
-            Loaded::Words {
-                cardinality: high - low + 1,
-            }
+            Loaded::Words { cardinality: high - low + 1 }
         }
     }
 }
@@ -259,19 +229,13 @@ fn load_small(
     words: &mut Scratch,
 ) -> Loaded<'static> {
     let start = view.lower_bound(u32::from(key) << 16).max(index);
-    let slots = || {
-        (start..)
-            .map_while(|at| view.get(at))
-            .map(crate::frozen::split_slot)
-    };
+    let slots = || (start..).map_while(|at| view.get(at)).map(crate::frozen::split_slot);
     let len = slots().take_while(|(high, _)| *high == key).count();
     if len > ARRAY_MAX as usize {
         // No writer makes such a list, but it is valid.
         words.clear();
         slots().take(len).for_each(|(_, low)| words.insert(low));
-        return Loaded::Words {
-            cardinality: words.cardinality(),
-        };
+        return Loaded::Words { cardinality: words.cardinality() };
     }
     for (to, (_, low)) in list.iter_mut().zip(slots().take(len)) {
         *to = low;
@@ -279,12 +243,7 @@ fn load_small(
     Loaded::List { len }
 }
 
-fn load_memory(
-    bitmap: &RoaringBitmap,
-    key: u16,
-    list: &mut List,
-    words: &mut Scratch,
-) -> Loaded<'static> {
+fn load_memory(bitmap: &RoaringBitmap, key: u16, list: &mut List, words: &mut Scratch) -> Loaded<'static> {
     let low = u32::from(key) << 16;
     let range = low..=low | 0xffff;
     let cardinality = u32::try_from(bitmap.range_cardinality(range.clone())).unwrap_or(0);

@@ -32,10 +32,7 @@ pub(crate) enum Base<'a> {
 
 impl<'a> BitmapView<'a> {
     /// The empty bitmap.
-    pub const EMPTY: BitmapView<'static> = BitmapView {
-        base: Base::Empty,
-        delta: None,
-    };
+    pub const EMPTY: BitmapView<'static> = BitmapView { base: Base::Empty, delta: None };
 
     /// Opens a stored value of either form, told apart by its first byte; no bytes are the empty
     /// bitmap. O(containers) or O(slots of the small form); nothing allocated.
@@ -54,21 +51,14 @@ impl<'a> BitmapView<'a> {
     /// All slots from `first` to `last`, both inclusive; empty where `first > last`.
     #[must_use]
     pub fn range(first: u32, last: u32) -> Self {
-        let base = if first <= last {
-            Base::Range(first, last)
-        } else {
-            Base::Empty
-        };
+        let base = if first <= last { Base::Range(first, last) } else { Base::Empty };
         Self { base, delta: None }
     }
 
     /// This bitmap with pending operations applied on top; they replace earlier ones.
     #[must_use]
     pub fn patched(self, delta: &'a Delta) -> Self {
-        Self {
-            delta: Some(delta).filter(|delta| !delta.is_empty()),
-            ..self
-        }
+        Self { delta: Some(delta).filter(|delta| !delta.is_empty()), ..self }
     }
 
     /// Whether `slot` is in; as fast as the form underneath.
@@ -115,9 +105,7 @@ impl<'a> BitmapView<'a> {
 
     /// How large the bitmap can get, for reserving room.
     pub(crate) fn bound(&self) -> Bound {
-        let containers = usize::try_from(self.chunk_estimate())
-            .unwrap_or(0)
-            .min(1 << 16);
+        let containers = usize::try_from(self.chunk_estimate()).unwrap_or(0).min(1 << 16);
         let base = match &self.base {
             Base::Empty => 0,
             Base::Frozen(view) => view.as_bytes().len(),
@@ -126,28 +114,19 @@ impl<'a> BitmapView<'a> {
             Base::Range(..) => 6 * containers,
         };
         let pending = self.delta.map_or(0, |delta| 2 * delta.op_count());
-        Bound {
-            containers,
-            bytes: base + usize::try_from(pending).unwrap_or(0),
-        }
+        Bound { containers, bytes: base + usize::try_from(pending).unwrap_or(0) }
     }
 
     /// A key that no chunk is above.
     pub(crate) fn highest_key(&self) -> u16 {
         let base = match &self.base {
             Base::Empty => 0,
-            Base::Frozen(view) => view
-                .key_at(view.container_count().wrapping_sub(1))
-                .unwrap_or(0),
+            Base::Frozen(view) => view.key_at(view.container_count().wrapping_sub(1)).unwrap_or(0),
             Base::Small(view) => key_of(view.iter().next_back()),
             Base::Memory(bitmap) => key_of(bitmap.max()),
             Base::Range(_, last) => key_of(Some(*last)),
         };
-        base.max(
-            self.delta
-                .and_then(|delta| delta.keys().last())
-                .unwrap_or(0),
-        )
+        base.max(self.delta.and_then(|delta| delta.keys().last()).unwrap_or(0))
     }
 }
 
@@ -165,19 +144,13 @@ fn key_of(slot: Option<u32>) -> u16 {
 
 impl<'a> From<FrozenBitmap<'a>> for BitmapView<'a> {
     fn from(view: FrozenBitmap<'a>) -> Self {
-        Self {
-            base: Base::Frozen(view),
-            delta: None,
-        }
+        Self { base: Base::Frozen(view), delta: None }
     }
 }
 
 impl<'a> From<SmallBitmap<'a>> for BitmapView<'a> {
     fn from(view: SmallBitmap<'a>) -> Self {
-        Self {
-            base: Base::Small(view),
-            delta: None,
-        }
+        Self { base: Base::Small(view), delta: None }
     }
 }
 
@@ -189,9 +162,6 @@ impl<'a> From<&'a BitmapBuf> for BitmapView<'a> {
 
 impl<'a> From<&'a RoaringBitmap> for BitmapView<'a> {
     fn from(bitmap: &'a RoaringBitmap) -> Self {
-        Self {
-            base: Base::Memory(bitmap),
-            delta: None,
-        }
+        Self { base: Base::Memory(bitmap), delta: None }
     }
 }

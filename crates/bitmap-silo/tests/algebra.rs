@@ -36,9 +36,7 @@ impl Operand {
     fn random(seed: u64) -> Self {
         let mut rng = rng(seed);
         let mut bitmap = match rng.random_range(0..6) {
-            0 => (0..rng.random_range(0..200))
-                .map(|_| rng.random_range(0..10 << 16))
-                .collect(),
+            0 => (0..rng.random_range(0..200)).map(|_| rng.random_range(0..10 << 16)).collect(),
             1 => (0..5).map(|_| rng.random::<u32>()).collect(),
             _ => random_bitmap(seed, 10),
         };
@@ -74,12 +72,7 @@ impl Operand {
             let (older, newer) = ops.split_at(ops.len() / 2);
             Delta::from_ops(older.iter().copied()).then(&Delta::from_ops(newer.iter().copied()))
         });
-        Self {
-            stored,
-            memory,
-            delta,
-            expected: bitmap,
-        }
+        Self { stored, memory, delta, expected: bitmap }
     }
 
     fn view(&self) -> BitmapView<'_> {
@@ -115,33 +108,23 @@ fn random_expr<'a>(
     }
     let some = |rng: &mut SmallRng| {
         let count = rng.random_range(0..5);
-        let (exprs, sets): (Vec<_>, Vec<_>) = (0..count)
-            .map(|_| random_expr(operands, universe, depth - 1, rng))
-            .unzip();
+        let (exprs, sets): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| random_expr(operands, universe, depth - 1, rng)).unzip();
         (exprs, sets)
     };
     match rng.random_range(0..7) {
         0 | 1 => {
             let (exprs, sets) = some(rng);
-            let set = sets
-                .into_iter()
-                .reduce(|a, b| a & b)
-                .unwrap_or_else(|| within(universe));
+            let set = sets.into_iter().reduce(|a, b| a & b).unwrap_or_else(|| within(universe));
             (Expr::and(exprs), set)
         }
         2 => {
             let (exprs, sets) = some(rng);
-            (
-                Expr::or(exprs),
-                sets.into_iter().fold(RoaringBitmap::new(), |a, b| a | b),
-            )
+            (Expr::or(exprs), sets.into_iter().fold(RoaringBitmap::new(), |a, b| a | b))
         }
         3 => {
             let (exprs, sets) = some(rng);
-            (
-                Expr::xor(exprs),
-                sets.into_iter().fold(RoaringBitmap::new(), |a, b| a ^ b),
-            )
+            (Expr::xor(exprs), sets.into_iter().fold(RoaringBitmap::new(), |a, b| a ^ b))
         }
         4 => {
             let (expr, set) = random_expr(operands, universe, depth - 1, rng);
@@ -160,11 +143,7 @@ fn random_expr<'a>(
             held[0] = within(universe);
             for set in &sets {
                 for n in (1..=count).rev() {
-                    let more = if n == 1 {
-                        set.clone()
-                    } else {
-                        &held[n - 1] & set
-                    };
+                    let more = if n == 1 { set.clone() } else { &held[n - 1] & set };
                     held[n] |= more;
                 }
             }
@@ -198,11 +177,7 @@ fn random_expressions_equal_set_operations() {
             assert_evaluates_to(&query, &expected, &context);
             if round == 0 {
                 assert_eq!(query.par_count(), expected.len(), "{context}");
-                assert_eq!(
-                    query.par_to_bitmap().view().to_roaring(),
-                    expected,
-                    "{context}"
-                );
+                assert_eq!(query.par_to_bitmap().view().to_roaring(), expected, "{context}");
                 let total = query.par_fold_chunks(
                     || 0,
                     |total, _, container| total + u64::from(container.counted()),
@@ -244,10 +219,7 @@ fn pairs_of_all_container_shapes_equal_set_operations() {
             assert_eq!(x.intersection_len(&y), a.intersection_len(b));
             assert_eq!(x.union_len(&y), a.union_len(b));
             assert_eq!(x.difference_len(&y), a.difference_len(b));
-            assert_eq!(
-                x.symmetric_difference_len(&y),
-                a.symmetric_difference_len(b)
-            );
+            assert_eq!(x.symmetric_difference_len(&y), a.symmetric_difference_len(b));
             assert_eq!(x.intersects(&y), !a.is_disjoint(b));
             let [f, g] = [a_blob, b_blob].map(|bytes| FrozenBitmap::open(bytes).unwrap());
             assert_eq!(f.and(&g).view().to_roaring(), a & b);
@@ -261,9 +233,7 @@ fn frozen_bitmaps_of_many_chunks_meet_on_every_common_one() {
     for seed in 0..60 {
         let sets = [0, 1, 2].map(|i| random_bitmap(5000 + 10 * seed + i, 14));
         let blobs = sets.each_ref().map(blob);
-        let [a, b, c] = blobs
-            .each_ref()
-            .map(|bytes| FrozenBitmap::open(bytes).unwrap());
+        let [a, b, c] = blobs.each_ref().map(|bytes| FrozenBitmap::open(bytes).unwrap());
         let [x, y, z] = &sets;
         assert_eq!(a.and(&b).view().to_roaring(), x & y, "seed {seed}");
         assert_eq!(a.intersection_len(&b), x.intersection_len(y), "seed {seed}");
@@ -279,9 +249,7 @@ fn frozen_bitmaps_of_many_chunks_meet_on_every_common_one() {
 #[test]
 fn triples_of_all_container_shapes_equal_set_operations() {
     let mut rng = rng(4);
-    let all: Vec<_> = (1..SHAPES.len())
-        .map(|shape| shaped(shape, true, &mut rng))
-        .collect();
+    let all: Vec<_> = (1..SHAPES.len()).map(|shape| shaped(shape, true, &mut rng)).collect();
     let blobs: Vec<_> = all.iter().map(blob).collect();
     let view = |index: usize| Expr::bitmap(BitmapView::open(&blobs[index]).unwrap());
     for a in 0..all.len() {
@@ -291,18 +259,9 @@ fn triples_of_all_container_shapes_equal_set_operations() {
                 let found = intersection_of_frozen(&frozen).view().to_roaring();
                 assert_eq!(found, &(&all[a] & &all[b]) & &all[c], "{a} {b} {c}");
                 let cases = [
-                    (
-                        Expr::and([view(a), Expr::or([view(b), view(c)])]),
-                        &all[a] & (&all[b] | &all[c]),
-                    ),
-                    (
-                        Expr::or([view(a), view(b)]).and_not(view(c)),
-                        (&all[a] | &all[b]) - &all[c],
-                    ),
-                    (
-                        view(a).and_not(Expr::or([view(b), view(c)])),
-                        &all[a] - (&all[b] | &all[c]),
-                    ),
+                    (Expr::and([view(a), Expr::or([view(b), view(c)])]), &all[a] & (&all[b] | &all[c])),
+                    (Expr::or([view(a), view(b)]).and_not(view(c)), (&all[a] | &all[b]) - &all[c]),
+                    (view(a).and_not(Expr::or([view(b), view(c)])), &all[a] - (&all[b] | &all[c])),
                 ];
                 for (index, (expr, expected)) in cases.into_iter().enumerate() {
                     let query = Query::new(expr, UNIVERSE);
@@ -322,21 +281,10 @@ fn views_of_every_form_answer_alike() {
         let (view, expected) = (operand.view(), &operand.expected);
         assert_eq!(view.len(), expected.len(), "seed {seed}");
         assert_eq!(view.is_empty(), expected.is_empty(), "seed {seed}");
-        assert_eq!(
-            view.to_bitmap().view().to_roaring(),
-            *expected,
-            "seed {seed}"
-        );
+        assert_eq!(view.to_bitmap().view().to_roaring(), *expected, "seed {seed}");
         let mut rng = rng(seed);
-        for slot in (0..300)
-            .map(|_| rng.random_range(0..10 << 16))
-            .chain(expected.iter().take(50))
-        {
-            assert_eq!(
-                view.contains(slot),
-                expected.contains(slot),
-                "seed {seed} slot {slot}"
-            );
+        for slot in (0..300).map(|_| rng.random_range(0..10 << 16)).chain(expected.iter().take(50)) {
+            assert_eq!(view.contains(slot), expected.contains(slot), "seed {seed} slot {slot}");
         }
     }
 }
@@ -345,18 +293,11 @@ fn views_of_every_form_answer_alike() {
 fn many_operands_unite_and_intersect() {
     let operands: Vec<_> = (0..20).map(|i| Operand::random(9000 + i)).collect();
     let views = || operands.iter().map(Operand::view);
-    let all = operands
-        .iter()
-        .fold(RoaringBitmap::new(), |all, o| all | &o.expected);
+    let all = operands.iter().fold(RoaringBitmap::new(), |all, o| all | &o.expected);
     assert_eq!(union(views()).view().to_roaring(), all);
     assert_eq!(union_len(views()), all.len());
     let three = || views().take(3);
-    let common = operands
-        .iter()
-        .take(3)
-        .map(|o| o.expected.clone())
-        .reduce(|a, b| a & b)
-        .unwrap();
+    let common = operands.iter().take(3).map(|o| o.expected.clone()).reduce(|a, b| a & b).unwrap();
     assert_eq!(intersection(three()).view().to_roaring(), common);
     assert_eq!(intersection_len(three()), common.len());
     assert_eq!(intersection_len(std::iter::empty::<BitmapView<'_>>()), 0);
@@ -371,10 +312,7 @@ fn the_last_operation_on_a_slot_counts() {
     assert_eq!(delta.get(9), None);
     let newer = Delta::from_ops([(8, true), (7, false), (1 << 20, true)]);
     let both = delta.then(&newer);
-    assert_eq!(
-        both.ops().collect::<Vec<_>>(),
-        [(7, false), (8, true), (1 << 20, true)]
-    );
+    assert_eq!(both.ops().collect::<Vec<_>>(), [(7, false), (8, true), (1 << 20, true)]);
     assert_eq!(both.op_count(), 3);
     assert_eq!(both.keys().collect::<Vec<_>>(), [0, 16]);
 }
@@ -391,10 +329,7 @@ fn chunks_that_cannot_match_are_not_read() {
     assert_eq!(explanation.operands[0].visited, 2, "{explanation}");
     assert_eq!(explanation.operands[0].skipped, 98, "{explanation}");
     assert_eq!(explanation.visited, 4, "{explanation}");
-    assert!(
-        explanation.to_string().starts_with("and: estimated"),
-        "{explanation}"
-    );
+    assert!(explanation.to_string().starts_with("and: estimated"), "{explanation}");
 }
 
 #[test]
@@ -404,11 +339,7 @@ fn a_consumer_sees_chunks_in_order_and_can_stop() {
     let mut seen = Vec::new();
     let stopped = query.for_each_chunk(|key, container| {
         seen.push((key, container.cardinality()));
-        if key == 3 {
-            ControlFlow::Break(key)
-        } else {
-            ControlFlow::Continue(())
-        }
+        if key == 3 { ControlFlow::Break(key) } else { ControlFlow::Continue(()) }
     });
     assert_eq!(stopped, ControlFlow::Break(3));
     assert_eq!(seen, [(0, 2), (3, 1)]);

@@ -11,8 +11,8 @@
 mod oracle;
 
 use bitmap_silo::{
-    BitmapBuf, BitmapError, BitmapView, FrozenBitmap, NO_VALUE, Rows, SmallBitmap, VARINTS_MAX,
-    build_values, concatenate, store_into,
+    BitmapBuf, BitmapError, BitmapView, FrozenBitmap, NO_VALUE, Rows, SmallBitmap, VARINTS_MAX, build_values,
+    concatenate, store_into,
 };
 use oracle::{blob, random_bitmap, rng};
 use rand::Rng;
@@ -37,11 +37,7 @@ fn assert_builds(rows: Rows<'_>, pairs: &[(u32, u32)], value_count: u32) {
     for (value, expected) in expected.iter().enumerate() {
         let found = built.view(value).unwrap().to_bitmap().view().to_roaring();
         assert_eq!(found, *expected, "value {value} of {value_count}");
-        assert_eq!(
-            built.stored(value).unwrap(),
-            stored(expected),
-            "value {value}"
-        );
+        assert_eq!(built.stored(value).unwrap(), stored(expected), "value {value}");
     }
     assert!(built.stored(value_count as usize).is_none());
 }
@@ -60,14 +56,9 @@ fn rows_become_the_bitmaps_of_their_values_at_every_cardinality() {
     let mut rng = rng(1);
     for value_count in [1, 3, 16, 17, 64, 65, 700, 5000, 40_000] {
         for first_slot in [0, 64, 65_530, 3 << 16] {
-            let values: Vec<u32> = (0..150_000)
-                .map(|_| skewed(value_count, &mut rng))
-                .collect();
+            let values: Vec<u32> = (0..150_000).map(|_| skewed(value_count, &mut rng)).collect();
             let pairs: Vec<_> = (first_slot..).zip(values.iter().copied()).collect();
-            let rows = Rows::Consecutive {
-                first_slot,
-                values: &values,
-            };
+            let rows = Rows::Consecutive { first_slot, values: &values };
             assert_builds(rows, &pairs, value_count);
         }
     }
@@ -78,9 +69,8 @@ fn pairs_may_come_in_any_order_and_twice() {
     let mut rng = rng(2);
     for value_count in [2, 40, 300, 30_000] {
         for shuffled in [false, true] {
-            let mut pairs: Vec<(u32, u32)> = (0..60_000)
-                .map(|_| (rng.random_range(0..5 << 16), skewed(value_count, &mut rng)))
-                .collect();
+            let mut pairs: Vec<(u32, u32)> =
+                (0..60_000).map(|_| (rng.random_range(0..5 << 16), skewed(value_count, &mut rng))).collect();
             pairs.extend_from_within(..1000);
             if shuffled {
                 pairs.shuffle(&mut rng);
@@ -88,10 +78,7 @@ fn pairs_may_come_in_any_order_and_twice() {
                 pairs.sort_by_key(|(slot, _)| *slot);
             }
             let (slots, values): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
-            let rows = Rows::Pairs {
-                slots: &slots,
-                values: &values,
-            };
+            let rows = Rows::Pairs { slots: &slots, values: &values };
             assert_builds(rows, &pairs, value_count);
         }
     }
@@ -113,10 +100,7 @@ fn runs_and_dense_values_become_runs_and_bitsets() {
         .collect();
     let pairs: Vec<_> = (0..).zip(values.iter().copied()).collect();
     for value_count in [301, 4000] {
-        let rows = Rows::Consecutive {
-            first_slot: 0,
-            values: &values,
-        };
+        let rows = Rows::Consecutive { first_slot: 0, values: &values };
         assert_builds(rows, &pairs, value_count);
     }
 }
@@ -125,64 +109,15 @@ fn runs_and_dense_values_become_runs_and_bitsets() {
 fn bad_rows_are_refused() {
     let values = [0, 1, 5];
     let refused = |rows, count| build_values(rows, count).unwrap_err();
-    let error = refused(
-        Rows::Consecutive {
-            first_slot: 0,
-            values: &values,
-        },
-        5,
-    );
-    assert_eq!(
-        error,
-        BitmapError::ValueRange {
-            value: 5,
-            value_count: 5
-        }
-    );
-    let error = refused(
-        Rows::Consecutive {
-            first_slot: u32::MAX - 1,
-            values: &values,
-        },
-        6,
-    );
-    assert_eq!(
-        error,
-        BitmapError::SlotRange {
-            slots: (1 << 32) + 1
-        }
-    );
-    let error = refused(
-        Rows::Pairs {
-            slots: &[1],
-            values: &values,
-        },
-        6,
-    );
-    assert_eq!(
-        error,
-        BitmapError::RowLengths {
-            slots: 1,
-            values: 3
-        }
-    );
-    let last = Rows::Consecutive {
-        first_slot: u32::MAX - 2,
-        values: &values,
-    };
+    let error = refused(Rows::Consecutive { first_slot: 0, values: &values }, 5);
+    assert_eq!(error, BitmapError::ValueRange { value: 5, value_count: 5 });
+    let error = refused(Rows::Consecutive { first_slot: u32::MAX - 1, values: &values }, 6);
+    assert_eq!(error, BitmapError::SlotRange { slots: (1 << 32) + 1 });
+    let error = refused(Rows::Pairs { slots: &[1], values: &values }, 6);
+    assert_eq!(error, BitmapError::RowLengths { slots: 1, values: 3 });
+    let last = Rows::Consecutive { first_slot: u32::MAX - 2, values: &values };
     assert_eq!(build_values(last, 6).unwrap().view(5).unwrap().len(), 1);
-    assert_eq!(
-        build_values(
-            Rows::Pairs {
-                slots: &[],
-                values: &[]
-            },
-            0
-        )
-        .unwrap()
-        .value_count(),
-        0
-    );
+    assert_eq!(build_values(Rows::Pairs { slots: &[], values: &[] }, 0).unwrap().value_count(), 0);
 }
 
 #[test]
@@ -190,29 +125,22 @@ fn parts_join_to_the_bitmap_they_were_cut_from() {
     for seed in 0..40 {
         let bitmap = random_bitmap(300 + seed, 12);
         let mut rng = rng(seed);
-        let mut cuts: Vec<u32> = (0..rng.random_range(0..4))
-            .map(|_| rng.random_range(0..13))
-            .collect();
+        let mut cuts: Vec<u32> = (0..rng.random_range(0..4)).map(|_| rng.random_range(0..13)).collect();
         cuts.extend([0, 1 << 16]);
         cuts.sort_unstable();
         let blobs: Vec<Vec<u8>> = cuts
             .windows(2)
             .map(|cut| {
                 let range = u64::from(cut[0]) << 16..u64::from(cut[1]) << 16;
-                let mut part: RoaringBitmap = bitmap
-                    .iter()
-                    .filter(|slot| range.contains(&u64::from(*slot)))
-                    .collect();
+                let mut part: RoaringBitmap =
+                    bitmap.iter().filter(|slot| range.contains(&u64::from(*slot))).collect();
                 if rng.random() {
                     part.optimize();
                 }
                 blob(&part)
             })
             .collect();
-        let parts: Vec<_> = blobs
-            .iter()
-            .map(|bytes| FrozenBitmap::open(bytes).unwrap())
-            .collect();
+        let parts: Vec<_> = blobs.iter().map(|bytes| FrozenBitmap::open(bytes).unwrap()).collect();
         let joined = concatenate(&parts).unwrap();
         joined.view().validate().unwrap();
         assert_eq!(joined.view().to_roaring(), bitmap, "seed {seed}");

@@ -24,10 +24,7 @@ fn blobs() -> Vec<(RoaringBitmap, Vec<u8>)> {
 }
 
 fn container(bytes: &[u8]) -> ContainerRef<'_> {
-    FrozenBitmap::open(bytes)
-        .unwrap()
-        .container(0)
-        .unwrap_or(ContainerRef::EMPTY)
+    FrozenBitmap::open(bytes).unwrap().container(0).unwrap_or(ContainerRef::EMPTY)
 }
 
 fn slots(scratch: &Scratch) -> RoaringBitmap {
@@ -38,16 +35,8 @@ fn slots(scratch: &Scratch) -> RoaringBitmap {
 
 #[test]
 fn all_container_kinds_occur() {
-    for kind in [
-        ContainerKind::Array,
-        ContainerKind::Bitset,
-        ContainerKind::Runs,
-    ] {
-        assert!(
-            blobs()
-                .iter()
-                .any(|(_, bytes)| container(bytes).kind() == kind)
-        );
+    for kind in [ContainerKind::Array, ContainerKind::Bitset, ContainerKind::Runs] {
+        assert!(blobs().iter().any(|(_, bytes)| container(bytes).kind() == kind));
     }
 }
 
@@ -82,9 +71,7 @@ fn scratch_operations_equal_set_operations_on_every_pair() {
 
 #[test]
 fn ranges_touch_exactly_their_slots() {
-    let bounds = [
-        0_u16, 1, 62, 63, 64, 65, 127, 128, 4000, 65_472, 65_534, 65_535,
-    ];
+    let bounds = [0_u16, 1, 62, 63, 64, 65, 127, 128, 4000, 65_472, 65_534, 65_535];
     for first in bounds {
         for last in bounds {
             let mut expected = RoaringBitmap::new();

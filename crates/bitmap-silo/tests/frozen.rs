@@ -36,23 +36,13 @@ fn assert_reads_as(bytes: &[u8], expected: &RoaringBitmap, seed: u64) {
     for _ in 0..300 {
         let slot = match rng.random_range(0..4) {
             0 => rng.random(),
-            1 => expected
-                .select(rng.random_range(0..expected.len().max(1)) as u32)
-                .unwrap_or(0),
+            1 => expected.select(rng.random_range(0..expected.len().max(1)) as u32).unwrap_or(0),
             _ => rng.random_range(0..32 << 16),
         };
-        assert_eq!(
-            view.contains(slot),
-            expected.contains(slot),
-            "contains {slot}"
-        );
+        assert_eq!(view.contains(slot), expected.contains(slot), "contains {slot}");
         assert_eq!(view.rank(slot), expected.rank(slot), "rank {slot}");
         let rank = rng.random_range(0..expected.len() + 2);
-        assert_eq!(
-            view.select(rank),
-            expected.select(rank as u32),
-            "select {rank}"
-        );
+        assert_eq!(view.select(rank), expected.select(rank as u32), "select {rank}");
     }
 }
 
@@ -88,10 +78,7 @@ fn the_writer_makes_what_the_peers_read() {
             let written = writer.finish();
             assert_eq!(written.as_bytes().len(), size);
             assert_eq!(roaring_accepts(written.as_bytes()).unwrap(), bitmap);
-            assert_eq!(
-                croaring_accepts(written.as_bytes()).unwrap().cardinality(),
-                bitmap.len()
-            );
+            assert_eq!(croaring_accepts(written.as_bytes()).unwrap().cardinality(), bitmap.len());
             if layout == Layout::Smallest {
                 assert!(size <= optimised.serialized_size(), "seed {seed}");
             }
@@ -114,13 +101,7 @@ fn chunks_out_of_order_are_refused() {
 /// Whatever the bytes are: opening is safe, and so is every answer of what could be opened.
 fn exercise(bytes: &[u8]) {
     if let Ok(view) = FrozenBitmap::open(bytes) {
-        let _ = (
-            view.len(),
-            view.min(),
-            view.max(),
-            view.rank(70_000),
-            view.select(9),
-        );
+        let _ = (view.len(), view.min(), view.max(), view.rank(70_000), view.select(9));
         let _ = (view.contains(3), view.contains(u32::MAX));
         let all = values(&view);
         for slot in all.iter().take(50) {
@@ -135,22 +116,10 @@ fn exercise(bytes: &[u8]) {
 fn assert_same_verdict(bytes: &[u8]) {
     let (ours, roaring) = (FrozenBitmap::from_untrusted(bytes), roaring_accepts(bytes));
     let croaring = croaring_accepts(bytes);
-    assert_eq!(
-        ours.is_ok(),
-        roaring.is_some(),
-        "roaring on {bytes:?}: {ours:?}"
-    );
-    assert_eq!(
-        ours.is_ok(),
-        croaring.is_some(),
-        "croaring on {bytes:?}: {ours:?}"
-    );
+    assert_eq!(ours.is_ok(), roaring.is_some(), "roaring on {bytes:?}: {ours:?}");
+    assert_eq!(ours.is_ok(), croaring.is_some(), "croaring on {bytes:?}: {ours:?}");
     if let (Ok(view), Some(expected)) = (ours, roaring) {
-        assert_eq!(
-            values(&view),
-            expected.iter().collect::<Vec<_>>(),
-            "{bytes:?}"
-        );
+        assert_eq!(values(&view), expected.iter().collect::<Vec<_>>(), "{bytes:?}");
         assert_eq!(view.len(), expected.len());
     }
     exercise(bytes);
@@ -164,20 +133,8 @@ fn small_blobs() -> Vec<Vec<u8>> {
         &[Shape::First, Shape::Last],
         &[Shape::FewRuns],
         &[Shape::FewRuns, Shape::Single, Shape::FewRuns],
-        &[
-            Shape::Single,
-            Shape::FewRuns,
-            Shape::First,
-            Shape::Full,
-            Shape::Last,
-        ],
-        &[
-            Shape::Single,
-            Shape::Single,
-            Shape::Single,
-            Shape::First,
-            Shape::Last,
-        ],
+        &[Shape::Single, Shape::FewRuns, Shape::First, Shape::Full, Shape::Last],
+        &[Shape::Single, Shape::Single, Shape::Single, Shape::First, Shape::Last],
     ]
     .iter()
     .enumerate()
@@ -272,8 +229,7 @@ fn one_run_container(pairs: &[(u16, u16)]) -> Vec<u8> {
 
 #[test]
 fn each_rule_of_the_format_decides_on_its_own() {
-    let accepted: [&[(u16, u16)]; 4] =
-        [&[(0, 0)], &[(0, 65_535)], &[(3, 4), (9, 0)], &[(65_535, 0)]];
+    let accepted: [&[(u16, u16)]; 4] = [&[(0, 0)], &[(0, 65_535)], &[(3, 4), (9, 0)], &[(65_535, 0)]];
     let rejected: [&[(u16, u16)]; 6] = [
         &[],
         &[(3, 4), (8, 0)],
@@ -288,11 +244,7 @@ fn each_rule_of_the_format_decides_on_its_own() {
         .chain(rejected.into_iter().map(|pairs| (pairs, false)))
     {
         let bytes = one_run_container(pairs);
-        assert_eq!(
-            FrozenBitmap::from_untrusted(&bytes).is_ok(),
-            valid,
-            "{pairs:?}"
-        );
+        assert_eq!(FrozenBitmap::from_untrusted(&bytes).is_ok(), valid, "{pairs:?}");
         assert_same_verdict(&bytes);
     }
     let two_values = |first: u16, second: u16| {
@@ -308,12 +260,7 @@ fn each_rule_of_the_format_decides_on_its_own() {
     }
     let many = [0x3a, 0x30, 0, 0, 1, 0, 1, 0];
     assert!(FrozenBitmap::from_untrusted(&many).is_err());
-    assert!(
-        FrozenBitmap::open(&many)
-            .unwrap_err()
-            .to_string()
-            .contains("65,536")
-    );
+    assert!(FrozenBitmap::open(&many).unwrap_err().to_string().contains("65,536"));
 }
 
 #[test]

@@ -7,8 +7,7 @@ mod oracle;
 
 use bitmap_silo::container::Layout;
 use bitmap_silo::{
-    BitmapView, BitmapWriter, Delta, Expr, FrozenBitmap, Query, concatenate,
-    intersection_of_frozen, union,
+    BitmapView, BitmapWriter, Delta, Expr, FrozenBitmap, Query, concatenate, intersection_of_frozen, union,
 };
 use oracle::{blob, random_bitmap, rng};
 use rand::Rng;
@@ -53,10 +52,7 @@ fn lying_blobs(count: u64, rng: &mut SmallRng) -> Vec<Vec<u8>> {
 fn lying_containers_are_safe_in_every_operation() {
     let mut rng = rng(77);
     let blobs = lying_blobs(60, &mut rng);
-    let views: Vec<_> = blobs
-        .iter()
-        .map(|bytes| FrozenBitmap::open(bytes).expect("checked above"))
-        .collect();
+    let views: Vec<_> = blobs.iter().map(|bytes| FrozenBitmap::open(bytes).expect("checked above")).collect();
     for (index, frozen) in views.iter().enumerate() {
         let other = views[(index * 7 + 3) % views.len()];
         let ops = (0..3000).map(|_| (rng.random_range(0..7 << 16), rng.random_ratio(1, 3)));
@@ -74,45 +70,17 @@ fn lying_containers_are_safe_in_every_operation() {
             let leaf = |view: BitmapView<'static>| Expr::bitmap(view);
             let expr = Expr::at_least(
                 2,
-                [
-                    Expr::bitmap(a),
-                    Expr::bitmap(b).negated(),
-                    leaf(BitmapView::range(9, 90_000)),
-                ],
+                [Expr::bitmap(a), Expr::bitmap(b).negated(), leaf(BitmapView::range(9, 90_000))],
             );
             let query = Query::new(expr, 6 << 16);
-            let _ = (
-                query.count(),
-                query.first(100),
-                query.to_bitmap().len(),
-                query.exists(),
-            );
+            let _ = (query.count(), query.first(100), query.to_bitmap().len(), query.exists());
         }
-        let _ = (
-            frozen.rank(70_000),
-            frozen.select(7),
-            frozen.min(),
-            frozen.max(),
-        );
-        let _ = (
-            frozen.iter().count(),
-            frozen.iter().rev().count(),
-            *frozen == other,
-        );
-        let _ = (
-            frozen.to_roaring(),
-            frozen.to_buf().len(),
-            frozen.validate(),
-        );
-        let _ = (
-            frozen.iter_range(65_000, 140_000).count(),
-            frozen.and(&other).len(),
-        );
+        let _ = (frozen.rank(70_000), frozen.select(7), frozen.min(), frozen.max());
+        let _ = (frozen.iter().count(), frozen.iter().rev().count(), *frozen == other);
+        let _ = (frozen.to_roaring(), frozen.to_buf().len(), frozen.validate());
+        let _ = (frozen.iter_range(65_000, 140_000).count(), frozen.and(&other).len());
         let _ = intersection_of_frozen(&[*frozen, other, *frozen]).len();
-        let _ = (
-            union([*frozen, other]).len(),
-            frozen.intersection_len(&other),
-        );
+        let _ = (union([*frozen, other]).len(), frozen.intersection_len(&other));
         let _ = concatenate(&[*frozen]).map(|joined| joined.len());
         for layout in [Layout::Smallest, Layout::Quick] {
             let mut writer = BitmapWriter::new(layout);

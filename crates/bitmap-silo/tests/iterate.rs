@@ -46,9 +46,7 @@ fn ranges_start_and_end_where_they_should() {
         let mut rng = rng(seed);
         let mut bound = || match rng.random_range(0..4) {
             0 => rng.random(),
-            1 => bitmap
-                .select(rng.random_range(0..bitmap.len().max(1)) as u32)
-                .unwrap_or(0),
+            1 => bitmap.select(rng.random_range(0..bitmap.len().max(1)) as u32).unwrap_or(0),
             _ => rng.random_range(0..7 << 16),
         };
         for _ in 0..20 {
@@ -56,11 +54,7 @@ fn ranges_start_and_end_where_they_should() {
             let (first, last) = (first.min(last), first.max(last));
             let expected: Vec<u32> = bitmap.range(first..=last).collect();
             assert!(view.iter_range(first, last).eq(expected.iter().copied()));
-            assert!(
-                view.iter_range(first, last)
-                    .rev()
-                    .eq(expected.iter().rev().copied())
-            );
+            assert!(view.iter_range(first, last).rev().eq(expected.iter().rev().copied()));
             assert_eq!(view.iter_from(first).next(), bitmap.range(first..).next());
         }
     }
@@ -73,11 +67,7 @@ fn batches_of_any_size_equal_single_steps() {
         let bytes = blob(&bitmap);
         let view = FrozenBitmap::open(&bytes).unwrap();
         let mut rng = rng(seed);
-        let start = if rng.random() {
-            0
-        } else {
-            rng.random_range(0..3 << 16)
-        };
+        let start = if rng.random() { 0 } else { rng.random_range(0..3 << 16) };
         let mut iter = view.iter_from(start);
         let mut slots = Vec::new();
         loop {
@@ -127,10 +117,7 @@ fn conversion_keeps_the_set_and_makes_one_canonical_blob() {
         let plain = blob(&bitmap);
         bitmap.optimize();
         let with_runs = blob(&bitmap);
-        let (a, b) = (
-            FrozenBitmap::open(&plain).unwrap(),
-            FrozenBitmap::open(&with_runs).unwrap(),
-        );
+        let (a, b) = (FrozenBitmap::open(&plain).unwrap(), FrozenBitmap::open(&with_runs).unwrap());
         assert_eq!(a, b);
         assert_eq!(a.to_roaring(), bitmap);
         let buf = BitmapBuf::from(&bitmap);
@@ -145,9 +132,6 @@ fn conversion_keeps_the_set_and_makes_one_canonical_blob() {
             bitmap.insert(slot);
         }
     }
-    assert_eq!(
-        BitmapBuf::default().view().to_roaring(),
-        RoaringBitmap::new()
-    );
+    assert_eq!(BitmapBuf::default().view().to_roaring(), RoaringBitmap::new());
     assert_eq!(BitmapBuf::default(), BitmapBuf::from(&RoaringBitmap::new()));
 }

@@ -17,10 +17,7 @@ fn operations_on_real_sets_equal_those_of_roaring() {
         };
         assert!(bitmaps.len() > 100, "{name}");
         let blobs: Vec<_> = bitmaps.iter().map(blob).collect();
-        let views: Vec<_> = blobs
-            .iter()
-            .map(|bytes| FrozenBitmap::open(bytes).unwrap())
-            .collect();
+        let views: Vec<_> = blobs.iter().map(|bytes| FrozenBitmap::open(bytes).unwrap()).collect();
         for (view, bitmap) in views.iter().zip(&bitmaps) {
             view.validate().unwrap();
             assert_eq!(view.len(), bitmap.len());
@@ -34,9 +31,7 @@ fn operations_on_real_sets_equal_those_of_roaring() {
             );
         }
         for (pair, sets) in views.windows(2).zip(bitmaps.windows(2)) {
-            let ([a, b], [x, y]) = (pair, sets) else {
-                unreachable!("windows of two")
-            };
+            let ([a, b], [x, y]) = (pair, sets) else { unreachable!("windows of two") };
             assert_eq!(a.and(b).view().to_roaring(), x & y);
             assert_eq!(a.intersection_len(b), x.intersection_len(y));
             let (a, b) = (BitmapView::from(*a), BitmapView::from(*b));

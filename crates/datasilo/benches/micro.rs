@@ -11,9 +11,7 @@ const RECORDS: u64 = 100_000;
 fn benches(c: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let silo = Silo::open(dir.path().join("silo"), Options::new()).unwrap();
-    let records = silo
-        .create_keyspace("records", &KeyspaceOptions::new())
-        .unwrap();
+    let records = silo.create_keyspace("records", &KeyspaceOptions::new()).unwrap();
     let mut batch = silo.batch();
     for key in 0..RECORDS {
         batch.put(&records, IntKey::from(key), [7u8; 300]).unwrap();
@@ -25,17 +23,13 @@ fn benches(c: &mut Criterion) {
     let snapshot = silo.snapshot();
     let mut next = 0u64;
     let mut key = move || {
-        next = next
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         IntKey::from((next >> 33) % RECORDS)
     };
 
     let mut reads = c.benchmark_group("read");
     reads.throughput(Throughput::Elements(1));
-    reads.bench_function("get", |b| {
-        b.iter(|| black_box(snapshot.get(&records, key()).unwrap().is_some()))
-    });
+    reads.bench_function("get", |b| b.iter(|| black_box(snapshot.get(&records, key()).unwrap().is_some())));
     let unverified = snapshot.unverified();
     reads.bench_function("get_unverified", |b| {
         b.iter(|| black_box(unverified.get(&records, key()).unwrap().is_some()));
@@ -70,10 +64,7 @@ fn benches(c: &mut Criterion) {
     let mut writes = c.benchmark_group("write");
     writes.throughput(Throughput::Elements(1));
     writes.bench_function("put", |b| {
-        b.iter(|| {
-            silo.put(&records, key(), [7u8; 24], Durability::Process)
-                .unwrap()
-        });
+        b.iter(|| silo.put(&records, key(), [7u8; 24], Durability::Process).unwrap());
     });
     writes.throughput(Throughput::Elements(1000));
     writes.bench_function("batch_put_1000", |b| {

@@ -14,24 +14,14 @@ fn main() -> Result<()> {
     let silo = Silo::open(&path, Options::new())?;
     let notes = silo.create_keyspace("notes", &KeyspaceOptions::new())?;
     for note in 0..NOTES {
-        silo.put(
-            &notes,
-            IntKey::from(note),
-            format!("note {note}"),
-            Durability::Process,
-        )?;
+        silo.put(&notes, IntKey::from(note), format!("note {note}"), Durability::Process)?;
     }
     let report = silo.backup(&copy)?;
     println!(
         "backup: {} files linked, {} copied, {} bytes",
         report.linked_files, report.copied_files, report.bytes
     );
-    silo.put(
-        &notes,
-        IntKey::from(NOTES),
-        "after the backup",
-        Durability::Process,
-    )?;
+    silo.put(&notes, IntKey::from(NOTES), "after the backup", Durability::Process)?;
     silo.close()?;
 
     // Files are shared with the original, so a copy is damaged here, not the backup.
@@ -40,11 +30,7 @@ fn main() -> Result<()> {
     damage_a_segment(&damaged);
     let silo = Silo::open(&damaged, Options::new())?;
     let check = silo.check(Strictness::Lenient)?;
-    println!(
-        "check: {} frames read, {} problems",
-        check.frames,
-        check.problems.len()
-    );
+    println!("check: {} frames read, {} problems", check.frames, check.problems.len());
     for problem in &check.problems {
         println!("  {problem}");
     }
@@ -52,10 +38,7 @@ fn main() -> Result<()> {
     drop(silo);
 
     let report = repair(&damaged, &Options::new())?;
-    println!(
-        "repair: {} of {NOTES} notes kept, {} bytes lost",
-        report.entries, report.lost_bytes
-    );
+    println!("repair: {} of {NOTES} notes kept, {} bytes lost", report.entries, report.lost_bytes);
     let silo = Silo::open(&damaged, Options::new())?;
     assert!(silo.check(Strictness::Strict)?.is_clean());
     assert_eq!(silo.snapshot().iter(&notes)?.count() as u64, report.entries);
@@ -79,14 +62,9 @@ fn copy_files(from: &Path, to: &Path) {
 
 /// Flips one bit in the middle of the largest segment.
 fn damage_a_segment(dir: &Path) {
-    let entries = std::fs::read_dir(dir)
-        .expect("a directory")
-        .map(|entry| entry.expect("an entry").path());
+    let entries = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
     let segment = entries
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("seg-"))
-        })
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("seg-")))
         .max_by_key(|path| path.metadata().map_or(0, |metadata| metadata.len()))
         .expect("a silo has segments");
     let mut bytes = std::fs::read(&segment).expect("a readable file");

@@ -16,18 +16,11 @@ fn main() -> Result<()> {
     let mut batch = silo.batch();
     let started = Instant::now();
     for order in 0..1000u32 {
-        batch.put(
-            &orders,
-            IntKey::from(order),
-            format!("order {order}: one lamp"),
-        )?;
+        batch.put(&orders, IntKey::from(order), format!("order {order}: one lamp"))?;
         batch.put(&stock, "lamps", (1000 - order - 1).to_string())?;
         silo.commit(&mut batch, Durability::Process)?; // survives the end of this process
     }
-    println!(
-        "1000 commits that survive a crash of the process: {:?}",
-        started.elapsed()
-    );
+    println!("1000 commits that survive a crash of the process: {:?}", started.elapsed());
 
     let started = Instant::now();
     silo.sync()?; // from here on they survive a loss of power, too
@@ -47,14 +40,9 @@ fn main() -> Result<()> {
                 })
             })
             .collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().expect("no thread panics"))
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
     })?;
-    println!(
-        "80 durable commits from 8 threads, which share syncs: {:?}",
-        started.elapsed()
-    );
+    println!("80 durable commits from 8 threads, which share syncs: {:?}", started.elapsed());
 
     let snapshot = silo.snapshot();
     assert_eq!(snapshot.iter(&orders)?.count(), 1080);

@@ -7,12 +7,8 @@ use std::time::Instant;
 use datasilo::{IntKey, KeyspaceOptions, Options, Result, Silo};
 
 fn main() -> Result<()> {
-    let records: u32 = std::env::args()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(200_000);
-    let threads =
-        std::thread::available_parallelism().map_or(2, |n| u32::try_from(n.get()).unwrap_or(2));
+    let records: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(200_000);
+    let threads = std::thread::available_parallelism().map_or(2, |n| u32::try_from(n.get()).unwrap_or(2));
     let dir = tempfile::tempdir().expect("a directory for temporary files");
     let silo = Silo::open(dir.path().join("loaded"), Options::new())?;
     let docs = silo.create_keyspace("docs", &KeyspaceOptions::new())?;
@@ -36,14 +32,9 @@ fn main() -> Result<()> {
                 })
             })
             .collect();
-        loaders
-            .into_iter()
-            .try_for_each(|loader| loader.join().expect("no loader panics"))
+        loaders.into_iter().try_for_each(|loader| loader.join().expect("no loader panics"))
     })?;
-    println!(
-        "written by {threads} threads after {:?}; nobody sees it yet",
-        started.elapsed()
-    );
+    println!("written by {threads} threads after {:?}; nobody sees it yet", started.elapsed());
     assert_eq!(silo.snapshot().iter(&docs)?.count(), 0);
     let report = session.finish()?;
     println!(
@@ -54,17 +45,10 @@ fn main() -> Result<()> {
     );
 
     let snapshot = silo.snapshot();
-    let last = snapshot
-        .get(&docs, IntKey::from(records - 1))?
-        .unwrap_or_default();
+    let last = snapshot.get(&docs, IntKey::from(records - 1))?.unwrap_or_default();
     println!("the last one: {}", String::from_utf8_lossy(&last));
     let stats = silo.stats()?;
-    assert!(
-        stats
-            .keyspaces
-            .iter()
-            .all(|keyspace| keyspace.entries == u64::from(records))
-    );
+    assert!(stats.keyspaces.iter().all(|keyspace| keyspace.entries == u64::from(records)));
     drop(snapshot);
     silo.close()
 }

@@ -17,10 +17,7 @@ const VALUE_LEN: usize = 1000;
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let number = |text: &str| {
-        text.parse::<u32>()
-            .unwrap_or_else(|_| panic!("{text:?} is no number"))
-    };
+    let number = |text: &str| text.parse::<u32>().unwrap_or_else(|_| panic!("{text:?} is no number"));
     match arguments.as_slice() {
         ["fill", dir, mib] => fill(Path::new(dir), number(mib)),
         ["read", dir, reads] => read(Path::new(dir), number(reads)),
@@ -57,13 +54,8 @@ fn value(key: u32, version: u32) -> Vec<u8> {
 }
 
 fn is_right(key: &[u8], found: &[u8]) -> bool {
-    let version = found
-        .get(..4)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map(u32::from_le_bytes);
-    IntKey::to_u32(key)
-        .zip(version)
-        .is_some_and(|(key, version)| found == value(key, version))
+    let version = found.get(..4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    IntKey::to_u32(key).zip(version).is_some_and(|(key, version)| found == value(key, version))
 }
 
 fn fill(dir: &Path, mib: u32) -> Result<()> {
@@ -78,22 +70,15 @@ fn fill(dir: &Path, mib: u32) -> Result<()> {
     }
     writer.close()?;
     session.finish()?;
-    println!(
-        "loaded {count} values, {mib} MiB, in {:?}",
-        started.elapsed()
-    );
+    println!("loaded {count} values, {mib} MiB, in {:?}", started.elapsed());
     silo.close()
 }
 
 /// Prints how long the calls took.
 fn report(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
-    let at = |share: usize| {
-        times
-            .get(times.len().saturating_sub(1) * share / 1000)
-            .copied()
-            .unwrap_or_default()
-    };
+    let at =
+        |share: usize| times.get(times.len().saturating_sub(1) * share / 1000).copied().unwrap_or_default();
     println!(
         "{what}: median {:?}, 90 % {:?}, 99 % {:?}, 99.9 % {:?}, longest {:?}",
         at(500),
@@ -109,11 +94,7 @@ fn read(dir: &Path, reads: u32) -> Result<()> {
     let silo = Silo::open(dir, options())?;
     println!("opened in {:?}", started.elapsed());
     let docs = silo.keyspace("docs")?;
-    let count = silo
-        .stats()?
-        .keyspaces
-        .first()
-        .map_or(0, |keyspace| keyspace.entries);
+    let count = silo.stats()?.keyspaces.first().map_or(0, |keyspace| keyspace.entries);
     let count = u32::try_from(count).expect("keys have 32 bits");
     let snapshot = silo.snapshot();
 
@@ -123,26 +104,18 @@ fn read(dir: &Path, reads: u32) -> Result<()> {
         let started = Instant::now();
         let found = snapshot.get(&docs, key)?;
         times.push(started.elapsed());
-        assert!(
-            found.is_some_and(|found| is_right(key.as_ref(), &found)),
-            "a wrong value"
-        );
+        assert!(found.is_some_and(|found| is_right(key.as_ref(), &found)), "a wrong value");
     }
     report("get", times);
 
     let mut times = Vec::new();
     for n in 0..reads / 32 {
-        let keys: Vec<IntKey> = (0..32)
-            .map(|k| IntKey::from(mix(reads + n * 32 + k) % count))
-            .collect();
+        let keys: Vec<IntKey> = (0..32).map(|k| IntKey::from(mix(reads + n * 32 + k) % count)).collect();
         let started = Instant::now();
         let found = snapshot.multi_get(&docs, &keys)?;
         times.push(started.elapsed());
         for (key, found) in keys.iter().zip(found) {
-            assert!(
-                found.is_some_and(|found| is_right(key.as_ref(), &found)),
-                "a wrong value"
-            );
+            assert!(found.is_some_and(|found| is_right(key.as_ref(), &found)), "a wrong value");
         }
     }
     report("multi_get of 32", times);
@@ -151,12 +124,7 @@ fn read(dir: &Path, reads: u32) -> Result<()> {
     for n in 0..reads {
         let key = mix(n.wrapping_mul(3)) % count;
         let started = Instant::now();
-        silo.put(
-            &docs,
-            IntKey::from(key),
-            value(key, n + 1),
-            Durability::Process,
-        )?;
+        silo.put(&docs, IntKey::from(key), value(key, n + 1), Durability::Process)?;
         times.push(started.elapsed());
     }
     report("put", times);
@@ -164,11 +132,7 @@ fn read(dir: &Path, reads: u32) -> Result<()> {
 
     let started = Instant::now();
     let compaction = silo.compact()?;
-    println!(
-        "compaction: {} bytes moved in {:?}",
-        compaction.moved_bytes,
-        started.elapsed()
-    );
+    println!("compaction: {} bytes moved in {:?}", compaction.moved_bytes, started.elapsed());
 
     let started = Instant::now();
     let mut seen = 0;

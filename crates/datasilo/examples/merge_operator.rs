@@ -13,8 +13,7 @@ struct Add;
 impl Add {
     fn sum(numbers: &[&[u8]]) -> MergeResult<i64> {
         numbers.iter().try_fold(0i64, |sum, number| {
-            let bytes =
-                <[u8; 8]>::try_from(*number).map_err(|_| "a number has 8 bytes".to_owned())?;
+            let bytes = <[u8; 8]>::try_from(*number).map_err(|_| "a number has 8 bytes".to_owned())?;
             Ok(sum.wrapping_add(i64::from_le_bytes(bytes)))
         })
     }
@@ -31,10 +30,7 @@ impl MergeOperator for Add {
 
     fn fold(&self, _key: &[u8], base: Option<&[u8]>, operands: &[&[u8]]) -> MergeResult<Vec<u8>> {
         let base = base.map_or(Ok(0), |base| Self::sum(&[base]))?;
-        Ok(base
-            .wrapping_add(Self::sum(operands)?)
-            .to_le_bytes()
-            .to_vec())
+        Ok(base.wrapping_add(Self::sum(operands)?).to_le_bytes().to_vec())
     }
 
     fn combine(&self, operands: &[&[u8]]) -> MergeResult<Vec<u8>> {
@@ -46,10 +42,7 @@ fn main() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory for temporary files");
     let options = Options::new().merge_operator(Arc::new(Add));
     let silo = Silo::open(dir.path().join("counters"), options)?;
-    let views = silo.create_keyspace(
-        "views",
-        &KeyspaceOptions::new().merge_operator("example.add.v1"),
-    )?;
+    let views = silo.create_keyspace("views", &KeyspaceOptions::new().merge_operator("example.add.v1"))?;
     let add = |page: &str, n: i64| silo.merge(&views, page, n.to_le_bytes(), Durability::Process);
 
     for _ in 0..1000 {
@@ -68,10 +61,7 @@ fn main() -> Result<()> {
         assert_eq!(value, expected);
     }
     let refused = silo.merge(&views, "/home", "not a number", Durability::Process);
-    println!(
-        "refused before it is written: {}",
-        refused.expect_err("the operator looks at operands")
-    );
+    println!("refused before it is written: {}", refused.expect_err("the operator looks at operands"));
     drop(snapshot);
     silo.close()
 }

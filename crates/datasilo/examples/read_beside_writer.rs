@@ -24,21 +24,14 @@ fn write() -> Result<()> {
     let ticker = silo.create_keyspace("ticker", &KeyspaceOptions::new())?;
     silo.put(&ticker, "latest", 0u32.to_le_bytes(), Durability::Process)?;
     let program = std::env::current_exe().expect("the path of this program");
-    let reader = Command::new(program)
-        .arg(&path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a second process");
+    let reader = Command::new(program).arg(&path).stdout(Stdio::piped()).spawn().expect("a second process");
     let written = tick(&silo, &ticker).and_then(|()| silo.close());
     let output = reader.wait_with_output().expect("the reader's end");
     written?;
     print!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "the reader failed");
     let silo = Silo::open(&path, Options::new())?;
-    assert_eq!(
-        silo.snapshot().get(&ticker, "latest")?.as_deref(),
-        Some(&b"taken over"[..])
-    );
+    assert_eq!(silo.snapshot().get(&ticker, "latest")?.as_deref(), Some(&b"taken over"[..]));
     Ok(())
 }
 
@@ -50,10 +43,7 @@ fn tick(silo: &Silo, ticker: &Keyspace) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    println!(
-        "writer (process {}): wrote {LAST} numbers, and closes",
-        std::process::id()
-    );
+    println!("writer (process {}): wrote {LAST} numbers, and closes", std::process::id());
     Ok(())
 }
 
@@ -84,12 +74,7 @@ fn read(path: &Path) -> Result<()> {
             result => break result?,
         }
     };
-    silo.put(
-        &silo.keyspace("ticker")?,
-        "latest",
-        "taken over",
-        Durability::Power,
-    )?;
+    silo.put(&silo.keyspace("ticker")?, "latest", "taken over", Durability::Power)?;
     println!("reader: the writer is gone, and this process writes now");
     silo.close()
 }

@@ -24,32 +24,16 @@ fn main() -> Result<()> {
     let census = silo.snapshot();
     silo.put(&cities, IntKey::from(7u32), "moved", Durability::Process)?;
     silo.delete(&cities, IntKey::from(8u32), Durability::Process)?;
-    assert_eq!(
-        census.get(&cities, IntKey::from(7u32))?.as_deref(),
-        Some(&7u32.to_le_bytes()[..])
-    );
+    assert_eq!(census.get(&cities, IntKey::from(7u32))?.as_deref(), Some(&7u32.to_le_bytes()[..]));
     assert!(census.contains(&cities, IntKey::from(8u32))?);
     let now = silo.snapshot();
-    println!(
-        "snapshot {} of generation {}, now {}",
-        census.seq(),
-        census.generation(),
-        now.seq()
-    );
+    println!("snapshot {} of generation {}, now {}", census.seq(), census.generation(), now.seq());
 
     // Many keys at once: their memory accesses overlap.
     let keys: Vec<IntKey> = (0..CITIES).step_by(10).map(IntKey::from).collect();
     let started = Instant::now();
-    let found = census
-        .multi_get(&cities, &keys)?
-        .into_iter()
-        .flatten()
-        .count();
-    println!(
-        "{found} of {} keys looked up in {:?}",
-        keys.len(),
-        started.elapsed()
-    );
+    let found = census.multi_get(&cities, &keys)?.into_iter().flatten().count();
+    println!("{found} of {} keys looked up in {:?}", keys.len(), started.elapsed());
     assert_eq!(found, keys.len());
 
     // All entries, in the order in which they lie in the files.
@@ -59,10 +43,7 @@ fn main() -> Result<()> {
         let (key, value) = entry?;
         bytes += key.len() + value.len();
     }
-    println!(
-        "{bytes} bytes of keys and values read by iterator in {:?}",
-        started.elapsed()
-    );
+    println!("{bytes} bytes of keys and values read by iterator in {:?}", started.elapsed());
 
     let started = Instant::now();
     let count = AtomicU64::new(0);
@@ -70,11 +51,7 @@ fn main() -> Result<()> {
         count.fetch_add(1, Ordering::Relaxed);
         Ok::<(), Error>(())
     })?;
-    println!(
-        "{} entries visited by all threads in {:?}",
-        count.load(Ordering::Relaxed),
-        started.elapsed()
-    );
+    println!("{} entries visited by all threads in {:?}", count.load(Ordering::Relaxed), started.elapsed());
     assert_eq!(count.into_inner(), u64::from(CITIES) - 1);
     silo.close()?;
     // What snapshots lend stays even now.

@@ -22,10 +22,7 @@ struct Bench {
 }
 
 fn options() -> Options {
-    Options::new()
-        .segment_bytes(1 << 24)
-        .allocate_bytes(1 << 16)
-        .background(false)
+    Options::new().segment_bytes(1 << 24).allocate_bytes(1 << 16).background(false)
 }
 
 impl Bench {
@@ -33,11 +30,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let silo = Silo::open(dir.path(), options()).unwrap();
         silo.create_keyspace("k", &KeyspaceOptions::new()).unwrap();
-        Self {
-            dir,
-            silo: Some(silo),
-            model: Model::new(),
-        }
+        Self { dir, silo: Some(silo), model: Model::new() }
     }
 
     fn silo(&self) -> &Silo {
@@ -52,9 +45,7 @@ impl Bench {
     fn keys(&self, count: usize, from: u64, fits: impl Fn(u64) -> bool) -> Vec<Vec<u8>> {
         let seed = self.silo().core.hash_seed;
         let all = (from..).map(|number: u64| number.to_le_bytes().to_vec());
-        all.filter(|key| fits(key_hash(key, seed)))
-            .take(count)
-            .collect()
+        all.filter(|key| fits(key_hash(key, seed))).take(count).collect()
     }
 
     fn put(&mut self, keys: &[Vec<u8>], value: &[u8]) {
@@ -64,8 +55,7 @@ impl Bench {
             batch.put(&space, key, value).unwrap();
         }
         self.silo().commit(&mut batch, Durability::Process).unwrap();
-        self.model
-            .extend(keys.iter().map(|key| (key.clone(), value.to_vec())));
+        self.model.extend(keys.iter().map(|key| (key.clone(), value.to_vec())));
     }
 
     fn delete(&mut self, keys: &[Vec<u8>]) {
@@ -82,10 +72,7 @@ impl Bench {
     fn verify(&self, absent: &[Vec<u8>]) {
         let (space, snapshot) = (self.space(), self.silo().snapshot());
         for (key, value) in &self.model {
-            assert_eq!(
-                snapshot.get(&space, key).unwrap().as_deref(),
-                Some(&value[..])
-            );
+            assert_eq!(snapshot.get(&space, key).unwrap().as_deref(), Some(&value[..]));
         }
         for key in absent.iter().filter(|key| !self.model.contains_key(*key)) {
             assert_eq!(snapshot.get(&space, key).unwrap(), None);
@@ -96,12 +83,7 @@ impl Bench {
             .map(|e| e.unwrap())
             .map(|(k, v)| (k.to_vec(), v.to_vec()))
             .collect();
-        assert!(
-            listed == self.model,
-            "{} entries are listed, {} are right",
-            listed.len(),
-            self.model.len()
-        );
+        assert!(listed == self.model, "{} entries are listed, {} are right", listed.len(), self.model.len());
         self.silo().check(Strictness::Strict).unwrap();
     }
 
@@ -127,15 +109,8 @@ fn crowd_one_page(top_bit: u64) {
     bench.put(&crowd[..700], b"first");
     bench.checkpoint();
     let runs = bench.runs();
-    assert_eq!(
-        (runs[0].geometry().page_count(), runs[0].is_spilled()),
-        (2, true)
-    );
-    assert_eq!(
-        runs[0].table_pages(),
-        2 + top_bit,
-        "the last page spills behind the table"
-    );
+    assert_eq!((runs[0].geometry().page_count(), runs[0].is_spilled()), (2, true));
+    assert_eq!(runs[0].table_pages(), 2 + top_bit, "the last page spills behind the table");
     bench.verify(&absent);
     bench.verify(&crowd);
     // A second run of the same crowd is merged with the first: newer ones win.
@@ -184,17 +159,10 @@ fn keys_with_equal_tags_are_told_apart_by_their_bytes() {
     let mut by_tag: HashMap<u64, Vec<Vec<u8>>> = HashMap::new();
     for number in 0..400_000u64 {
         let key = number.to_le_bytes().to_vec();
-        by_tag
-            .entry(key_hash(&key, seed) >> 42)
-            .or_default()
-            .push(key);
+        by_tag.entry(key_hash(&key, seed) >> 42).or_default().push(key);
     }
     // The 22 bits that a table of one page knows are the tag.
-    let twins: Vec<Vec<Vec<u8>>> = by_tag
-        .into_values()
-        .filter(|keys| keys.len() >= 3)
-        .take(100)
-        .collect();
+    let twins: Vec<Vec<Vec<u8>>> = by_tag.into_values().filter(|keys| keys.len() >= 3).take(100).collect();
     assert!(twins.len() == 100, "too few collisions to test");
     let nth = |n: usize| twins.iter().map(|keys| keys[n].clone()).collect::<Vec<_>>();
     bench.put(&nth(0), b"zero");
@@ -228,18 +196,12 @@ fn tables_grown_beyond_what_old_tags_know_are_merged_by_their_keys() {
             for key in chunk {
                 batch.put(&space, key, key).unwrap();
             }
-            bench
-                .silo()
-                .commit(&mut batch, Durability::Process)
-                .unwrap();
+            bench.silo().commit(&mut batch, Durability::Process).unwrap();
         }
         bench.checkpoint();
         let snapshot = bench.silo().snapshot();
         for key in &samples {
-            assert_eq!(
-                snapshot.get(&space, key).unwrap().as_deref(),
-                Some(&key[..])
-            );
+            assert_eq!(snapshot.get(&space, key).unwrap().as_deref(), Some(&key[..]));
         }
         for absent in bench.keys(500, 1 << 40, |_| true) {
             assert_eq!(snapshot.get(&space, absent).unwrap(), None);
@@ -269,19 +231,10 @@ fn artificial(hashes: &[u64], geometry: Geometry) -> (tempfile::TempDir, Run) {
     let segment = Arc::new(Segment::create(&files, &spec).unwrap());
     let mut segments = SegmentMap::default();
     segments.insert(Arc::clone(&segment));
-    let spec = RunSpec {
-        number: 2,
-        silo_id: [5; 16],
-        generation: 1,
-        keyspace: 1,
-        hash_seed: 3,
-        geometry,
-    };
+    let spec = RunSpec { number: 2, silo_id: [5; 16], generation: 1, keyspace: 1, hash_seed: 3, geometry };
     let mut builder = RunBuilder::new(&files, spec).unwrap();
     for (at, &hash) in hashes.iter().enumerate() {
-        builder
-            .push(hash, &Target::Frame(segment.address((at as u64 + 1) * 8)))
-            .unwrap();
+        builder.push(hash, &Target::Frame(segment.address((at as u64 + 1) * 8))).unwrap();
     }
     let record = builder.finish().unwrap();
     let run = Run::open(&files, &record, 1, 3, &segments).unwrap();
@@ -303,21 +256,12 @@ fn offered(run: &Run, hash: u64) -> Vec<u32> {
 
 #[test]
 fn a_hash_with_few_values_still_leads_to_every_entry() {
-    for values in [
-        &[0][..],
-        &[u64::MAX],
-        &[1 << 63],
-        &[0, 1 << 63, u64::MAX],
-        &[0, 1 << 42, 2 << 42],
-    ] {
+    for values in [&[0][..], &[u64::MAX], &[1 << 63], &[0, 1 << 63, u64::MAX], &[0, 1 << 42, 2 << 42]] {
         for count in [1, 7, 8, 64, PAGE_SLOTS, PAGE_SLOTS + 1, 1500] {
             let mut hashes: Vec<u64> = (0..count).map(|at| values[at % values.len()]).collect();
             hashes.sort_unstable();
             let geometry = Geometry::for_entries(count as u64);
-            for geometry in [
-                geometry,
-                geometry.with_hash_bits(u32::from(geometry.shift()) + 6),
-            ] {
+            for geometry in [geometry, geometry.with_hash_bits(u32::from(geometry.shift()) + 6)] {
                 let (_dir, run) = artificial(&hashes, geometry);
                 for (at, &hash) in hashes.iter().enumerate() {
                     let words = offered(&run, hash);
@@ -345,15 +289,9 @@ fn a_hash_with_few_values_still_leads_to_every_entry() {
 
 #[test]
 fn a_good_hash_offers_hardly_more_than_the_right_entry() {
-    let mut hashes: Vec<u64> = (0..50_000u64)
-        .map(|number| key_hash(&number.to_le_bytes(), 3))
-        .collect();
+    let mut hashes: Vec<u64> = (0..50_000u64).map(|number| key_hash(&number.to_le_bytes(), 3)).collect();
     hashes.sort_unstable();
     let (_dir, run) = artificial(&hashes, Geometry::for_entries(hashes.len() as u64));
     let total: usize = hashes.iter().map(|&hash| offered(&run, hash).len()).sum();
-    assert!(
-        total < hashes.len() + hashes.len() / 100,
-        "{total} candidates for {} entries",
-        hashes.len()
-    );
+    assert!(total < hashes.len() + hashes.len() / 100, "{total} candidates for {} entries", hashes.len());
 }

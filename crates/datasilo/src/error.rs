@@ -19,13 +19,7 @@ pub struct Corruption {
 
 impl std::fmt::Display for Corruption {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} at byte {}: {}",
-            self.file.display(),
-            self.offset,
-            self.what
-        )
+        write!(f, "{} at byte {}: {}", self.file.display(), self.offset, self.what)
     }
 }
 
@@ -55,9 +49,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file holds bytes that were never written there.
-    #[error(
-        "damaged file: {0}; run `check` to see the extent and `repair` to salvage what is readable"
-    )]
+    #[error("damaged file: {0}; run `check` to see the extent and `repair` to salvage what is readable")]
     Corrupt(Corruption),
     /// The path given for a silo is not a directory.
     #[error("{} is not a directory: a silo is a directory, give another path", path.display())]
@@ -236,26 +228,16 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
-                action,
-                path,
-                source,
-            },
-            _ => Self::Io {
-                action,
-                path,
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { action, path, source }
+            }
+            _ => Self::Io { action, path, source },
         }
     }
 
     /// Damage at a place in a file.
     pub(crate) fn corrupt(file: &Path, offset: u64, what: impl Into<String>) -> Self {
-        let corruption = Corruption {
-            file: file.to_path_buf(),
-            offset,
-            what: what.into(),
-        };
+        let corruption = Corruption { file: file.to_path_buf(), offset, what: what.into() };
         tracing::error!(file = %corruption.file.display(), offset, what = %corruption.what, "corruption");
         Self::Corrupt(corruption)
     }

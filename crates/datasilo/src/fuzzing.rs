@@ -16,17 +16,14 @@ use zerocopy::FromBytes;
 use crate::bytes::file_header::{FILE_HEADER_LEN, FileHeader};
 use crate::bytes::frame::{BLOCK_LEN, FrameView, seeded_crc};
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind, segment_seed};
-use crate::bytes::index::{
-    Geometry, INDEX_HEADER_LEN, IndexHeader, PAGE_LEN, decode_chain, page_check,
-};
+use crate::bytes::index::{Geometry, INDEX_HEADER_LEN, IndexHeader, PAGE_LEN, decode_chain, page_check};
 use crate::bytes::manifest::{MANIFEST_HEADER_LEN, Manifest, decode_catalog};
 use crate::bytes::mark::{MARK_SLOT_LEN, SyncMark};
 use crate::files::log_scan::{
     Step, Window, all_frames, frames, groups_behind, next_batch, next_group, verify_group,
 };
 use crate::{
-    Durability, KeyspaceOptions, MergeOperator, MergeResult, Options, Silo, SiloReader, Snapshot,
-    Strictness,
+    Durability, KeyspaceOptions, MergeOperator, MergeResult, Options, Silo, SiloReader, Snapshot, Strictness,
 };
 
 /// Takes bytes off the front of the input.
@@ -76,10 +73,7 @@ fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..)?
-        .first_chunk::<4>()
-        .map(|b| u32::from_le_bytes(*b))
+    bytes.get(at..)?.first_chunk::<4>().map(|b| u32::from_le_bytes(*b))
 }
 
 fn crc_of(bytes: &[u8], range: std::ops::Range<usize>, seed: u32) -> [u8; 4] {
@@ -95,18 +89,11 @@ pub fn manifest(data: &[u8]) {
     fix_manifest(&mut bytes);
     if let Ok(manifest) = Manifest::decode(&bytes) {
         let again = Manifest::decode(&manifest.encode());
-        assert!(
-            again.is_ok_and(|again| again == manifest),
-            "a manifest does not read back"
-        );
+        assert!(again.is_ok_and(|again| again == manifest), "a manifest does not read back");
     }
     let mut catalog = vec![0; 8];
     catalog.extend_from_slice(data);
-    put(
-        &mut catalog,
-        0,
-        &u32::try_from(data.len()).unwrap_or(0).to_le_bytes(),
-    );
+    put(&mut catalog, 0, &u32::try_from(data.len()).unwrap_or(0).to_le_bytes());
     put(&mut catalog, 4, &crc32fast::hash(data).to_le_bytes());
     let _ = decode_catalog(&catalog);
 }
@@ -134,22 +121,9 @@ fn touch_frame(bytes: &[u8], align: usize) {
     let Some(frame) = FrameView::parse(bytes, align) else {
         return;
     };
-    assert!(
-        frame.len() <= bytes.len() && frame.len().is_multiple_of(8),
-        "a frame is not within its bytes"
-    );
-    assert_eq!(
-        frame.value().len(),
-        frame.value_len(),
-        "a value is not whole"
-    );
-    let _ = (
-        frame.kind(),
-        frame.ordinal(),
-        frame.is_combined(),
-        frame.key().len(),
-        frame.as_bytes().len(),
-    );
+    assert!(frame.len() <= bytes.len() && frame.len().is_multiple_of(8), "a frame is not within its bytes");
+    assert_eq!(frame.value().len(), frame.value_len(), "a value is not whole");
+    let _ = (frame.kind(), frame.ordinal(), frame.is_combined(), frame.key().len(), frame.as_bytes().len());
     let _ = frame.verify_whole(3);
     let _ = frame.verify_block(usize::MAX >> 16);
 }
@@ -181,33 +155,20 @@ pub fn group(data: &[u8]) {
     fix_group(&mut bytes, 0, 9);
     if let Ok(group) = Group::decode(&bytes, 9, 64) {
         let again = group.encode(9);
-        assert_eq!(
-            bytes.get(..GROUP_HEADER_LEN),
-            Some(&again[..]),
-            "a group header does not read back"
-        );
+        assert_eq!(bytes.get(..GROUP_HEADER_LEN), Some(&again[..]), "a group header does not read back");
     }
-    let window = Window {
-        bytes: &bytes,
-        base: 64,
-        seed: 9,
-    };
+    let window = Window { bytes: &bytes, base: 64, seed: 9 };
     if let Ok(view) = next_group(&window, 64) {
         let _ = verify_group(&view);
         let total: usize = frames(&view).map(|(_, frame)| frame.len()).sum();
-        assert!(
-            total <= view.payload.len(),
-            "frames reach beyond their group"
-        );
+        assert!(total <= view.payload.len(), "frames reach beyond their group");
     }
 }
 
 /// Puts the checksum of the group header at an offset right. Returns where the group ends.
 fn fix_group(bytes: &mut [u8], at: usize, seed: u32) -> Option<usize> {
     let crc = crc_of(bytes, at + 8..at + GROUP_HEADER_LEN, seed);
-    bytes
-        .get(at..at + GROUP_HEADER_LEN)
-        .filter(|header| header.iter().any(|&b| b != 0))?;
+    bytes.get(at..at + GROUP_HEADER_LEN).filter(|header| header.iter().any(|&b| b != 0))?;
     put(bytes, at + 4, &crc);
     let words = u32_at(bytes, at + 20)?;
     Some(at + GROUP_HEADER_LEN + words as usize * 8)
@@ -219,10 +180,7 @@ pub fn chain(data: &[u8]) {
     let mut bytes = data.to_vec();
     fix_chain(&mut bytes, 0);
     if let Some(chain) = decode_chain(&bytes) {
-        assert!(
-            chain.len() * 8 + 8 <= bytes.len(),
-            "a chain is longer than its bytes"
-        );
+        assert!(chain.len() * 8 + 8 <= bytes.len(), "a chain is longer than its bytes");
     }
 }
 
@@ -241,11 +199,7 @@ pub fn segment(data: &[u8]) {
     bytes.extend_from_slice(data);
     fix_segment(&mut bytes);
     let seed = seed_of(&bytes);
-    let window = Window {
-        bytes: &bytes,
-        base: 0,
-        seed,
-    };
+    let window = Window { bytes: &bytes, base: 0, seed };
     let mut at = FILE_HEADER_LEN as u64;
     loop {
         match next_batch(&window, at) {
@@ -256,12 +210,10 @@ pub fn segment(data: &[u8]) {
                 }
             }
             Step::End => break,
-            Step::Damage { offset, .. } => {
-                match groups_behind(&window, offset.max(at) + 8).next() {
-                    Some(group) => at = group.offset,
-                    None => break,
-                }
-            }
+            Step::Damage { offset, .. } => match groups_behind(&window, offset.max(at) + 8).next() {
+                Some(group) => at = group.offset,
+                None => break,
+            },
         }
     }
 }
@@ -318,15 +270,11 @@ fn fix_run(bytes: &mut [u8]) {
     let header_crc = crc_of(bytes, 0..60, 0);
     put(bytes, 60, &header_crc);
     let number = u32_at(bytes, 32).unwrap_or(0);
-    let index = bytes
-        .get(FILE_HEADER_LEN..)
-        .and_then(|b| IndexHeader::read_from_prefix(b).ok());
+    let index = bytes.get(FILE_HEADER_LEN..).and_then(|b| IndexHeader::read_from_prefix(b).ok());
     let Some((index, _)) = index else { return };
     let home = Geometry::from_header(&index).map_or(1, Geometry::page_count);
     let pages = home.saturating_add(u64::from(index.spill_pages.get()));
-    let pages = usize::try_from(pages)
-        .unwrap_or(0)
-        .min(bytes.len() / PAGE_LEN);
+    let pages = usize::try_from(pages).unwrap_or(0).min(bytes.len() / PAGE_LEN);
     for page in 0..pages {
         let start = (page + 1) * PAGE_LEN;
         let flags = u32_at(bytes, start + PAGE_LEN - 4).unwrap_or(0);
@@ -342,11 +290,7 @@ fn fix_run(bytes: &mut [u8]) {
     while let Some(end) = fix_chain(bytes, at) {
         at = end;
     }
-    let crc = crc_of(
-        bytes,
-        FILE_HEADER_LEN..FILE_HEADER_LEN + INDEX_HEADER_LEN - 4,
-        0,
-    );
+    let crc = crc_of(bytes, FILE_HEADER_LEN..FILE_HEADER_LEN + INDEX_HEADER_LEN - 4, 0);
     put(bytes, FILE_HEADER_LEN + INDEX_HEADER_LEN - 4, &crc);
 }
 
@@ -384,10 +328,7 @@ pub fn silo_files(data: &[u8]) {
 fn mutate(data: &[u8], which: impl Fn(&str) -> bool) {
     let mut input = Input(data);
     let samples = samples();
-    let mut files = samples
-        .get(usize::from(input.u8()) % samples.len())
-        .cloned()
-        .unwrap_or_default();
+    let mut files = samples.get(usize::from(input.u8()) % samples.len()).cloned().unwrap_or_default();
     let names: Vec<String> = files.keys().filter(|name| which(name)).cloned().collect();
     let changes = 1 + input.u8() % 4;
     for _ in 0..changes {
@@ -433,10 +374,7 @@ fn change(name: &str, bytes: &mut Vec<u8>, input: &mut Input<'_>) {
         _ => place % len,
     };
     let value = input.edge().to_le_bytes();
-    let width = [1, 2, 4, 8]
-        .get(usize::from(input.u8() % 4))
-        .copied()
-        .unwrap_or(1);
+    let width = [1, 2, 4, 8].get(usize::from(input.u8() % 4)).copied().unwrap_or(1);
     match input.u8() % 8 {
         0 => bytes.truncate(at.min(len)),
         1 => bytes.extend_from_slice(&value),
@@ -464,10 +402,7 @@ fn nth_group(bytes: &[u8], nth: usize) -> usize {
         starts.push(at);
         at += GROUP_HEADER_LEN + u32_at(bytes, at + 20).unwrap_or(0) as usize * 8;
     }
-    starts
-        .get(nth % starts.len().max(1))
-        .copied()
-        .unwrap_or(FILE_HEADER_LEN)
+    starts.get(nth % starts.len().max(1)).copied().unwrap_or(FILE_HEADER_LEN)
 }
 
 /// Does with a silo whatever can be done with one.
@@ -548,11 +483,7 @@ impl Scratch {
     fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let fast = Path::new("/dev/shm");
-        let base = if fast.is_dir() {
-            fast.to_path_buf()
-        } else {
-            std::env::temp_dir()
-        };
+        let base = if fast.is_dir() { fast.to_path_buf() } else { std::env::temp_dir() };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(base.join(format!("datasilo-fuzz-{}-{number}", std::process::id())))
     }
@@ -569,10 +500,7 @@ impl Scratch {
         let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
         entries
             .filter_map(|entry| {
-                Some((
-                    entry.file_name().into_string().ok()?,
-                    std::fs::read(entry.path()).ok()?,
-                ))
+                Some((entry.file_name().into_string().ok()?, std::fs::read(entry.path()).ok()?))
             })
             .collect()
     }

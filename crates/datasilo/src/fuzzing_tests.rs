@@ -36,8 +36,10 @@ fn noise(rng: &mut SmallRng, len: usize) -> Vec<u8> {
 
 /// Bytes of a sample file with a few fields replaced.
 fn nearly(rng: &mut SmallRng, prefix: &str, skip: usize) -> Vec<u8> {
-    let files: Vec<&Vec<u8>> =
-        samples().iter().flat_map(|f| f.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, b)| b)).collect();
+    let files: Vec<&Vec<u8>> = samples()
+        .iter()
+        .flat_map(|f| f.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, b)| b))
+        .collect();
     let mut bytes = files[rng.random_range(0..files.len())].get(skip..).unwrap_or_default().to_vec();
     for _ in 0..rng.random_range(1..4) {
         let at = rng.random_range(0..bytes.len().max(1));

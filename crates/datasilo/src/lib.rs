@@ -65,8 +65,8 @@ pub use options::{Durability, KeyspaceOptions, Options, Strictness};
 pub use state::check::CheckReport;
 pub use state::repair::{destroy, repair};
 pub use stats::{
-    BackupReport, CheckpointReport, CompactionReport, KeyspaceStats, RecoveryReport, RepairReport, SegmentStats,
-    Stats,
+    BackupReport, CheckpointReport, CompactionReport, KeyspaceStats, RecoveryReport, RepairReport,
+    SegmentStats, Stats,
 };
 pub use storage::{MappedRegion, OsStorage, Storage, StorageFile};
 

@@ -53,17 +53,9 @@ pub trait MergeOperator: Debug + Send + Sync {
     ///
     /// # Errors
     /// A message for the user, if the bytes are malformed.
-    fn extend(
-        &self,
-        delta: Option<&Arc<dyn Delta>>,
-        operands: &[&[u8]],
-    ) -> MergeResult<Arc<dyn Delta>> {
+    fn extend(&self, delta: Option<&Arc<dyn Delta>>, operands: &[&[u8]]) -> MergeResult<Arc<dyn Delta>> {
         let before = delta.map(|delta| delta.encode());
-        let all: Vec<&[u8]> = before
-            .as_deref()
-            .into_iter()
-            .chain(operands.iter().copied())
-            .collect();
+        let all: Vec<&[u8]> = before.as_deref().into_iter().chain(operands.iter().copied()).collect();
         Ok(Arc::new(CombinedOperand(self.combine(&all)?)))
     }
 }

@@ -181,36 +181,16 @@ impl Options {
 
     pub(crate) fn validate(&self) -> Result<()> {
         let check = |option, ok: bool, why: &str| {
-            if ok {
-                Ok(())
-            } else {
-                Err(Error::InvalidOption {
-                    option,
-                    why: why.to_owned(),
-                })
-            }
+            if ok { Ok(()) } else { Err(Error::InvalidOption { option, why: why.to_owned() }) }
         };
         check(
             "segment_bytes",
-            (4 << 10..=32 << 30).contains(&self.segment_bytes)
-                && self.segment_bytes.is_multiple_of(8),
+            (4 << 10..=32 << 30).contains(&self.segment_bytes) && self.segment_bytes.is_multiple_of(8),
             "must be a multiple of 8 from 4 KiB to 32 GiB",
         )?;
-        check(
-            "region_bytes",
-            self.region_bytes >= 1024,
-            "must be at least 1 KiB",
-        )?;
-        check(
-            "allocate_bytes",
-            self.allocate_bytes >= 4096,
-            "must be at least 4 KiB",
-        )?;
-        check(
-            "checkpoint_ops",
-            (1..=1 << 25).contains(&self.checkpoint_ops),
-            "must be from 1 to 2^25",
-        )?;
+        check("region_bytes", self.region_bytes >= 1024, "must be at least 1 KiB")?;
+        check("allocate_bytes", self.allocate_bytes >= 4096, "must be at least 4 KiB")?;
+        check("checkpoint_ops", (1..=1 << 25).contains(&self.checkpoint_ops), "must be from 1 to 2^25")?;
         check(
             "dead_ratio",
             self.dead_ratio > 0.0 && self.dead_ratio <= 1.0,
@@ -224,10 +204,7 @@ impl Options {
     }
 
     pub(crate) fn operator(&self, name: &str) -> Option<Arc<dyn MergeOperator>> {
-        self.operators
-            .iter()
-            .find(|operator| operator.name() == name)
-            .cloned()
+        self.operators.iter().find(|operator| operator.name() == name).cloned()
     }
 }
 

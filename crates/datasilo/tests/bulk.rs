@@ -18,8 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datasilo::{
-    Durability, Error, IntKey, Keyspace, KeyspaceOptions, Options, Silo, SiloReader, Snapshot,
-    Strictness,
+    Durability, Error, IntKey, Keyspace, KeyspaceOptions, Options, Silo, SiloReader, Snapshot, Strictness,
 };
 
 use support_model::full_disk::FullDisk;
@@ -38,20 +37,12 @@ impl Fixture {
     fn new(options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let silo = Silo::open(dir.path().join("silo"), options).unwrap();
-        let create =
-            |name: &str, options: KeyspaceOptions| silo.create_keyspace(name, &options).unwrap();
+        let create = |name: &str, options: KeyspaceOptions| silo.create_keyspace(name, &options).unwrap();
         let plain = create("plain", KeyspaceOptions::new());
         let aligned = create("aligned", KeyspaceOptions::new().align(64));
         let append = create("append", KeyspaceOptions::new().merge_operator("append"));
         let lazy = create("lazy", KeyspaceOptions::new().merge_operator("append-lazy"));
-        Self {
-            dir,
-            silo,
-            plain,
-            aligned,
-            append,
-            lazy,
-        }
+        Self { dir, silo, plain, aligned, append, lazy }
     }
 
     fn path(&self) -> PathBuf {
@@ -63,18 +54,11 @@ impl Fixture {
     }
 
     fn put(&self, keyspace: &Keyspace, key: &[u8], value: &[u8]) {
-        self.silo
-            .put(keyspace, key, value, Durability::Process)
-            .unwrap();
+        self.silo.put(keyspace, key, value, Durability::Process).unwrap();
     }
 
     fn count(&self, keyspace: &Keyspace) -> usize {
-        self.silo
-            .snapshot()
-            .iter(keyspace)
-            .unwrap()
-            .inspect(|entry| assert!(entry.is_ok()))
-            .count()
+        self.silo.snapshot().iter(keyspace).unwrap().inspect(|entry| assert!(entry.is_ok())).count()
     }
 
     fn check(&self) {
@@ -83,27 +67,18 @@ impl Fixture {
 }
 
 fn get(snapshot: &Snapshot, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
-    snapshot
-        .get(keyspace, key)
-        .unwrap()
-        .map(std::borrow::Cow::into_owned)
+    snapshot.get(keyspace, key).unwrap().map(std::borrow::Cow::into_owned)
 }
 
 fn segments(dir: &Path) -> usize {
-    dirs::numbered_files(dir)
-        .iter()
-        .filter(|name| name.starts_with("seg-"))
-        .count()
+    dirs::numbered_files(dir).iter().filter(|name| name.starts_with("seg-")).count()
 }
 
 #[test]
 fn frames_larger_than_a_region_and_than_a_segment_arrive() {
     let fixture = Fixture::new(tiny().segment_bytes(4 << 10));
     let lens = [0, 1, 900, 1024, 4096, 4097, 5000, 20_000, 70_000, 1_000_000];
-    let session = fixture
-        .silo
-        .bulk(&[&fixture.plain, &fixture.aligned])
-        .unwrap();
+    let session = fixture.silo.bulk(&[&fixture.plain, &fixture.aligned]).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..3u64 {
             let (mut writer, fixture) = (session.writer(), &fixture);
@@ -139,26 +114,14 @@ fn longest_keys_and_empty_values_arrive() {
     let fixture = Fixture::new(tiny());
     let session = fixture.silo.bulk(&[&fixture.plain]).unwrap();
     let mut writer = session.writer();
-    let keys = [
-        vec![],
-        vec![1; 254],
-        vec![1; 255],
-        vec![1; 256],
-        vec![1; 65_535],
-    ];
+    let keys = [vec![], vec![1; 254], vec![1; 255], vec![1; 256], vec![1; 65_535]];
     for key in &keys {
         writer.put(&fixture.plain, key, b"").unwrap();
     }
-    let refused = writer
-        .put(&fixture.plain, vec![1; 65_536], b"")
-        .unwrap_err();
+    let refused = writer.put(&fixture.plain, vec![1; 65_536], b"").unwrap_err();
     assert!(matches!(refused, Error::KeyTooLong { .. }));
     writer.close().unwrap();
-    assert_eq!(
-        session.finish().unwrap().ops,
-        5,
-        "a refused key leaves the session as it was"
-    );
+    assert_eq!(session.finish().unwrap().ops, 5, "a refused key leaves the session as it was");
     for key in &keys {
         assert_eq!(fixture.get(&fixture.plain, key).unwrap(), b"");
     }
@@ -169,10 +132,7 @@ fn longest_keys_and_empty_values_arrive() {
 #[test]
 fn last_of_a_key_is_decided_by_writer_then_position() {
     let fixture = Fixture::new(tiny());
-    let session = fixture
-        .silo
-        .bulk(&[&fixture.plain, &fixture.append])
-        .unwrap();
+    let session = fixture.silo.bulk(&[&fixture.plain, &fixture.append]).unwrap();
     let mut writers: Vec<_> = (0..4).map(|_| session.writer()).collect();
     // Written in the opposite order, and closed in yet another.
     for (index, writer) in writers.iter_mut().enumerate().rev() {
@@ -183,52 +143,33 @@ fn last_of_a_key_is_decided_by_writer_then_position() {
         }
     }
     writers.swap(0, 2);
-    writers
-        .into_iter()
-        .for_each(|writer| writer.close().unwrap());
+    writers.into_iter().for_each(|writer| writer.close().unwrap());
     let report = session.finish().unwrap();
     assert_eq!((report.ops, report.replaced), (400, 398));
     assert_eq!(fixture.get(&fixture.plain, b"key").unwrap(), b"3-49 ");
-    let all: String = (0..4)
-        .flat_map(|i| (0..50).map(move |p| format!("{i}-{p} ")))
-        .collect();
-    assert_eq!(
-        fixture.get(&fixture.append, b"key").unwrap(),
-        all.as_bytes()
-    );
+    let all: String = (0..4).flat_map(|i| (0..50).map(move |p| format!("{i}-{p} "))).collect();
+    assert_eq!(fixture.get(&fixture.append, b"key").unwrap(), all.as_bytes());
     fixture.check();
 }
 
 #[test]
 fn last_of_a_key_is_decided_by_rank_where_given() {
     let fixture = Fixture::new(tiny());
-    let session = fixture
-        .silo
-        .bulk(&[&fixture.plain, &fixture.append])
-        .unwrap();
+    let session = fixture.silo.bulk(&[&fixture.plain, &fixture.append]).unwrap();
     let mut expected: BTreeMap<u64, String> = BTreeMap::new();
     std::thread::scope(|scope| {
         for thread in 0..4u64 {
-            let ranks: Vec<u64> = (0..100)
-                .map(|n| (n * 37 % 100) * 1000 + thread * 7)
-                .collect();
+            let ranks: Vec<u64> = (0..100).map(|n| (n * 37 % 100) * 1000 + thread * 7).collect();
             expected.extend(ranks.iter().map(|&rank| (rank, format!("{rank} "))));
             let (mut writer, fixture) = (session.writer(), &fixture);
             scope.spawn(move || {
                 for rank in ranks {
                     writer.set_rank(rank).unwrap();
-                    writer
-                        .put(&fixture.plain, b"key", rank.to_string())
-                        .unwrap();
+                    writer.put(&fixture.plain, b"key", rank.to_string()).unwrap();
                     writer.set_rank(rank).unwrap();
-                    writer
-                        .merge(&fixture.append, b"key", format!("{rank} "))
-                        .unwrap();
+                    writer.merge(&fixture.append, b"key", format!("{rank} ")).unwrap();
                 }
-                assert!(matches!(
-                    writer.set_rank(1 << 48),
-                    Err(Error::InvalidOption { .. })
-                ));
+                assert!(matches!(writer.set_rank(1 << 48), Err(Error::InvalidOption { .. })));
                 writer.close().unwrap();
             });
         }
@@ -236,10 +177,7 @@ fn last_of_a_key_is_decided_by_rank_where_given() {
     session.finish().unwrap();
     assert_eq!(fixture.get(&fixture.plain, b"key").unwrap(), b"99021");
     let all: String = expected.into_values().collect();
-    assert_eq!(
-        fixture.get(&fixture.append, b"key").unwrap(),
-        all.as_bytes()
-    );
+    assert_eq!(fixture.get(&fixture.append, b"key").unwrap(), all.as_bytes());
     // What comes after the session counts on top of even the highest rank.
     fixture.put(&fixture.plain, b"key", b"later");
     assert_eq!(fixture.get(&fixture.plain, b"key").unwrap(), b"later");
@@ -253,10 +191,7 @@ fn merges_go_on_top_of_values_and_chains_that_are_there() {
         let mut fixture = Fixture::new(tiny());
         let merge = |fixture: &Fixture, key: &[u8], operand: &[u8]| {
             for keyspace in [&fixture.append, &fixture.lazy] {
-                fixture
-                    .silo
-                    .merge(keyspace, key, operand, Durability::Process)
-                    .unwrap();
+                fixture.silo.merge(keyspace, key, operand, Durability::Process).unwrap();
             }
         };
         for keyspace in [&fixture.append, &fixture.lazy] {
@@ -270,25 +205,12 @@ fn merges_go_on_top_of_values_and_chains_that_are_there() {
         fixture.silo.checkpoint().unwrap();
         merge(&fixture, b"chain", b"2");
         for keyspace in [&fixture.append, &fixture.lazy] {
-            fixture
-                .silo
-                .delete(keyspace, b"deleted", Durability::Process)
-                .unwrap();
+            fixture.silo.delete(keyspace, b"deleted", Durability::Process).unwrap();
         }
-        let session = fixture
-            .silo
-            .bulk(&[&fixture.append, &fixture.lazy])
-            .unwrap();
+        let session = fixture.silo.bulk(&[&fixture.append, &fixture.lazy]).unwrap();
         let mut writer = session.writer();
         for keyspace in [&fixture.append, &fixture.lazy] {
-            for key in [
-                &b"value"[..],
-                b"deleted",
-                b"chain",
-                b"operands",
-                b"new",
-                b"lost",
-            ] {
+            for key in [&b"value"[..], b"deleted", b"chain", b"operands", b"new", b"lost"] {
                 writer.merge(keyspace, key, b"+").unwrap();
                 writer.merge(keyspace, key, b"-").unwrap();
             }
@@ -305,21 +227,10 @@ fn merges_go_on_top_of_values_and_chains_that_are_there() {
             let keyspace = |name: &str| silo.keyspace(name).unwrap();
             let (plain, aligned) = (keyspace("plain"), keyspace("aligned"));
             let (append, lazy) = (keyspace("append"), keyspace("lazy"));
-            fixture = Fixture {
-                dir,
-                silo,
-                plain,
-                aligned,
-                append,
-                lazy,
-            };
+            fixture = Fixture { dir, silo, plain, aligned, append, lazy };
         }
         for keyspace in [&fixture.append, &fixture.lazy] {
-            let value = |key: &[u8]| {
-                fixture
-                    .get(keyspace, key)
-                    .map(|v| String::from_utf8(v).unwrap())
-            };
+            let value = |key: &[u8]| fixture.get(keyspace, key).map(|v| String::from_utf8(v).unwrap());
             assert_eq!(value(b"value").unwrap(), "v+-");
             assert_eq!(value(b"deleted").unwrap(), "+-");
             assert_eq!(value(b"chain").unwrap(), "c12+-");
@@ -343,13 +254,7 @@ fn far_more_data_than_first_reserved_arrives() {
             let (mut writer, fixture) = (session.writer(), &fixture);
             scope.spawn(move || {
                 for n in (thread..count).step_by(4) {
-                    writer
-                        .put(
-                            &fixture.plain,
-                            IntKey::from(n),
-                            bytes(n, (n % 400) as usize),
-                        )
-                        .unwrap();
+                    writer.put(&fixture.plain, IntKey::from(n), bytes(n, (n % 400) as usize)).unwrap();
                 }
                 // Dropped, not closed: a failure would surface in `finish`.
             });
@@ -360,10 +265,7 @@ fn far_more_data_than_first_reserved_arrives() {
     assert!(segments(&fixture.path()) > 50);
     let snapshot = fixture.silo.snapshot();
     for n in 0..count {
-        assert_eq!(
-            get(&snapshot, &fixture.plain, IntKey::from(n)).unwrap(),
-            bytes(n, (n % 400) as usize)
-        );
+        assert_eq!(get(&snapshot, &fixture.plain, IntKey::from(n)).unwrap(), bytes(n, (n % 400) as usize));
     }
     assert_eq!(fixture.silo.stats().unwrap().keyspaces[0].entries, count);
     fixture.check();
@@ -405,21 +307,15 @@ fn panicking_thread_fails_the_session() {
         let thread = scope.spawn(|| {
             let mut writer = bad;
             for n in 0..1000u64 {
-                writer
-                    .put(&fixture.plain, IntKey::from(n), b"value")
-                    .unwrap();
+                writer.put(&fixture.plain, IntKey::from(n), b"value").unwrap();
             }
             std::panic::resume_unwind(Box::new("a thread that gives up"));
         });
         thread.join().is_err()
     });
     assert!(panicked);
-    let refused =
-        (0..1000u64).find_map(|n| good.put(&fixture.plain, IntKey::from(n), b"value").err());
-    assert!(
-        matches!(refused, Some(Error::Poisoned { .. })),
-        "the others learn of it when they write"
-    );
+    let refused = (0..1000u64).find_map(|n| good.put(&fixture.plain, IntKey::from(n), b"value").err());
+    assert!(matches!(refused, Some(Error::Poisoned { .. })), "the others learn of it when they write");
     drop(good);
     let error = session.finish().unwrap_err();
     assert!(error.to_string().contains("panicked"), "{error}");
@@ -433,16 +329,9 @@ fn writer_still_open_fails_finish_and_is_cut_off() {
     let mut writer = session.writer();
     writer.put(&fixture.plain, b"key", vec![1; 5000]).unwrap();
     let error = session.finish().unwrap_err();
-    assert!(
-        matches!(&error, Error::InvalidOption { why, .. } if why.contains("still open")),
-        "{error}"
-    );
-    let refused =
-        (0..1000u64).find_map(|n| writer.put(&fixture.plain, IntKey::from(n), b"value").err());
-    assert!(
-        refused.is_some(),
-        "the writer must not write into a session that is gone"
-    );
+    assert!(matches!(&error, Error::InvalidOption { why, .. } if why.contains("still open")), "{error}");
+    let refused = (0..1000u64).find_map(|n| writer.put(&fixture.plain, IntKey::from(n), b"value").err());
+    assert!(refused.is_some(), "the writer must not write into a session that is gone");
     assert!(writer.close().is_err());
     assert_no_trace(&fixture, &files);
 }
@@ -454,17 +343,11 @@ fn full_disk_fails_the_session_and_leaves_no_trace() {
     let session = fixture.silo.bulk(&[&fixture.plain]).unwrap();
     let (mut writer, mut idle) = (session.writer(), session.writer());
     for n in 0..500u64 {
-        writer
-            .put(&fixture.plain, IntKey::from(n), [1; 100])
-            .unwrap();
+        writer.put(&fixture.plain, IntKey::from(n), [1; 100]).unwrap();
     }
     disk.full.store(true, Ordering::Relaxed);
-    let refused =
-        (0..5000u64).find_map(|n| writer.put(&fixture.plain, IntKey::from(n), [1; 100]).err());
-    assert!(
-        matches!(refused, Some(Error::DiskFull { .. })),
-        "{refused:?}"
-    );
+    let refused = (0..5000u64).find_map(|n| writer.put(&fixture.plain, IntKey::from(n), [1; 100]).err());
+    assert!(matches!(refused, Some(Error::DiskFull { .. })), "{refused:?}");
     // Room comes too late for this session: frames are missing.
     disk.full.store(false, Ordering::Relaxed);
     idle.put(&fixture.plain, b"key", b"value").unwrap();
@@ -481,9 +364,7 @@ fn abandoned_session_leaves_no_trace() {
     let session = fixture.silo.bulk(&[&fixture.plain]).unwrap();
     let mut writer = session.writer();
     for n in 0..1000u64 {
-        writer
-            .put(&fixture.plain, IntKey::from(n), [1; 100])
-            .unwrap();
+        writer.put(&fixture.plain, IntKey::from(n), [1; 100]).unwrap();
     }
     writer.close().unwrap();
     assert!(segments(&fixture.path()) > files.len());
@@ -503,34 +384,19 @@ fn empty_session_changes_nothing() {
 #[test]
 fn commits_to_the_keyspace_are_refused_while_the_session_is_open() {
     let fixture = Fixture::new(tiny());
-    let session = fixture
-        .silo
-        .bulk(&[&fixture.plain, &fixture.aligned])
-        .unwrap();
+    let session = fixture.silo.bulk(&[&fixture.plain, &fixture.aligned]).unwrap();
     let is_refused = |error: Option<Error>| matches!(error, Some(Error::BulkSessionOpen { .. }));
-    let put = fixture
-        .silo
-        .put(&fixture.plain, b"key", b"value", Durability::Process);
+    let put = fixture.silo.put(&fixture.plain, b"key", b"value", Durability::Process);
     assert!(is_refused(put.err()));
-    let delete = fixture
-        .silo
-        .delete(&fixture.aligned, b"key", Durability::Power);
+    let delete = fixture.silo.delete(&fixture.aligned, b"key", Durability::Power);
     assert!(is_refused(delete.err()));
     let mut mixed = fixture.silo.batch();
     mixed.put(&fixture.append, b"key", b"value").unwrap();
     mixed.put(&fixture.plain, b"key", b"value").unwrap();
-    assert!(is_refused(
-        fixture.silo.commit(&mut mixed, Durability::Process).err()
-    ));
-    assert!(is_refused(
-        fixture.silo.bulk(&[&fixture.lazy, &fixture.plain]).err()
-    ));
+    assert!(is_refused(fixture.silo.commit(&mut mixed, Durability::Process).err()));
+    assert!(is_refused(fixture.silo.bulk(&[&fixture.lazy, &fixture.plain]).err()));
     assert!(is_refused(fixture.silo.drop_keyspace("plain").err()));
-    assert_eq!(
-        fixture.get(&fixture.append, b"key"),
-        None,
-        "nothing of the mixed batch is there"
-    );
+    assert_eq!(fixture.get(&fixture.append, b"key"), None, "nothing of the mixed batch is there");
     // Another keyspace is free, for commits and for a session of its own.
     fixture.put(&fixture.append, b"key", b"value");
     let other = fixture.silo.bulk(&[&fixture.lazy]).unwrap();
@@ -538,10 +404,7 @@ fn commits_to_the_keyspace_are_refused_while_the_session_is_open() {
     let foreign = writer.put(&fixture.plain, b"key", b"value");
     assert!(matches!(foreign, Err(Error::InvalidKeyspace { .. })));
     writer.merge(&fixture.lazy, b"key", b"value").unwrap();
-    assert!(matches!(
-        writer.merge(&fixture.lazy, b"key", b"refuse"),
-        Err(Error::Merge { .. })
-    ));
+    assert!(matches!(writer.merge(&fixture.lazy, b"key", b"refuse"), Err(Error::Merge { .. })));
     drop(writer);
     other.finish().unwrap();
     fixture.silo.checkpoint().unwrap();
@@ -549,10 +412,7 @@ fn commits_to_the_keyspace_are_refused_while_the_session_is_open() {
     drop(session);
     // Refused batches are as they were, and can be committed now.
     assert_eq!(mixed.len(), 2);
-    fixture
-        .silo
-        .commit(&mut mixed, Durability::Process)
-        .unwrap();
+    fixture.silo.commit(&mut mixed, Durability::Process).unwrap();
     for keyspace in [&fixture.append, &fixture.plain, &fixture.lazy] {
         assert_eq!(fixture.get(keyspace, b"key").unwrap(), b"value");
     }
@@ -565,13 +425,9 @@ fn readers_see_all_of_a_session_or_nothing() {
     let reader = SiloReader::open(fixture.path(), tiny()).unwrap();
     let done = AtomicBool::new(false);
     let generation = |snapshot: &Snapshot| {
-        let values: Vec<Option<Vec<u8>>> = (0..60u64)
-            .map(|n| get(snapshot, &fixture.plain, IntKey::from(n)))
-            .collect();
-        assert!(
-            values.windows(2).all(|w| w[0] == w[1]),
-            "a torn session: {values:?}"
-        );
+        let values: Vec<Option<Vec<u8>>> =
+            (0..60u64).map(|n| get(snapshot, &fixture.plain, IntKey::from(n))).collect();
+        assert!(values.windows(2).all(|w| w[0] == w[1]), "a torn session: {values:?}");
         let count = snapshot.iter(&fixture.plain).unwrap().count();
         assert_eq!(count, if values[0].is_some() { 60 } else { 0 });
         values[0].as_ref().map(|value| value[0])
@@ -584,10 +440,7 @@ fn readers_see_all_of_a_session_or_nothing() {
                 let snapshots = [fixture.silo.snapshot(), reader.snapshot()];
                 for (snapshot, last) in snapshots.iter().zip(&mut last) {
                     let seen = generation(snapshot);
-                    assert!(
-                        seen >= *last,
-                        "a session went away: {seen:?} after {last:?}"
-                    );
+                    assert!(seen >= *last, "a session went away: {seen:?} after {last:?}");
                     *last = seen;
                 }
             }
@@ -597,24 +450,14 @@ fn readers_see_all_of_a_session_or_nothing() {
                 if done.load(Ordering::Relaxed) {
                     break;
                 }
-                fixture
-                    .silo
-                    .merge(
-                        &fixture.append,
-                        IntKey::from(n % 20),
-                        b"x",
-                        Durability::Process,
-                    )
-                    .unwrap();
+                fixture.silo.merge(&fixture.append, IntKey::from(n % 20), b"x", Durability::Process).unwrap();
             }
         });
         for round in 0..40u8 {
             let session = fixture.silo.bulk(&[&fixture.plain]).unwrap();
             let mut writers = [session.writer(), session.writer()];
             for n in 0..60u64 {
-                writers[n as usize % 2]
-                    .put(&fixture.plain, IntKey::from(n), [round; 60])
-                    .unwrap();
+                writers[n as usize % 2].put(&fixture.plain, IntKey::from(n), [round; 60]).unwrap();
             }
             drop(writers);
             session.finish().unwrap();
@@ -628,16 +471,11 @@ fn readers_see_all_of_a_session_or_nothing() {
 #[test]
 fn crash_before_finish_leaves_no_trace_and_no_file() {
     let (fixture, _) = with_one_entry(tiny());
-    let session = fixture
-        .silo
-        .bulk(&[&fixture.plain, &fixture.append])
-        .unwrap();
+    let session = fixture.silo.bulk(&[&fixture.plain, &fixture.append]).unwrap();
     let before = dirs::numbered_files(&fixture.path());
     let mut writer = session.writer();
     for n in 0..1000u64 {
-        writer
-            .put(&fixture.plain, IntKey::from(n), [1; 100])
-            .unwrap();
+        writer.put(&fixture.plain, IntKey::from(n), [1; 100]).unwrap();
         writer.merge(&fixture.append, b"key", b"lost").unwrap();
     }
     writer.close().unwrap();
@@ -647,12 +485,7 @@ fn crash_before_finish_leaves_no_trace_and_no_file() {
     let reader = SiloReader::open(&crashed, tiny()).unwrap();
     assert_eq!(reader.snapshot().iter(&fixture.plain).unwrap().count(), 1);
     let silo = Silo::open(&crashed, tiny()).unwrap();
-    assert!(
-        dirs::numbered_files(&crashed)
-            .iter()
-            .all(|name| before.contains(name)),
-        "orphans are removed"
-    );
+    assert!(dirs::numbered_files(&crashed).iter().all(|name| before.contains(name)), "orphans are removed");
     assert_eq!(silo.snapshot().iter(&fixture.plain).unwrap().count(), 1);
     assert_eq!(silo.snapshot().iter(&fixture.append).unwrap().count(), 0);
     silo.check(Strictness::Strict).unwrap();
@@ -662,15 +495,10 @@ fn crash_before_finish_leaves_no_trace_and_no_file() {
 fn finished_session_is_there_after_a_crash() {
     let (fixture, _) = with_one_entry(tiny());
     fixture.put(&fixture.lazy, b"other", b"unsynced");
-    let session = fixture
-        .silo
-        .bulk(&[&fixture.plain, &fixture.append])
-        .unwrap();
+    let session = fixture.silo.bulk(&[&fixture.plain, &fixture.append]).unwrap();
     let mut writer = session.writer();
     for n in 0..200u64 {
-        writer
-            .put(&fixture.plain, IntKey::from(n), [1; 100])
-            .unwrap();
+        writer.put(&fixture.plain, IntKey::from(n), [1; 100]).unwrap();
         writer.merge(&fixture.append, b"key", b"x").unwrap();
     }
     writer.close().unwrap();
@@ -680,13 +508,7 @@ fn finished_session_is_there_after_a_crash() {
     let silo = Silo::open(&crashed, tiny()).unwrap();
     let snapshot = silo.snapshot();
     assert_eq!(snapshot.iter(&fixture.plain).unwrap().count(), 201);
-    assert_eq!(
-        get(&snapshot, &fixture.append, b"key").unwrap(),
-        vec![b'x'; 200]
-    );
-    assert_eq!(
-        get(&snapshot, &fixture.lazy, b"other").unwrap(),
-        b"unsynced"
-    );
+    assert_eq!(get(&snapshot, &fixture.append, b"key").unwrap(), vec![b'x'; 200]);
+    assert_eq!(get(&snapshot, &fixture.lazy, b"other").unwrap(), b"unsynced");
     silo.check(Strictness::Strict).unwrap();
 }

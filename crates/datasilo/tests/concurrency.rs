@@ -19,8 +19,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use datasilo::{
-    Durability, Error, IntKey, Keyspace, KeyspaceOptions, Options, Silo, SiloReader, Snapshot,
-    Strictness,
+    Durability, Error, IntKey, Keyspace, KeyspaceOptions, Options, Silo, SiloReader, Snapshot, Strictness,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -53,19 +52,11 @@ const GROUPS: u64 = 6;
 fn group_value(snapshot: &Snapshot, keyspaces: &[Keyspace], group: u64) -> Option<u64> {
     let mut values = Vec::new();
     for keyspace in keyspaces {
-        let keys: Vec<IntKey> = (0..GROUP)
-            .map(|n| IntKey::from(group * GROUP + n))
-            .collect();
+        let keys: Vec<IntKey> = (0..GROUP).map(|n| IntKey::from(group * GROUP + n)).collect();
         let many = snapshot.multi_get(keyspace, &keys).unwrap();
-        values.extend(
-            many.into_iter()
-                .map(|value| value.map(|value| number(&value))),
-        );
+        values.extend(many.into_iter().map(|value| value.map(|value| number(&value))));
     }
-    assert!(
-        values.windows(2).all(|w| w[0] == w[1]),
-        "a torn group: {values:?}"
-    );
+    assert!(values.windows(2).all(|w| w[0] == w[1]), "a torn group: {values:?}");
     values[0]
 }
 
@@ -90,17 +81,11 @@ fn groups_are_never_torn_and_never_go_back() {
                     value.resize(8 + rng.random_range(0..80), 0);
                     for keyspace in keyspaces {
                         for n in 0..GROUP {
-                            batch
-                                .put(keyspace, IntKey::from(group * GROUP + n), &value)
-                                .unwrap();
+                            batch.put(keyspace, IntKey::from(group * GROUP + n), &value).unwrap();
                         }
                     }
                     let power = rng.random_ratio(1, 20);
-                    let durability = if power {
-                        Durability::Power
-                    } else {
-                        Durability::Process
-                    };
+                    let durability = if power { Durability::Power } else { Durability::Process };
                     let seq = silo.commit(&mut batch, durability).unwrap();
                     assert!(seq > last, "a thread's own commits have rising numbers");
                     last = seq;
@@ -119,13 +104,11 @@ fn groups_are_never_torn_and_never_go_back() {
                     let snapshot = silo.snapshot();
                     assert!(snapshot.seq() >= seq && snapshot.generation() >= generation);
                     (seq, generation) = (snapshot.seq(), snapshot.generation());
-                    let all: Vec<_> = (0..GROUPS)
-                        .map(|group| group_value(&snapshot, keyspaces, group))
-                        .collect();
+                    let all: Vec<_> =
+                        (0..GROUPS).map(|group| group_value(&snapshot, keyspaces, group)).collect();
                     if let Some((old, before)) = &held {
-                        let again: Vec<_> = (0..GROUPS)
-                            .map(|group| group_value(old, keyspaces, group))
-                            .collect();
+                        let again: Vec<_> =
+                            (0..GROUPS).map(|group| group_value(old, keyspaces, group)).collect();
                         assert_eq!(again, *before, "a held snapshot changed");
                     }
                     if held.is_none() || seq.is_multiple_of(7) {
@@ -149,17 +132,10 @@ fn groups_are_never_torn_and_never_go_back() {
                 let mut groups: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
                 for entry in scanned {
                     let (key, value) = entry.unwrap();
-                    groups
-                        .entry(number(key) / GROUP)
-                        .or_default()
-                        .push(number(&value));
+                    groups.entry(number(key) / GROUP).or_default().push(number(&value));
                 }
-                let whole =
-                    |g: &Vec<u64>| g.len() as u64 == GROUP && g.windows(2).all(|w| w[0] == w[1]);
-                assert!(
-                    groups.values().all(whole),
-                    "a torn group in a scan: {groups:?}"
-                );
+                let whole = |g: &Vec<u64>| g.len() as u64 == GROUP && g.windows(2).all(|w| w[0] == w[1]);
+                assert!(groups.values().all(whole), "a torn group in a scan: {groups:?}");
             }
         });
         std::thread::sleep(time());
@@ -167,11 +143,7 @@ fn groups_are_never_torn_and_never_go_back() {
     });
     silo.check(Strictness::Strict).unwrap();
     let stats = silo.stats().unwrap();
-    assert!(
-        stats.generation > 10,
-        "maintenance was at work: {}",
-        stats.generation
-    );
+    assert!(stats.generation > 10, "maintenance was at work: {}", stats.generation);
     assert_eq!(stats.keyspaces[0].entries, GROUP * GROUPS);
 }
 
@@ -214,20 +186,13 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
                     for op in 0..rng.random_range(1..6u64) {
                         let value = thread << 40 | round << 8 | op;
                         let key = rng.random_range(0..12u64);
-                        batch
-                            .put(keyspace, IntKey::from(key), value.to_le_bytes())
-                            .unwrap();
+                        batch.put(keyspace, IntKey::from(key), value.to_le_bytes()).unwrap();
                         writes.push((key, value));
                     }
                     let began = clock.fetch_add(1, Ordering::SeqCst);
                     let last_seq = silo.commit(&mut batch, Durability::Process).unwrap();
                     let ended = clock.fetch_add(1, Ordering::SeqCst);
-                    own.push(Recorded {
-                        began,
-                        ended,
-                        last_seq,
-                        writes,
-                    });
+                    own.push(Recorded { began, ended, last_seq, writes });
                 }
                 commits.lock().unwrap().extend(own);
             }));
@@ -245,19 +210,12 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
                             values.insert(key, number(&value));
                         }
                     }
-                    own.push(Observed {
-                        began,
-                        ended,
-                        seq: snapshot.seq(),
-                        values,
-                    });
+                    own.push(Observed { began, ended, seq: snapshot.seq(), values });
                 }
                 observations.lock().unwrap().extend(own);
             });
         }
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         done.store(true, Ordering::Relaxed);
     });
     let mut commits = commits.into_inner().unwrap();
@@ -291,15 +249,8 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
         }
         assert_eq!(seen.values, state, "at {}", seen.seq);
         let before = ended_by.partition_point(|&(ended, _)| ended < seen.began);
-        let acknowledged = ended_by[..before]
-            .iter()
-            .map(|&(_, seq)| seq)
-            .max()
-            .unwrap_or(0);
-        assert!(
-            seen.seq >= acknowledged,
-            "a snapshot misses an acknowledged commit"
-        );
+        let acknowledged = ended_by[..before].iter().map(|&(_, seq)| seq).max().unwrap_or(0);
+        assert!(seen.seq >= acknowledged, "a snapshot misses an acknowledged commit");
     }
     assert!(observations.len() > 20);
 }
@@ -308,9 +259,7 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
 fn racing_writers_leave_the_state_that_their_numbers_say() {
     let (dir, silo) = open(tiny_with_maintenance());
     let keyspace = plain(&silo, "k");
-    let merged = silo
-        .create_keyspace("log", &KeyspaceOptions::new().merge_operator("append"))
-        .unwrap();
+    let merged = silo.create_keyspace("log", &KeyspaceOptions::new().merge_operator("append")).unwrap();
     let start = Barrier::new(2);
     let mut order: Vec<(u64, u64)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2u64)
@@ -323,9 +272,7 @@ fn racing_writers_leave_the_state_that_their_numbers_say() {
                         let token = thread << 32 | round;
                         let mut batch = silo.batch();
                         for key in 0..4u64 {
-                            batch
-                                .put(keyspace, IntKey::from(key), token.to_le_bytes())
-                                .unwrap();
+                            batch.put(keyspace, IntKey::from(key), token.to_le_bytes()).unwrap();
                         }
                         batch.merge(merged, b"log", token.to_le_bytes()).unwrap();
                         own.push((silo.commit(&mut batch, Durability::Process).unwrap(), token));
@@ -334,45 +281,25 @@ fn racing_writers_leave_the_state_that_their_numbers_say() {
                 })
             })
             .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     order.sort_unstable();
-    let log: Vec<u8> = order
-        .iter()
-        .flat_map(|(_, token)| token.to_le_bytes())
-        .collect();
+    let log: Vec<u8> = order.iter().flat_map(|(_, token)| token.to_le_bytes()).collect();
     let last = order.last().unwrap().1;
     let verify = |snapshot: &Snapshot| {
         for key in 0..4u64 {
-            assert_eq!(
-                number(&snapshot.get(&keyspace, IntKey::from(key)).unwrap().unwrap()),
-                last
-            );
+            assert_eq!(number(&snapshot.get(&keyspace, IntKey::from(key)).unwrap().unwrap()), last);
         }
-        assert_eq!(
-            snapshot.get(&merged, b"log").unwrap().unwrap().as_ref(),
-            log
-        );
+        assert_eq!(snapshot.get(&merged, b"log").unwrap().unwrap().as_ref(), log);
     };
     verify(&silo.snapshot());
     silo.close().unwrap();
-    verify(
-        &Silo::open(dir.path().join("silo"), tiny())
-            .unwrap()
-            .snapshot(),
-    );
+    verify(&Silo::open(dir.path().join("silo"), tiny()).unwrap().snapshot());
 }
 
 #[test]
 fn durable_commits_of_several_threads_share_syncs_and_are_all_kept() {
-    let (dir, silo) = open(
-        tiny()
-            .segment_bytes(1 << 20)
-            .group_commit_wait(Duration::from_millis(2)),
-    );
+    let (dir, silo) = open(tiny().segment_bytes(1 << 20).group_commit_wait(Duration::from_millis(2)));
     let keyspace = plain(&silo, "k");
     std::thread::scope(|scope| {
         for thread in 0..4u64 {
@@ -380,8 +307,7 @@ fn durable_commits_of_several_threads_share_syncs_and_are_all_kept() {
             scope.spawn(move || {
                 for round in 0..50u64 {
                     let key = IntKey::from(thread << 32 | round);
-                    silo.put(keyspace, key, b"value", Durability::Power)
-                        .unwrap();
+                    silo.put(keyspace, key, b"value", Durability::Power).unwrap();
                 }
             });
         }
@@ -391,11 +317,7 @@ fn durable_commits_of_several_threads_share_syncs_and_are_all_kept() {
     let crashed = dir.path().join("crashed");
     dirs::copy(&dir.path().join("silo"), &crashed);
     let silo = Silo::open(&crashed, tiny()).unwrap();
-    assert_eq!(
-        silo.recovery().rewritten_bytes,
-        0,
-        "everything was known to be synced"
-    );
+    assert_eq!(silo.recovery().rewritten_bytes, 0, "everything was known to be synced");
     assert_eq!(silo.recovery().ops, 200);
     assert_eq!(silo.snapshot().iter(&keyspace).unwrap().count(), 200);
 }
@@ -406,68 +328,36 @@ fn lent_slices_stay_through_compaction_and_close() {
     let path = dir.path().join("silo");
     let keyspace = plain(&silo, "k");
     for n in 0..200u64 {
-        silo.put(
-            &keyspace,
-            IntKey::from(n),
-            bytes(n, 300),
-            Durability::Process,
-        )
-        .unwrap();
+        silo.put(&keyspace, IntKey::from(n), bytes(n, 300), Durability::Process).unwrap();
     }
-    silo.put(&keyspace, b"large", bytes(9, 50_000), Durability::Process)
-        .unwrap();
+    silo.put(&keyspace, b"large", bytes(9, 50_000), Durability::Process).unwrap();
     silo.checkpoint().unwrap();
     let before = silo.stats().unwrap();
     assert_eq!(before.pinned_bytes, 0);
     let snapshot = silo.snapshot();
-    let slices: Vec<_> = (0..200u64)
-        .map(|n| snapshot.get(&keyspace, IntKey::from(n)).unwrap().unwrap())
-        .collect();
-    let large = snapshot
-        .get_parts(&keyspace, b"large")
-        .unwrap()
-        .unwrap()
-        .base
-        .unwrap();
+    let slices: Vec<_> =
+        (0..200u64).map(|n| snapshot.get(&keyspace, IntKey::from(n)).unwrap().unwrap()).collect();
+    let large = snapshot.get_parts(&keyspace, b"large").unwrap().unwrap().base.unwrap();
     for n in 0..200u64 {
-        silo.put(&keyspace, IntKey::from(n), b"new", Durability::Process)
-            .unwrap();
+        silo.put(&keyspace, IntKey::from(n), b"new", Durability::Process).unwrap();
     }
-    silo.delete(&keyspace, b"large", Durability::Process)
-        .unwrap();
+    silo.delete(&keyspace, b"large", Durability::Process).unwrap();
     let report = silo.compact().unwrap();
-    assert!(
-        report.segments > 0 && report.freed_bytes > 100_000,
-        "{report:?}"
-    );
+    assert!(report.segments > 0 && report.freed_bytes > 100_000, "{report:?}");
     let pinned = silo.stats().unwrap().pinned_bytes;
-    assert!(
-        pinned >= before.segments.iter().map(|s| s.bytes).sum::<u64>() / 2,
-        "{pinned}"
-    );
+    assert!(pinned >= before.segments.iter().map(|s| s.bytes).sum::<u64>() / 2, "{pinned}");
     assert!(dirs::total_bytes(&path) < 100_000, "the names are gone");
     let clone = snapshot.clone();
     assert_eq!(silo.stats().unwrap().pinned_bytes, pinned);
     drop(clone);
-    assert_eq!(
-        silo.stats().unwrap().pinned_bytes,
-        pinned,
-        "another snapshot still holds them"
-    );
+    assert_eq!(silo.stats().unwrap().pinned_bytes, pinned, "another snapshot still holds them");
     let second = silo.snapshot();
     silo.close().unwrap();
     for (n, slice) in slices.iter().enumerate() {
         assert_eq!(slice.as_ref(), bytes(n as u64, 300));
     }
     assert_eq!(large.bytes().unwrap(), bytes(9, 50_000));
-    assert_eq!(
-        second
-            .get(&keyspace, IntKey::from(5u64))
-            .unwrap()
-            .unwrap()
-            .as_ref(),
-        b"new"
-    );
+    assert_eq!(second.get(&keyspace, IntKey::from(5u64)).unwrap().unwrap().as_ref(), b"new");
 }
 
 #[test]
@@ -477,13 +367,7 @@ fn pinned_bytes_fall_when_the_last_snapshot_goes() {
     let mut held = Vec::new();
     for round in 0..5u8 {
         for n in 0..100u64 {
-            silo.put(
-                &keyspace,
-                IntKey::from(n),
-                [round; 200],
-                Durability::Process,
-            )
-            .unwrap();
+            silo.put(&keyspace, IntKey::from(n), [round; 200], Durability::Process).unwrap();
         }
         silo.compact().unwrap();
         held.push(silo.snapshot());
@@ -492,24 +376,14 @@ fn pinned_bytes_fall_when_the_last_snapshot_goes() {
     let mut last = silo.stats().unwrap().pinned_bytes;
     assert!(last > 4 * 20_000, "{last}");
     for snapshot in held {
-        assert_eq!(
-            snapshot
-                .get(&keyspace, IntKey::from(1u64))
-                .unwrap()
-                .unwrap()
-                .len(),
-            200
-        );
+        assert_eq!(snapshot.get(&keyspace, IntKey::from(1u64)).unwrap().unwrap().len(), 200);
         drop(snapshot);
         let now = silo.stats().unwrap().pinned_bytes;
         assert!(now <= last, "{now} after {last}");
         last = now;
     }
     assert_eq!(last, 0);
-    assert!(
-        dirs::mappings_of(dir.path()) < mappings,
-        "mappings go with the snapshots"
-    );
+    assert!(dirs::mappings_of(dir.path()) < mappings, "mappings go with the snapshots");
 }
 
 /// A segment that was ended with everything in it synced stayed on the list of those to be synced,
@@ -518,8 +392,7 @@ fn pinned_bytes_fall_when_the_last_snapshot_goes() {
 fn synced_segments_are_let_go_when_they_are_compacted() {
     let (dir, silo) = open(tiny());
     let keyspace = plain(&silo, "k");
-    silo.put(&keyspace, b"key", [1; 3000], Durability::Power)
-        .unwrap();
+    silo.put(&keyspace, b"key", [1; 3000], Durability::Power).unwrap();
     silo.compact().unwrap();
     silo.drop_keyspace("k").unwrap();
     assert!(silo.compact().unwrap().segments > 0);
@@ -540,12 +413,7 @@ fn dropping_a_keyspace_under_readers_and_writers_is_an_error_not_a_surprise() {
                     let Ok(keyspace) = silo.keyspace("k") else {
                         continue;
                     };
-                    match silo.put(
-                        &keyspace,
-                        IntKey::from(n % 50),
-                        bytes(n, 40),
-                        Durability::Process,
-                    ) {
+                    match silo.put(&keyspace, IntKey::from(n % 50), bytes(n, 40), Durability::Process) {
                         Ok(_) | Err(Error::KeyspaceDropped { .. }) => {}
                         Err(other) => panic!("{other}"),
                     }
@@ -563,26 +431,16 @@ fn dropping_a_keyspace_under_readers_and_writers_is_an_error_not_a_surprise() {
             let keyspace = plain(&silo, "k");
             ids.push(keyspace.id());
             let snapshot = silo.snapshot();
-            silo.put(&keyspace, b"key", b"value", Durability::Process)
-                .unwrap();
+            silo.put(&keyspace, b"key", b"value", Durability::Process).unwrap();
             let with_key = silo.snapshot();
             silo.drop_keyspace("k").unwrap();
             assert!(snapshot.get(&keyspace, b"key").unwrap().is_none());
-            assert_eq!(
-                with_key.get(&keyspace, b"key").unwrap().unwrap().as_ref(),
-                b"value"
-            );
+            assert_eq!(with_key.get(&keyspace, b"key").unwrap().unwrap().as_ref(), b"value");
             let refused = silo.put(&keyspace, b"key", b"value", Durability::Process);
             assert!(matches!(refused, Err(Error::KeyspaceDropped { .. })));
-            assert!(matches!(
-                silo.keyspace("k"),
-                Err(Error::UnknownKeyspace { .. })
-            ));
+            assert!(matches!(silo.keyspace("k"), Err(Error::UnknownKeyspace { .. })));
         }
-        assert!(
-            ids.windows(2).all(|w| w[0] < w[1]),
-            "ids are never used again"
-        );
+        assert!(ids.windows(2).all(|w| w[0] < w[1]), "ids are never used again");
         done.store(true, Ordering::Relaxed);
     });
     silo.check(Strictness::Strict).unwrap();
@@ -591,9 +449,8 @@ fn dropping_a_keyspace_under_readers_and_writers_is_an_error_not_a_surprise() {
 #[test]
 fn operands_merged_and_read_by_many_threads_are_each_applied_once() {
     let (_dir, silo) = open(tiny_with_maintenance());
-    let keyspace = silo
-        .create_keyspace("log", &KeyspaceOptions::new().merge_operator("append-lazy"))
-        .unwrap();
+    let keyspace =
+        silo.create_keyspace("log", &KeyspaceOptions::new().merge_operator("append-lazy")).unwrap();
     let done = AtomicBool::new(false);
     let orders = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..3u8)
@@ -603,11 +460,7 @@ fn operands_merged_and_read_by_many_threads_are_each_applied_once() {
                     let mut own = Vec::new();
                     for round in 0..500u16 {
                         let token = [thread, (round >> 8) as u8, round as u8];
-                        own.push((
-                            silo.merge(keyspace, b"log", token, Durability::Process)
-                                .unwrap(),
-                            token,
-                        ));
+                        own.push((silo.merge(keyspace, b"log", token, Durability::Process).unwrap(), token));
                     }
                     own
                 })
@@ -620,17 +473,9 @@ fn operands_merged_and_read_by_many_threads_are_each_applied_once() {
                 let mut old = silo.snapshot();
                 while !done.load(Ordering::Relaxed) {
                     let snapshot = silo.snapshot();
-                    let value = snapshot
-                        .get(keyspace, b"log")
-                        .unwrap()
-                        .unwrap_or_default()
-                        .into_owned();
+                    let value = snapshot.get(keyspace, b"log").unwrap().unwrap_or_default().into_owned();
                     assert!(value.starts_with(&last), "the log only grows");
-                    let before = old
-                        .get(keyspace, b"log")
-                        .unwrap()
-                        .unwrap_or_default()
-                        .into_owned();
+                    let before = old.get(keyspace, b"log").unwrap().unwrap_or_default().into_owned();
                     assert!(value.starts_with(&before));
                     last = value;
                     if last.len().is_multiple_of(9) {
@@ -639,23 +484,13 @@ fn operands_merged_and_read_by_many_threads_are_each_applied_once() {
                 }
             });
         }
-        let orders: Vec<_> = writers
-            .into_iter()
-            .flat_map(|writer| writer.join().unwrap())
-            .collect();
+        let orders: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
         done.store(true, Ordering::Relaxed);
         orders
     });
     let ordered: BTreeMap<u64, [u8; 3]> = orders.into_iter().collect();
     let expected: Vec<u8> = ordered.into_values().flatten().collect();
-    assert_eq!(
-        silo.snapshot()
-            .get(&keyspace, b"log")
-            .unwrap()
-            .unwrap()
-            .as_ref(),
-        expected
-    );
+    assert_eq!(silo.snapshot().get(&keyspace, b"log").unwrap().unwrap().as_ref(), expected);
 }
 
 #[test]
@@ -669,11 +504,8 @@ fn handles_are_shared_between_threads() {
     let silo = Arc::new(silo);
     let keyspace = plain(&silo, "k");
     let copy = Arc::clone(&silo);
-    std::thread::spawn(move || {
-        copy.put(&keyspace, b"key", b"value", Durability::Process)
-            .unwrap()
-    })
-    .join()
-    .unwrap();
+    std::thread::spawn(move || copy.put(&keyspace, b"key", b"value", Durability::Process).unwrap())
+        .join()
+        .unwrap();
     assert_eq!(silo.snapshot().seq(), 1);
 }

@@ -2,17 +2,12 @@
 //!
 //! Allowed is the right answer or an error. Of a killed silo, damage above the last synced position
 //! may also read as a torn tail: a whole prefix of the commits, reported as dropped bytes.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests stop at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 mod damage;
 
 use damage::{
-    Bench, Cases, Damage, ENDS, Files, Outcome, SHAPES, Specimen, demand, seconds, seed,
-    write_files,
+    Bench, Cases, Damage, ENDS, Files, Outcome, SHAPES, Specimen, demand, seconds, seed, write_files,
 };
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -64,17 +59,10 @@ fn undamaged_specimens_read_back_and_repair_changes_nothing() {
         let keys = specimen.keys();
         for attempt in [Specimen::try_reading, Specimen::try_writing] {
             write_files(&bench.path, &specimen.files);
-            assert_eq!(
-                attempt(&specimen, &bench.path, &keys),
-                Outcome::Right,
-                "{:?}",
-                specimen.shape
-            );
+            assert_eq!(attempt(&specimen, &bench.path, &keys), Outcome::Right, "{:?}", specimen.shape);
         }
         write_files(&bench.path, &specimen.files);
-        let report = specimen
-            .try_repair(&bench.path, &keys, &Damage::default())
-            .unwrap();
+        let report = specimen.try_repair(&bench.path, &keys, &Damage::default()).unwrap();
         assert_eq!((report.lost_bytes, report.manifest_rebuilt), (0, false));
         assert!(report.damaged_segments.is_empty() && report.missing_files.is_empty());
     });
@@ -91,13 +79,7 @@ fn a_flipped_bit_is_an_error_or_harmless_to_readers() {
                 break;
             }
             let story = || {
-                format!(
-                    "{:?} {:?} {name} bit {} of byte {}",
-                    specimen.shape,
-                    specimen.end,
-                    bit % 8,
-                    bit / 8
-                )
+                format!("{:?} {:?} {name} bit {} of byte {}", specimen.shape, specimen.end, bit % 8, bit / 8)
             };
             cases.run(story, || {
                 write_files(&bench.path, &flip(&specimen, &name, bit));
@@ -119,13 +101,7 @@ fn a_flipped_bit_is_an_error_or_harmless_to_writers() {
                 break;
             }
             let story = || {
-                format!(
-                    "{:?} {:?} {name} bit {} of byte {}",
-                    specimen.shape,
-                    specimen.end,
-                    bit % 8,
-                    bit / 8
-                )
+                format!("{:?} {:?} {name} bit {} of byte {}", specimen.shape, specimen.end, bit % 8, bit / 8)
             };
             cases.run(story, || {
                 write_files(&bench.path, &flip(&specimen, &name, bit));
@@ -147,19 +123,11 @@ fn repair_after_a_flipped_bit_loses_at_most_the_group_that_was_hit() {
                 break;
             }
             let story = || {
-                format!(
-                    "{:?} {:?} {name} bit {} of byte {}",
-                    specimen.shape,
-                    specimen.end,
-                    bit % 8,
-                    bit / 8
-                )
+                format!("{:?} {:?} {name} bit {} of byte {}", specimen.shape, specimen.end, bit % 8, bit / 8)
             };
             cases.run(story, || {
                 write_files(&bench.path, &flip(&specimen, &name, bit));
-                specimen
-                    .try_repair(&bench.path, &keys, &Damage::at(&name, bit / 8))
-                    .map(|_| ())
+                specimen.try_repair(&bench.path, &keys, &Damage::at(&name, bit / 8)).map(|_| ())
             });
         }
         cases.finish();

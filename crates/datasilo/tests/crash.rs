@@ -22,8 +22,8 @@ use std::time::Instant;
 use datasilo::{Durability, Error, KeyspaceOptions, Options, Silo, SiloReader, Strictness};
 use support::disk::{Call, DataLoss, Image, Loss, NameLoss, RecordingStorage, crash};
 use support::history::{
-    Contents, DOCS, EXTRA, Event, Generator, LOG, Op, backup_dir, commit, contents_after,
-    counter_of, difference, dump, open_and_dump, options, perform,
+    Contents, DOCS, EXTRA, Event, Generator, LOG, Op, backup_dir, commit, contents_after, counter_of,
+    difference, dump, open_and_dump, options, perform,
 };
 use support::{assert_no_leftovers, campaign, copy_dir, keep_for_inspection, scratch, seed};
 
@@ -40,9 +40,7 @@ struct Recorded {
 fn record(events: Vec<Event>, options: &Options) -> Recorded {
     let root = scratch();
     let storage = RecordingStorage::new(root.path());
-    let own = options
-        .clone()
-        .storage(std::sync::Arc::new(storage.clone()));
+    let own = options.clone().storage(std::sync::Arc::new(storage.clone()));
     let mut silo = None;
     for (at, event) in events.iter().enumerate() {
         storage.note(Call::Begin(at));
@@ -50,11 +48,7 @@ fn record(events: Vec<Event>, options: &Options) -> Recorded {
         storage.note(Call::Done(at));
     }
     let calls = storage.calls();
-    Recorded {
-        events,
-        calls,
-        options: options.clone(),
-    }
+    Recorded { events, calls, options: options.clone() }
 }
 
 /// Numbers of events begun and done by these calls.
@@ -74,30 +68,17 @@ fn progress(calls: &[Call]) -> (usize, usize) {
 type Survived = (usize, usize);
 
 /// Finds out what of a history survived, and whether that may be.
-fn judge(
-    found: &Contents,
-    events: &[Event],
-    calls: &[Call],
-    killed: bool,
-) -> Result<Survived, String> {
+fn judge(found: &Contents, events: &[Event], calls: &[Call], killed: bool) -> Result<Survived, String> {
     let (begun, done) = progress(calls);
     let written = counter_of(found);
     let promised = if killed {
         done
     } else {
-        (0..done)
-            .rev()
-            .find(|&at| events[at].is_durable())
-            .map_or(0, |at| at + 1)
+        (0..done).rev().find(|&at| events[at].is_durable()).map_or(0, |at| at + 1)
     };
-    let least = (0..promised)
-        .rev()
-        .find(|&at| events[at].writes())
-        .map_or(0, |at| at + 1);
+    let least = (0..promised).rev().find(|&at| events[at].writes()).map_or(0, |at| at + 1);
     if written < least || written > begun {
-        return Err(format!(
-            "written up to {written}, promised {least}, begun {begun}"
-        ));
+        return Err(format!("written up to {written}, promised {least}, begun {begun}"));
     }
     let mut answer = String::new();
     for structural in [done, begun] {
@@ -107,9 +88,7 @@ fn judge(
         }
         answer = difference(found, &expected);
     }
-    Err(format!(
-        "written up to {written} of {begun}, but not as a prefix: {answer}"
-    ))
+    Err(format!("written up to {written} of {begun}, but not as a prefix: {answer}"))
 }
 
 /// What a reader sees of a state; `None` if there is no silo yet.
@@ -118,9 +97,7 @@ fn read_only(dir: &Path, options: &Options) -> Result<Option<Contents>, String> 
         Err(Error::NotASilo { .. }) => return Ok(None),
         result => result.map_err(|e| format!("reader: {e}"))?,
     };
-    reader
-        .check(Strictness::Strict)
-        .map_err(|e| format!("reader's check: {e}"))?;
+    reader.check(Strictness::Strict).map_err(|e| format!("reader's check: {e}"))?;
     dump(&reader.snapshot()).map(Some)
 }
 
@@ -157,11 +134,7 @@ fn examine_in(
 ) -> Result<Survived, String> {
     let seen = read_only(dir, options)?;
     let (_, done) = progress(calls);
-    if seen.is_none()
-        && events[..done]
-            .iter()
-            .any(|event| matches!(event, Event::Open))
-    {
+    if seen.is_none() && events[..done].iter().any(|event| matches!(event, Event::Open)) {
         return Err("the silo was created, and there is none".to_owned());
     }
     let (silo, found) = open_and_dump(dir, options)?;
@@ -172,8 +145,7 @@ fn examine_in(
     assert_no_leftovers(&silo, dir);
     // Backups that were finished are whole, too.
     for at in (0..done).filter(|&at| matches!(events[at], Event::Backup)) {
-        let (_, copy) =
-            open_and_dump(&backup_dir(dir, at), options).map_err(|e| format!("backup: {e}"))?;
+        let (_, copy) = open_and_dump(&backup_dir(dir, at), options).map_err(|e| format!("backup: {e}"))?;
         if copy != contents_after(events, at, at) {
             return Err("a backup is not what it was made of".to_owned());
         }
@@ -181,40 +153,24 @@ fn examine_in(
     // It goes on, and keeps what it is given.
     let probe = silo.create_keyspace("probe", &KeyspaceOptions::new());
     let probe = probe.map_err(|e| format!("create: {e}"))?;
-    silo.put(&probe, b"probe", b"value", Durability::Process)
-        .map_err(|e| format!("put: {e}"))?;
+    silo.put(&probe, b"probe", b"value", Durability::Process).map_err(|e| format!("put: {e}"))?;
     drop(silo);
     let (_, mut again) = open_and_dump(dir, options).map_err(|e| format!("reopening: {e}"))?;
     let kept = again.remove("probe").unwrap_or_default();
-    if kept
-        .get(b"probe".as_slice())
-        .is_none_or(|value| value != b"value")
-    {
+    if kept.get(b"probe".as_slice()).is_none_or(|value| value != b"value") {
         return Err("a commit after the recovery was lost".to_owned());
     }
     if again != found {
-        return Err(format!(
-            "reopening changed the contents: {}",
-            difference(&again, &found)
-        ));
+        return Err(format!("reopening changed the contents: {}", difference(&again, &found)));
     }
     Ok(survived)
 }
 
 /// Ways to lose power that are looked at after each cut; `count` of them at random.
 fn losses(generator: &mut Generator, count: usize) -> Vec<Loss> {
-    let fixed = [
-        (DataLoss::Kept, NameLoss::Kept),
-        (DataLoss::Dropped, NameLoss::Dropped),
-    ];
-    let mut losses: Vec<Loss> = fixed
-        .into_iter()
-        .map(|(data, names)| Loss {
-            data,
-            names,
-            seed: 0,
-        })
-        .collect();
+    let fixed = [(DataLoss::Kept, NameLoss::Kept), (DataLoss::Dropped, NameLoss::Dropped)];
+    let mut losses: Vec<Loss> =
+        fixed.into_iter().map(|(data, names)| Loss { data, names, seed: 0 }).collect();
     losses.extend((0..count).map(|_| random_loss(generator)));
     losses
 }
@@ -228,12 +184,7 @@ fn random_loss(generator: &mut Generator) -> Loss {
         DataLoss::Torn(512),
         DataLoss::Torn(4096),
     ];
-    let names = [
-        NameLoss::Kept,
-        NameLoss::Dropped,
-        NameLoss::Prefix,
-        NameLoss::Subset,
-    ];
+    let names = [NameLoss::Kept, NameLoss::Dropped, NameLoss::Prefix, NameLoss::Subset];
     Loss {
         data: data[generator.below(data.len())],
         names: names[generator.below(names.len())],
@@ -262,20 +213,11 @@ fn in_parallel<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Result<(), String> + Sy
     for failure in failures.iter().take(10) {
         writeln!(text, "  {failure}").unwrap();
     }
-    assert!(
-        failures.is_empty(),
-        "{} of {} failed:\n{text}",
-        failures.len(),
-        jobs.len()
-    );
+    assert!(failures.is_empty(), "{} of {} failed:\n{text}", failures.len(), jobs.len());
 }
 
 fn put(keyspace: &'static str, key: &str, len: usize) -> Op {
-    Op::Put(
-        keyspace,
-        key.as_bytes().to_vec(),
-        vec![key.len() as u8 + 1; len],
-    )
+    Op::Put(keyspace, key.as_bytes().to_vec(), vec![key.len() as u8 + 1; len])
 }
 
 fn merge(key: &str, operand: &str) -> Op {
@@ -289,46 +231,19 @@ fn short_history() -> Vec<Event> {
         Event::Open,
         Event::Create(DOCS),
         Event::Create(LOG),
-        Event::Batch(
-            vec![
-                put(DOCS, "a", 100),
-                merge("key-1", "1"),
-                merge("key-1", "2"),
-            ],
-            Process,
-        ),
+        Event::Batch(vec![put(DOCS, "a", 100), merge("key-1", "1"), merge("key-1", "2")], Process),
         Event::Batch(vec![put(DOCS, "b", 2000), merge("key-1", "3")], Power),
         Event::Batch(vec![put(DOCS, "c", 1500), merge("key-2", "1")], Process),
-        Event::Batch(
-            vec![put(DOCS, "d", 1500), Op::Delete(DOCS, b"a".to_vec())],
-            Process,
-        ),
+        Event::Batch(vec![put(DOCS, "d", 1500), Op::Delete(DOCS, b"a".to_vec())], Process),
         Event::Checkpoint,
-        Event::Batch(
-            vec![merge("key-1", "4"), merge("key-1", "5"), put(DOCS, "b", 10)],
-            Process,
-        ),
+        Event::Batch(vec![merge("key-1", "4"), merge("key-1", "5"), put(DOCS, "b", 10)], Process),
         Event::Create(EXTRA),
-        Event::Batch(
-            vec![
-                put(EXTRA, "x", 700),
-                put(EXTRA, "y", 1),
-                merge("key-1", "6"),
-            ],
-            Power,
-        ),
+        Event::Batch(vec![put(EXTRA, "x", 700), put(EXTRA, "y", 1), merge("key-1", "6")], Power),
         Event::Batch(vec![put(DOCS, "e", 5000)], Process),
-        Event::Bulk(
-            (0..20)
-                .map(|i| put(DOCS, &format!("bulk-{i}"), i * 20))
-                .collect(),
-        ),
+        Event::Bulk((0..20).map(|i| put(DOCS, &format!("bulk-{i}"), i * 20)).collect()),
         Event::Batch(vec![put(DOCS, "bulk-3", 3), merge("key-2", "2")], Process),
         Event::Compact,
-        Event::Batch(
-            vec![put(DOCS, "f", 300), Op::Delete(DOCS, b"bulk-4".to_vec())],
-            Process,
-        ),
+        Event::Batch(vec![put(DOCS, "f", 300), Op::Delete(DOCS, b"bulk-4".to_vec())], Process),
         Event::Drop(EXTRA),
         Event::Batch(vec![merge("key-1", "7")], Process),
         Event::Backup,
@@ -350,25 +265,15 @@ fn every_cut_of_a_short_history_recovers() {
     let mut generator = Generator::new(seed());
     let mut jobs = Vec::new();
     for cut in 0..=recorded.calls.len() {
-        jobs.extend(
-            losses(&mut generator, 2)
-                .into_iter()
-                .map(|loss| (cut, loss)),
-        );
+        jobs.extend(losses(&mut generator, 2).into_iter().map(|loss| (cut, loss)));
     }
     println!("{} calls, {} states", recorded.calls.len(), jobs.len());
     in_parallel(&jobs, |&(cut, loss)| {
         let calls = &recorded.calls[..cut];
         let killed = loss.data == DataLoss::Kept && loss.names == NameLoss::Kept;
-        examine(
-            &crash(calls, loss),
-            &recorded.events,
-            calls,
-            killed,
-            &recorded.options,
-        )
-        .map(|_| ())
-        .map_err(|what| format!("cut {cut} {:?} {loss:?}: {what}", calls.last()))
+        examine(&crash(calls, loss), &recorded.events, calls, killed, &recorded.options)
+            .map(|_| ())
+            .map_err(|what| format!("cut {cut} {:?} {loss:?}: {what}", calls.last()))
     });
 }
 
@@ -411,11 +316,7 @@ fn a_commit_beside_a_compaction_does_not_outlive_those_before_it() {
     silo.compact().unwrap();
     let calls = receiver.recv().unwrap();
     for seed in 0..60 {
-        let loss = Loss {
-            data: DataLoss::Torn(4096),
-            names: NameLoss::Kept,
-            seed,
-        };
+        let loss = Loss { data: DataLoss::Torn(4096), names: NameLoss::Kept, seed };
         let result = examine(&crash(&calls, loss), &events, &calls, false, &options(4096));
         result.unwrap_or_else(|what| panic!("{loss:?}: {what}"));
     }
@@ -427,9 +328,7 @@ fn a_reader_takes_what_a_recovery_wrote_again_only_once() {
     let killed = root.path().join("killed");
     {
         let silo = Silo::open(root.path().join("first"), options(4096)).unwrap();
-        let log = silo
-            .create_keyspace(LOG, &KeyspaceOptions::new().merge_operator("append"))
-            .unwrap();
+        let log = silo.create_keyspace(LOG, &KeyspaceOptions::new().merge_operator("append")).unwrap();
         silo.merge(&log, b"key", b"1", Durability::Power).unwrap();
         silo.merge(&log, b"key", b"2", Durability::Process).unwrap();
         copy_dir(silo.path(), &killed);
@@ -472,11 +371,7 @@ fn counters(image: &Image, options: &Options) -> Result<Vec<usize>, String> {
             let key = format!("thread-{thread}").into_bytes();
             let count = docs.get(&key).map_or(0, Vec::len);
             let merged = log.get(&key).map_or(0, Vec::len);
-            if merged == count {
-                Ok(count)
-            } else {
-                Err(format!("{merged} merges and a count of {count}"))
-            }
+            if merged == count { Ok(count) } else { Err(format!("{merged} merges and a count of {count}")) }
         })
         .collect()
 }
@@ -485,14 +380,10 @@ fn counters(image: &Image, options: &Options) -> Result<Vec<usize>, String> {
 fn record_threads(options: &Options) -> (Vec<ThreadCommit>, Vec<Call>) {
     let root = scratch();
     let storage = RecordingStorage::new(root.path());
-    let own = options
-        .clone()
-        .storage(std::sync::Arc::new(storage.clone()));
+    let own = options.clone().storage(std::sync::Arc::new(storage.clone()));
     let silo = Silo::open(root.path().join(SILO), own).unwrap();
     let docs = silo.create_keyspace(DOCS, &KeyspaceOptions::new()).unwrap();
-    let log = silo
-        .create_keyspace(LOG, &KeyspaceOptions::new().merge_operator("append"))
-        .unwrap();
+    let log = silo.create_keyspace(LOG, &KeyspaceOptions::new().merge_operator("append")).unwrap();
     let commits = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -503,24 +394,12 @@ fn record_threads(options: &Options) -> (Vec<ThreadCommit>, Vec<Call>) {
                     let durable = number % 3 == thread % 3;
                     let mut batch = silo.batch();
                     batch.put(docs, &key, vec![1; number]).unwrap();
-                    batch
-                        .put(docs, format!("{key}-{}", number % 5), vec![2; 150])
-                        .unwrap();
+                    batch.put(docs, format!("{key}-{}", number % 5), vec![2; 150]).unwrap();
                     batch.merge(log, &key, b"x").unwrap();
-                    let durability = if durable {
-                        Durability::Power
-                    } else {
-                        Durability::Process
-                    };
+                    let durability = if durable { Durability::Power } else { Durability::Process };
                     let seq = silo.commit(&mut batch, durability).unwrap();
                     let done_at = storage.calls().len();
-                    commits.lock().unwrap().push(ThreadCommit {
-                        thread,
-                        number,
-                        seq,
-                        durable,
-                        done_at,
-                    });
+                    commits.lock().unwrap().push(ThreadCommit { thread, number, seq, durable, done_at });
                     if number % 11 == thread {
                         silo.checkpoint().unwrap();
                     }
@@ -537,34 +416,21 @@ fn commits_of_many_threads_survive_in_their_order() {
         let own = options(4096 << round);
         let (commits, calls) = record_threads(&own);
         let mut generator = Generator::new(seed() + round);
-        let jobs: Vec<(usize, Loss)> = (0..200)
-            .map(|_| {
-                (
-                    generator.below(calls.len() + 1),
-                    random_loss(&mut generator),
-                )
-            })
-            .collect();
+        let jobs: Vec<(usize, Loss)> =
+            (0..200).map(|_| (generator.below(calls.len() + 1), random_loss(&mut generator))).collect();
         in_parallel(&jobs, |&(cut, loss)| {
             let told = |what: String| format!("round {round} cut {cut} {loss:?}: {what}");
             let counters = counters(&crash(&calls[..cut], loss), &own).map_err(told)?;
             let killed = loss.data == DataLoss::Kept && loss.names == NameLoss::Kept;
             let survived = |commit: &ThreadCommit| commit.number <= counters[commit.thread];
-            let last = commits
-                .iter()
-                .filter(|c| survived(c))
-                .map(|c| c.seq)
-                .max()
-                .unwrap_or(0);
+            let last = commits.iter().filter(|c| survived(c)).map(|c| c.seq).max().unwrap_or(0);
             for commit in commits.iter().filter(|commit| !survived(commit)) {
                 let place = format!("{} of thread {}", commit.number, commit.thread);
                 if commit.done_at <= cut && (commit.durable || killed) {
                     return Err(told(format!("commit {place} was acknowledged and is gone")));
                 }
                 if commit.seq < last {
-                    return Err(told(format!(
-                        "commit {place} is gone, and a later one is there"
-                    )));
+                    return Err(told(format!("commit {place} is gone, and a later one is there")));
                 }
             }
             Ok(())
@@ -599,8 +465,7 @@ impl Lives {
     fn live(&mut self) -> Result<(), String> {
         let image = crash(&self.calls, self.loss);
         let killed = self.loss.data == DataLoss::Kept && self.loss.names == NameLoss::Kept;
-        let (written, structural) =
-            examine(&image, &self.events, &self.calls, killed, &self.options)?;
+        let (written, structural) = examine(&image, &self.events, &self.calls, killed, &self.options)?;
         self.forget_undone(written, structural);
         if !killed {
             // What is found after a loss of power is durable.
@@ -615,10 +480,7 @@ impl Lives {
         let root = scratch();
         image.materialise(root.path());
         let storage = RecordingStorage::resume(root.path(), std::mem::take(&mut self.calls));
-        let own = self
-            .options
-            .clone()
-            .storage(std::sync::Arc::new(storage.clone()));
+        let own = self.options.clone().storage(std::sync::Arc::new(storage.clone()));
         let mut silo = None;
         let count = self.generator.below(12);
         let end = self.events.len() + 1 + count;
@@ -636,11 +498,8 @@ impl Lives {
         calls.truncate(cut);
         self.events.truncate(progress(&calls).0);
         self.calls = calls;
-        self.loss = if self.generator.below(3) == 0 {
-            Loss::KILLED
-        } else {
-            random_loss(&mut self.generator)
-        };
+        self.loss =
+            if self.generator.below(3) == 0 { Loss::KILLED } else { random_loss(&mut self.generator) };
         Ok(())
     }
 
@@ -682,16 +541,12 @@ fn lives_full_of_crashes_lose_nothing_that_was_promised() {
     let started = Instant::now();
     let mut round = 0;
     loop {
-        let seeds: Vec<u64> = (0..16)
-            .map(|i| seed() * 1_000_000 + round * 16 + i)
-            .collect();
+        let seeds: Vec<u64> = (0..16).map(|i| seed() * 1_000_000 + round * 16 + i).collect();
         in_parallel(&seeds, |&seed| {
             let mut lives = Lives::new(seed);
             for life in 0..30 {
                 let loss = lives.loss;
-                lives
-                    .live()
-                    .map_err(|what| format!("seed {seed}, life {life}, {loss:?}: {what}"))?;
+                lives.live().map_err(|what| format!("seed {seed}, life {life}, {loss:?}: {what}"))?;
             }
             Ok(())
         });
@@ -708,9 +563,7 @@ fn record_recovery(image: &Image, options: &Options) -> Result<Vec<Call>, String
     let root = scratch();
     image.materialise(root.path());
     let storage = RecordingStorage::resume(root.path(), image.as_calls());
-    let own = options
-        .clone()
-        .storage(std::sync::Arc::new(storage.clone()));
+    let own = options.clone().storage(std::sync::Arc::new(storage.clone()));
     let silo = Silo::open(root.path().join(SILO), own).map_err(|e| format!("recovery: {e}"))?;
     let calls = storage.calls();
     drop(silo);
@@ -721,32 +574,22 @@ fn record_recovery(image: &Image, options: &Options) -> Result<Vec<Call>, String
 fn a_crash_during_recovery_changes_nothing() {
     let recorded = record(short_history(), &options(4096));
     let mut generator = Generator::new(seed() + 1);
-    let jobs: Vec<(usize, Loss)> = (0..60)
-        .map(|_| {
-            (
-                generator.below(recorded.calls.len()),
-                random_loss(&mut generator),
-            )
-        })
-        .collect();
+    let jobs: Vec<(usize, Loss)> =
+        (0..60).map(|_| (generator.below(recorded.calls.len()), random_loss(&mut generator))).collect();
     in_parallel(&jobs, |&(cut, loss)| {
         let calls = &recorded.calls[..cut];
         let first = crash(calls, loss);
         let recovery = record_recovery(&first, &recorded.options)?;
         let base = first.as_calls().len();
         let killed = loss.data == DataLoss::Kept && loss.names == NameLoss::Kept;
-        let judge =
-            |image: &Image| examine(image, &recorded.events, calls, killed, &recorded.options);
+        let judge = |image: &Image| examine(image, &recorded.events, calls, killed, &recorded.options);
         let told = |what| format!("cut {cut} {loss:?}: {what}");
         let survived = judge(&first).map_err(told)?;
         let mut generator = Generator::new(cut as u64);
         for second in base..=recovery.len() {
             let all = losses(&mut generator, 1);
             let again = &all[second % all.len()];
-            let place = format!(
-                "{again:?} at {:?} of the recovery",
-                recovery[..second].last()
-            );
+            let place = format!("{again:?} at {:?} of the recovery", recovery[..second].last());
             let after = judge(&crash(&recovery[..second], *again));
             match after.map_err(|what| told(format!("{place}: {what}")))? {
                 same if same == survived => {}
@@ -766,25 +609,14 @@ fn long_random_histories_recover_at_sampled_cuts() {
         let segment_bytes = [4096, 16384, 65536][generator.below(3)];
         let recorded = record(generator.history(120), &options(segment_bytes));
         let jobs: Vec<(usize, Loss)> = (0..400)
-            .map(|_| {
-                (
-                    generator.below(recorded.calls.len() + 1),
-                    random_loss(&mut generator),
-                )
-            })
+            .map(|_| (generator.below(recorded.calls.len() + 1), random_loss(&mut generator)))
             .collect();
         in_parallel(&jobs, |&(cut, loss)| {
             let calls = &recorded.calls[..cut];
             let killed = loss.data == DataLoss::Kept && loss.names == NameLoss::Kept;
-            examine(
-                &crash(calls, loss),
-                &recorded.events,
-                calls,
-                killed,
-                &recorded.options,
-            )
-            .map(|_| ())
-            .map_err(|what| format!("round {round} cut {cut} {loss:?}: {what}"))
+            examine(&crash(calls, loss), &recorded.events, calls, killed, &recorded.options)
+                .map(|_| ())
+                .map_err(|what| format!("round {round} cut {cut} {loss:?}: {what}"))
         });
         round += 1;
         match campaign() {

@@ -3,8 +3,8 @@
 mod damage;
 
 use damage::{
-    Bench, Cases, Damage, ENDS, End, Files, KEYSPACES, MERGED, Outcome, SHAPES, Shape, Specimen,
-    demand, groups, keyspace_options, options, read_all, scratch, seconds, seed, write_files,
+    Bench, Cases, Damage, ENDS, End, Files, KEYSPACES, MERGED, Outcome, SHAPES, Shape, Specimen, demand,
+    groups, keyspace_options, options, read_all, scratch, seconds, seed, write_files,
 };
 use datasilo::{Durability, Error, Silo, SiloReader, Strictness, repair};
 use rand::rngs::SmallRng;
@@ -22,24 +22,7 @@ fn attempt(specimen: &Specimen, bench: &Bench, files: &Files) -> Result<(), Stri
 /// Lengths worth trying: around every structure's edges, and some others.
 fn lengths(name: &str, bytes: &[u8], rng: &mut SmallRng) -> Vec<usize> {
     let len = bytes.len();
-    let mut lengths = vec![
-        0,
-        1,
-        8,
-        31,
-        32,
-        63,
-        64,
-        65,
-        104,
-        128,
-        4095,
-        4096,
-        4097,
-        8192,
-        len / 2,
-        len - 1,
-    ];
+    let mut lengths = vec![0, 1, 8, 31, 32, 63, 64, 65, 104, 128, 4095, 4096, 4097, 8192, len / 2, len - 1];
     if name.starts_with("seg-") {
         for group in groups(bytes) {
             lengths.extend([
@@ -71,10 +54,7 @@ fn a_file_of_another_length_is_an_error_or_harmless() {
     let mut rng = SmallRng::seed_from_u64(seed());
     for shape in SHAPES {
         for end in ENDS {
-            let specimen = Specimen {
-                may_be_short: true,
-                ..Specimen::new(shape, end, rng.random())
-            };
+            let specimen = Specimen { may_be_short: true, ..Specimen::new(shape, end, rng.random()) };
             let bench = Bench::new();
             let keys = specimen.keys();
             let mut cases = Cases::new((seconds(8) / 8).max(1));
@@ -92,9 +72,7 @@ fn a_file_of_another_length_is_an_error_or_harmless() {
                         cases.run(story, || {
                             attempt(&specimen, &bench, &files)?;
                             write_files(&bench.path, &files);
-                            let hit = Damage {
-                                hits: vec![(name.clone(), len.min(bytes.len())..usize::MAX)],
-                            };
+                            let hit = Damage { hits: vec![(name.clone(), len.min(bytes.len())..usize::MAX)] };
                             specimen.try_repair(&bench.path, &keys, &hit).map(|_| ())
                         });
                         if len < bytes.len() {
@@ -126,16 +104,12 @@ fn a_stretch_of_zeros_or_noise_is_an_error_or_harmless() {
                 let start = rng.random_range(0..bytes.len()) / 8 * 8;
                 let stretch = start..(start + len).min(bytes.len());
                 let zeros: bool = rng.random();
-                bytes[stretch.clone()]
-                    .iter_mut()
-                    .for_each(|b| *b = if zeros { 0 } else { rng.random() });
+                bytes[stretch.clone()].iter_mut().for_each(|b| *b = if zeros { 0 } else { rng.random() });
                 // A lost mark is no damage that could be told from a loss of power.
                 if name == "MARK" {
                     continue;
                 }
-                let hit = Damage {
-                    hits: vec![(name.clone(), stretch.clone())],
-                };
+                let hit = Damage { hits: vec![(name.clone(), stretch.clone())] };
                 cases.run(
                     || format!("{shape:?} {end:?} {name} {stretch:?} zeros: {zeros}"),
                     || {
@@ -156,27 +130,19 @@ fn a_file_taken_from_elsewhere_is_an_error_or_harmless() {
     for shape in SHAPES {
         for end in ENDS {
             let content = rng.random();
-            let specimen = Specimen {
-                may_be_short: true,
-                ..Specimen::new(shape, end, content)
-            };
+            let specimen = Specimen { may_be_short: true, ..Specimen::new(shape, end, content) };
             let twin = Specimen::new(shape, end, content);
             let bench = Bench::new();
             let mut cases = Cases::new(600);
             let names: Vec<String> = specimen.files.keys().cloned().collect();
             for name in &names {
                 // The same file of another silo, of earlier moments, and other files of this one.
-                let others = names
-                    .iter()
-                    .map(|other| (other.clone(), &specimen.files[other]));
+                let others = names.iter().map(|other| (other.clone(), &specimen.files[other]));
                 let earlier = specimen
                     .earlier
                     .iter()
                     .filter_map(|files| Some(("earlier".to_owned(), files.get(name)?)));
-                let foreign = twin
-                    .files
-                    .get(name)
-                    .map(|bytes| ("another silo's".to_owned(), bytes));
+                let foreign = twin.files.get(name).map(|bytes| ("another silo's".to_owned(), bytes));
                 for (source, bytes) in others.chain(earlier).chain(foreign) {
                     let mut files = specimen.files.clone();
                     files.insert(name.clone(), bytes.clone());
@@ -208,18 +174,14 @@ fn a_missing_file_is_an_error_or_harmless() {
                     || {
                         attempt(&specimen, &bench, &files)?;
                         write_files(&bench.path, &files);
-                        let hit = Damage {
-                            hits: vec![(name.clone(), 0..bytes.len())],
-                        };
+                        let hit = Damage { hits: vec![(name.clone(), 0..bytes.len())] };
                         specimen.try_repair(&bench.path, &keys, &hit).map(|_| ())
                     },
                 );
             }
-            for (name, garbage) in [
-                ("LOCK", &b"\xFF\xFE not a number"[..]),
-                ("MARK", &[0x5A; 128]),
-                ("MARK", b""),
-            ] {
+            for (name, garbage) in
+                [("LOCK", &b"\xFF\xFE not a number"[..]), ("MARK", &[0x5A; 128]), ("MARK", b"")]
+            {
                 let mut files = specimen.files.clone();
                 files.insert(name.to_owned(), garbage.to_vec());
                 cases.run(
@@ -237,11 +199,7 @@ fn a_lost_manifest_is_named_and_repair_brings_everything_back() {
     let mut rng = SmallRng::seed_from_u64(seed() + 4);
     for shape in SHAPES {
         for end in ENDS {
-            for garbage in [
-                None,
-                Some(vec![0; 100]),
-                Some(b"SILOMAN1 and then nothing of use".to_vec()),
-            ] {
+            for garbage in [None, Some(vec![0; 100]), Some(b"SILOMAN1 and then nothing of use".to_vec())] {
                 let specimen = Specimen::new(shape, end, rng.random());
                 let bench = Bench::new();
                 let mut files = specimen.files.clone();
@@ -251,24 +209,15 @@ fn a_lost_manifest_is_named_and_repair_brings_everything_back() {
                 write_files(&bench.path, &files);
                 let told = [
                     Silo::open(&bench.path, options()).map(|_| ()).unwrap_err(),
-                    Silo::open(&bench.path, options().create(true))
-                        .map(|_| ())
-                        .unwrap_err(),
-                    SiloReader::open(&bench.path, options())
-                        .map(|_| ())
-                        .unwrap_err(),
+                    Silo::open(&bench.path, options().create(true)).map(|_| ()).unwrap_err(),
+                    SiloReader::open(&bench.path, options()).map(|_| ()).unwrap_err(),
                 ];
                 for error in told {
                     assert_eq!(matches!(error, Error::NotASilo { .. }), lost, "{error}");
                     assert!(error.to_string().contains("repair"), "{error}");
                 }
-                let report = specimen
-                    .try_repair(&bench.path, &specimen.keys(), &Damage::default())
-                    .unwrap();
-                assert!(
-                    report.manifest_rebuilt && report.lost_bytes == 0,
-                    "{shape:?} {end:?} {report:?}"
-                );
+                let report = specimen.try_repair(&bench.path, &specimen.keys(), &Damage::default()).unwrap();
+                assert!(report.manifest_rebuilt && report.lost_bytes == 0, "{shape:?} {end:?} {report:?}");
                 let silo = Silo::open(&bench.path, options()).unwrap();
                 for name in KEYSPACES {
                     let space = silo.create_keyspace(name, &keyspace_options(name)).unwrap();
@@ -295,8 +244,7 @@ fn a_repaired_silo_can_be_written_compacted_and_read() {
             for name in KEYSPACES {
                 let space = silo.keyspace(name).unwrap();
                 let key = format!("{name}-{round:03}").into_bytes();
-                silo.put(&space, &key, b"<99999>", Durability::Power)
-                    .unwrap();
+                silo.put(&space, &key, b"<99999>", Durability::Power).unwrap();
                 expected.insert((name, key), b"<99999>".to_vec());
             }
             silo.checkpoint().unwrap();

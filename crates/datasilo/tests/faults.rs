@@ -28,11 +28,7 @@ use support::history::{
 use support::{Watchdog, assert_no_leftovers, campaign, copy_dir, scratch, seed};
 
 fn put(keyspace: &'static str, key: &str, len: usize) -> Op {
-    Op::Put(
-        keyspace,
-        key.as_bytes().to_vec(),
-        vec![key.len() as u8 + 1; len],
-    )
+    Op::Put(keyspace, key.as_bytes().to_vec(), vec![key.len() as u8 + 1; len])
 }
 
 fn merge(key: &str, operand: &str) -> Op {
@@ -46,23 +42,13 @@ fn history() -> Vec<Event> {
         Event::Open,
         Event::Create(DOCS),
         Event::Create(LOG),
-        Event::Batch(
-            vec![put(DOCS, "a", 100), merge("m", "1"), merge("m", "2")],
-            Process,
-        ),
+        Event::Batch(vec![put(DOCS, "a", 100), merge("m", "1"), merge("m", "2")], Process),
         Event::Batch(vec![put(DOCS, "b", 2500), merge("m", "3")], Power),
         Event::Batch(vec![put(DOCS, "c", 2500), merge("m", "4")], Process),
         Event::Checkpoint,
         Event::Create(EXTRA),
-        Event::Batch(
-            vec![put(EXTRA, "x", 300), put(EXTRA, "y", 1), merge("m", "5")],
-            Process,
-        ),
-        Event::Bulk(
-            (0..6)
-                .map(|i| put(DOCS, &format!("bulk-{i}"), i * 300))
-                .collect(),
-        ),
+        Event::Batch(vec![put(EXTRA, "x", 300), put(EXTRA, "y", 1), merge("m", "5")], Process),
+        Event::Bulk((0..6).map(|i| put(DOCS, &format!("bulk-{i}"), i * 300)).collect()),
         Event::Batch(vec![put(DOCS, "bulk-3", 3), merge("m", "6")], Process),
         Event::Compact,
         Event::Batch(vec![put(DOCS, "d", 300), merge("m", "7")], Process),
@@ -105,24 +91,20 @@ impl Subject {
     /// Performs all events, each until it succeeds.
     fn run(&mut self) -> Result<(), String> {
         for at in 0..self.events.len() {
-            self.step(at)
-                .map_err(|what| format!("event {at} {}: {what}", name(&self.events[at])))?;
+            self.step(at).map_err(|what| format!("event {at} {}: {what}", name(&self.events[at])))?;
             if at % 4 == 3 {
-                self.refresh(at + 1)
-                    .map_err(|what| format!("refresh after event {at}: {what}"))?;
+                self.refresh(at + 1).map_err(|what| format!("refresh after event {at}: {what}"))?;
             }
         }
         self.storage.heal();
         self.reader = None;
         let plain = options(4096);
         let (silo, found) = open_and_dump(&self.dir, &plain)?;
-        same(&found, &self.contents(self.events.len()))
-            .map_err(|what| format!("at the end: {what}"))?;
+        same(&found, &self.contents(self.events.len())).map_err(|what| format!("at the end: {what}"))?;
         assert_no_leftovers(&silo, &self.dir);
         for at in (0..self.events.len()).filter(|&at| matches!(self.events[at], Event::Backup)) {
             let copy = backup_dir(&self.dir, at);
-            let (_, copied) =
-                open_and_dump(&copy, &plain).map_err(|what| format!("backup: {what}"))?;
+            let (_, copied) = open_and_dump(&copy, &plain).map_err(|what| format!("backup: {what}"))?;
             same(&copied, &self.contents(at)).map_err(|what| format!("backup: {what}"))?;
         }
         Ok(())
@@ -193,8 +175,7 @@ impl Subject {
             }
         }
         drop(silo);
-        let silo =
-            Silo::open(&self.dir, self.options.clone()).map_err(|e| format!("reopening: {e}"))?;
+        let silo = Silo::open(&self.dir, self.options.clone()).map_err(|e| format!("reopening: {e}"))?;
         let found = dump(&silo.snapshot()).map_err(|what| format!("after reopening: {what}"))?;
         allowed(&found).map_err(|what| format!("after reopening: {what}"))?;
         self.silo = Some(silo);
@@ -202,17 +183,14 @@ impl Subject {
     }
 
     /// What would be found if the process were killed right now.
-    fn after_a_kill_now(
-        &self,
-        allowed: &dyn Fn(&Contents) -> Result<(), String>,
-    ) -> Result<(), String> {
+    fn after_a_kill_now(&self, allowed: &dyn Fn(&Contents) -> Result<(), String>) -> Result<(), String> {
         if !self.dir.is_dir() {
             return Ok(());
         }
         let copy = scratch();
         copy_dir(&self.dir, copy.path());
-        let (silo, found) = open_and_dump(copy.path(), &options(4096))
-            .map_err(|what| format!("after a kill: {what}"))?;
+        let (silo, found) =
+            open_and_dump(copy.path(), &options(4096)).map_err(|what| format!("after a kill: {what}"))?;
         assert_no_leftovers(&silo, copy.path());
         allowed(&found).map_err(|what| format!("after a kill: {what}"))
     }
@@ -261,11 +239,7 @@ fn name(event: &Event) -> &'static str {
 }
 
 fn same(found: &Contents, expected: &Contents) -> Result<(), String> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(difference(found, expected))
-    }
+    if found == expected { Ok(()) } else { Err(difference(found, expected)) }
 }
 
 /// A failed sync of the silo's directory, or of a log segment in use, is final for the writer.
@@ -303,11 +277,7 @@ fn calls_of(events: &[Event], fault: Fault) -> Vec<u64> {
     let storage = FaultyStorage::counting();
     Subject::new(root.path(), &storage, events).run().unwrap();
     let log = storage.log();
-    (0..)
-        .zip(log)
-        .filter(|(_, kind)| fault.applies_to(*kind))
-        .map(|(at, _)| at)
-        .collect()
+    (0..).zip(log).filter(|(_, kind)| fault.applies_to(*kind)).map(|(at, _)| at).collect()
 }
 
 /// Fails each of these calls in a run of its own, on all cores.
@@ -332,12 +302,7 @@ fn fail_each(events: &[Event], calls: &[u64], fault: Fault) {
         writeln!(text, "  {failure}").unwrap();
     }
     println!("{} calls failed with {fault:?}", calls.len());
-    assert!(
-        failures.is_empty(),
-        "{} of {} went wrong:\n{text}",
-        failures.len(),
-        calls.len()
-    );
+    assert!(failures.is_empty(), "{} of {} went wrong:\n{text}", failures.len(), calls.len());
 }
 
 fn fail_all(fault: Fault) {
@@ -393,19 +358,14 @@ fn a_checkpoint_that_failed_is_finished_by_the_next() {
     let own = options(4096).storage(Arc::new(storage.clone()));
     let silo = Silo::open(root.path(), own).unwrap();
     let docs = silo.create_keyspace(DOCS, &KeyspaceOptions::new()).unwrap();
-    silo.put(&docs, b"key", b"value", Durability::Process)
-        .unwrap();
+    silo.put(&docs, b"key", b"value", Durability::Process).unwrap();
     silo.checkpoint().unwrap();
     // What is left to do is to seal the segment, which needs room for a manifest.
     storage.fail_in(0, Fault::Full);
     assert!(matches!(silo.compact(), Err(Error::DiskFull { .. })));
     silo.compact().unwrap();
     let stats = silo.stats().unwrap();
-    assert!(
-        stats.segments.iter().all(|segment| segment.sealed),
-        "{:?}",
-        stats.segments
-    );
+    assert!(stats.segments.iter().all(|segment| segment.sealed), "{:?}", stats.segments);
 }
 
 #[test]
@@ -415,25 +375,15 @@ fn a_keyspace_dropped_after_a_failed_checkpoint_gives_its_space_back() {
     let own = options(64 << 10).storage(Arc::new(storage.clone()));
     let silo = Silo::open(root.path(), own).unwrap();
     let docs = silo.create_keyspace(DOCS, &KeyspaceOptions::new()).unwrap();
-    let extra = silo
-        .create_keyspace(EXTRA, &KeyspaceOptions::new())
-        .unwrap();
-    silo.put(&docs, b"key", b"value", Durability::Process)
-        .unwrap();
-    silo.put(&extra, b"key", vec![1; 30_000], Durability::Process)
-        .unwrap();
+    let extra = silo.create_keyspace(EXTRA, &KeyspaceOptions::new()).unwrap();
+    silo.put(&docs, b"key", b"value", Durability::Process).unwrap();
+    silo.put(&extra, b"key", vec![1; 30_000], Durability::Process).unwrap();
     storage.fail_in(0, Fault::LastingFull);
     assert!(matches!(silo.checkpoint(), Err(Error::DiskFull { .. })));
     storage.heal();
     silo.drop_keyspace(EXTRA).unwrap();
     silo.compact().unwrap();
-    let bytes: u64 = silo
-        .stats()
-        .unwrap()
-        .segments
-        .iter()
-        .map(|segment| segment.bytes)
-        .sum();
+    let bytes: u64 = silo.stats().unwrap().segments.iter().map(|segment| segment.bytes).sum();
     assert!(bytes < 10_000, "{bytes} bytes are left of segments");
 }
 
@@ -456,9 +406,7 @@ fn random_histories_survive_random_faults() {
         let events = generator.history(50);
         let fault = faults[round as usize % faults.len()];
         let calls = calls_of(&events, fault);
-        let chosen: Vec<u64> = (0..25)
-            .map(|_| calls[generator.below(calls.len())])
-            .collect();
+        let chosen: Vec<u64> = (0..25).map(|_| calls[generator.below(calls.len())]).collect();
         println!("round {round}");
         fail_each(&events, &chosen, fault);
         round += 1;

@@ -38,16 +38,10 @@ impl SmallDisk {
         let mount = parent.path().join("disk");
         std::fs::create_dir(&mount).unwrap();
         let size = format!("size={kib}k");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(&mount)
-            .output();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&mount).output();
         let why = match mounted {
             Ok(output) if output.status.success() => {
-                return Some(Self {
-                    mount,
-                    _parent: parent,
-                });
+                return Some(Self { mount, _parent: parent });
             }
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             Err(error) => error.to_string(),
@@ -80,19 +74,12 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg("-l").arg(&self.mount).status();
-        assert!(
-            unmounted.is_ok_and(|status| status.success()),
-            "the small disk stays mounted"
-        );
+        assert!(unmounted.is_ok_and(|status| status.success()), "the small disk stays mounted");
     }
 }
 
 fn put(keyspace: &'static str, key: &str, len: usize) -> Op {
-    Op::Put(
-        keyspace,
-        key.as_bytes().to_vec(),
-        vec![key.len() as u8 + 1; len],
-    )
+    Op::Put(keyspace, key.as_bytes().to_vec(), vec![key.len() as u8 + 1; len])
 }
 
 fn merge(key: &str, operand: &str) -> Op {
@@ -111,15 +98,8 @@ fn history() -> Vec<Event> {
             Event::Checkpoint,
             Event::Create(EXTRA),
             Event::Batch(vec![put(EXTRA, "x", 5000), merge("m", "4")], Process),
-            Event::Bulk(
-                (0..30)
-                    .map(|i| put(DOCS, &format!("bulk-{i}"), i * 100))
-                    .collect(),
-            ),
-            Event::Batch(
-                vec![Op::Delete(DOCS, name("a").into_bytes()), merge("m", "5")],
-                Process,
-            ),
+            Event::Bulk((0..30).map(|i| put(DOCS, &format!("bulk-{i}"), i * 100)).collect()),
+            Event::Batch(vec![Op::Delete(DOCS, name("a").into_bytes()), merge("m", "5")], Process),
             Event::Compact,
             Event::Drop(EXTRA),
             Event::Batch(vec![put(DOCS, "d", 20000)], Power),
@@ -154,11 +134,7 @@ fn squeeze(
         }
         if let Some(silo) = silo {
             let found = dump(&silo.snapshot()).unwrap();
-            assert!(
-                found == before,
-                "event {at}, {pages} pages: {}",
-                difference(&found, &before)
-            );
+            assert!(found == before, "event {at}, {pages} pages: {}", difference(&found, &before));
             // Nothing of the failed call takes up room that the next one may need.
             std::fs::remove_file(dir.join("MANIFEST.tmp")).ok();
             assert_no_leftovers(silo, dir);
@@ -168,11 +144,7 @@ fn squeeze(
         if dir.join("MANIFEST").exists() && at > 2 {
             let reader = SiloReader::open(dir, options.clone()).unwrap();
             let found = dump(&reader.snapshot()).unwrap();
-            assert!(
-                found == before,
-                "reader, {pages} pages: {}",
-                difference(&found, &before)
-            );
+            assert!(found == before, "reader, {pages} pages: {}", difference(&found, &before));
         }
     }
     unreachable!("the loop returns")
@@ -241,9 +213,7 @@ fn a_commit_that_fits_is_not_refused_for_want_of_a_larger_reserve() {
     };
     let own = options(1 << 20).allocate_bytes(256 << 10);
     let silo = Silo::open(disk.mount.join("silo"), own).unwrap();
-    let docs = silo
-        .create_keyspace(DOCS, &KeyspaceOptions::default())
-        .unwrap();
+    let docs = silo.create_keyspace(DOCS, &KeyspaceOptions::default()).unwrap();
     disk.leave(20 * PAGE);
     let mut accepted = 0;
     let refused = loop {
@@ -253,8 +223,5 @@ fn a_commit_that_fits_is_not_refused_for_want_of_a_larger_reserve() {
         }
     };
     assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
-    assert!(
-        accepted >= 16,
-        "only {accepted} commits of a page each fit into 20 pages"
-    );
+    assert!(accepted >= 16, "only {accepted} commits of a page each fit into 20 pages");
 }

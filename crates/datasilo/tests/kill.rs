@@ -3,10 +3,7 @@
 //! A child (this test binary, started again) commits, loads, checkpoints and compacts, and says through
 //! a pipe what it begins and what was acknowledged. After each SIGKILL, everything
 //! acknowledged must be there, since no power was lost, and nothing by halves.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
 mod support;
 
@@ -37,18 +34,13 @@ fn event(seed: u64, at: usize) -> Event {
 }
 
 fn store_options(background: bool) -> Options {
-    options(16 << 10)
-        .background(background)
-        .checkpoint_ops(400)
-        .checkpoint_bytes(32 << 10)
+    options(16 << 10).background(background).checkpoint_ops(400).checkpoint_bytes(32 << 10)
 }
 
 /// Tells the parent something, unless it is gone.
 fn tell(word: &str, number: usize) {
     let mut out = std::io::stdout().lock();
-    let told = out
-        .write_all(format!("@{word} {number}\n").as_bytes())
-        .and_then(|()| out.flush());
+    let told = out.write_all(format!("@{word} {number}\n").as_bytes()).and_then(|()| out.flush());
     if told.is_err() {
         std::process::exit(0);
     }
@@ -114,19 +106,13 @@ fn run_and_kill(dir: &Path, seed: u64, after: Duration, known: usize) -> Words {
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
     let listener = std::thread::spawn(move || {
-        let mut words = Words {
-            begun: known,
-            done: known,
-        };
+        let mut words = Words { begun: known, done: known };
         for line in out.lines().map_while(Result::ok) {
             let Some((_, said)) = line.split_once('@') else {
                 continue;
             };
             // The last line may be cut.
-            match said
-                .split_once(' ')
-                .and_then(|(word, n)| Some((word, n.parse::<usize>().ok()?)))
-            {
+            match said.split_once(' ').and_then(|(word, n)| Some((word, n.parse::<usize>().ok()?))) {
                 Some(("begin", at)) => words.begun = words.begun.max(at + 1),
                 Some(("done", at)) => words.done = words.done.max(at),
                 _ => {}
@@ -138,11 +124,7 @@ fn run_and_kill(dir: &Path, seed: u64, after: Duration, known: usize) -> Words {
     let ended = child.try_wait().unwrap();
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(
-        ended.is_none(),
-        "the child ended by itself: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(ended.is_none(), "the child ended by itself: {}", String::from_utf8_lossy(&output.stderr));
     listener.join().unwrap()
 }
 
@@ -179,11 +161,7 @@ impl Model {
             return; // the keyspaces may not be there yet
         }
         self.advance_to(written);
-        assert!(
-            *found == self.contents,
-            "round {round}: {}",
-            difference(found, &self.contents)
-        );
+        assert!(*found == self.contents, "round {round}: {}", difference(found, &self.contents));
     }
 }
 
@@ -193,11 +171,7 @@ fn what_was_acknowledged_survives_kills() {
     let root = scratch();
     let dir = root.path().join("silo");
     let mut generator = Generator::new(seed());
-    let mut model = Model {
-        seed: seed(),
-        contents: Contents::new(),
-        written: 0,
-    };
+    let mut model = Model { seed: seed(), contents: Contents::new(), written: 0 };
     let mut round = 0;
     loop {
         // Some are killed while they open, some after hundreds of commits.
@@ -224,8 +198,5 @@ fn what_was_acknowledged_survives_kills() {
         }
     }
     println!("{round} kills, {} commits and loads", model.written);
-    assert!(
-        model.written > round as usize,
-        "the children come to do something"
-    );
+    assert!(model.written > round as usize, "the children come to do something");
 }

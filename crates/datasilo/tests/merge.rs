@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use datasilo::{
-    Durability, Error, IntKey, Keyspace, KeyspaceOptions, MergeOperator, MergeResult, Options,
-    Pending, Silo, SiloReader, Snapshot, Strictness,
+    Durability, Error, IntKey, Keyspace, KeyspaceOptions, MergeOperator, MergeResult, Options, Pending, Silo,
+    SiloReader, Snapshot, Strictness,
 };
 
 use support_model::operators::{AffineDelta, Append, affine_step};
@@ -38,27 +38,19 @@ impl Fixture {
     }
 
     fn keyspace(&self, operator: &str) -> Keyspace {
-        self.silo
-            .create_keyspace(operator, &KeyspaceOptions::new().merge_operator(operator))
-            .unwrap()
+        self.silo.create_keyspace(operator, &KeyspaceOptions::new().merge_operator(operator)).unwrap()
     }
 
     fn merge(&self, keyspace: &Keyspace, operand: impl AsRef<[u8]>) -> u64 {
-        self.silo
-            .merge(keyspace, KEY, operand, Durability::Process)
-            .unwrap()
+        self.silo.merge(keyspace, KEY, operand, Durability::Process).unwrap()
     }
 
     fn put(&self, keyspace: &Keyspace, value: impl AsRef<[u8]>) {
-        self.silo
-            .put(keyspace, KEY, value, Durability::Process)
-            .unwrap();
+        self.silo.put(keyspace, KEY, value, Durability::Process).unwrap();
     }
 
     fn delete(&self, keyspace: &Keyspace) {
-        self.silo
-            .delete(keyspace, KEY, Durability::Process)
-            .unwrap();
+        self.silo.delete(keyspace, KEY, Durability::Process).unwrap();
     }
 
     fn value(&self, keyspace: &Keyspace) -> Option<String> {
@@ -74,10 +66,7 @@ impl Fixture {
 }
 
 fn value(snapshot: &Snapshot, keyspace: &Keyspace) -> Option<String> {
-    snapshot
-        .get(keyspace, KEY)
-        .unwrap()
-        .map(|value| String::from_utf8(value.into_owned()).unwrap())
+    snapshot.get(keyspace, KEY).unwrap().map(|value| String::from_utf8(value.into_owned()).unwrap())
 }
 
 /// What a test does between its mutations: nothing, or some upkeep.
@@ -131,10 +120,7 @@ fn operands_of_one_batch_apply_in_its_order_around_puts_and_deletes() {
     batch.put(&keyspace, KEY, "a").unwrap();
     batch.merge(&keyspace, KEY, "b").unwrap();
     batch.merge(&keyspace, KEY, "c").unwrap();
-    fixture
-        .silo
-        .commit(&mut batch, Durability::Process)
-        .unwrap();
+    fixture.silo.commit(&mut batch, Durability::Process).unwrap();
     assert_eq!(fixture.value(&keyspace).unwrap(), "abc");
     fixture.silo.checkpoint().unwrap();
     assert_eq!(fixture.value(&keyspace).unwrap(), "abc");
@@ -153,10 +139,7 @@ fn delete_cuts_off_what_was_merged_before_it() {
                 assert_eq!(fixture.value(&keyspace).as_deref(), expected);
                 let count = fixture.silo.stats().unwrap().keyspaces[0].entries;
                 assert_eq!(count, u64::from(expected.is_some()));
-                assert_eq!(
-                    fixture.silo.snapshot().iter(&keyspace).unwrap().count() as u64,
-                    count
-                );
+                assert_eq!(fixture.silo.snapshot().iter(&keyspace).unwrap().count() as u64, count);
             };
             step(&|| fixture.delete(&keyspace), None);
             step(
@@ -238,9 +221,8 @@ fn every_version_of_a_hot_key_can_be_held() {
 fn counting() -> (Fixture, Arc<Append>, Keyspace) {
     let operator = Arc::new(Append::new("counting"));
     let dir = tempfile::tempdir().unwrap();
-    let options = tiny()
-        .segment_bytes(1 << 20)
-        .merge_operator(Arc::clone(&operator) as Arc<dyn MergeOperator>);
+    let options =
+        tiny().segment_bytes(1 << 20).merge_operator(Arc::clone(&operator) as Arc<dyn MergeOperator>);
     let silo = Silo::open(dir.path().join("silo"), options).unwrap();
     let fixture = Fixture { dir, silo };
     let keyspace = fixture.keyspace("counting");
@@ -252,16 +234,10 @@ fn ten_thousand_pending_operands_are_combined_once() {
     let (fixture, operator, keyspace) = counting();
     let mut batch = fixture.silo.batch();
     (0..10_000).for_each(|_| batch.merge(&keyspace, KEY, "x").unwrap());
-    fixture
-        .silo
-        .commit(&mut batch, Durability::Process)
-        .unwrap();
+    fixture.silo.commit(&mut batch, Durability::Process).unwrap();
     let steps = || operator.steps.swap(0, Ordering::Relaxed);
     assert_eq!(fixture.value(&keyspace).unwrap().len(), 10_000);
-    assert!(
-        (10_000..10_100).contains(&steps()),
-        "the first read applies each operand"
-    );
+    assert!((10_000..10_100).contains(&steps()), "the first read applies each operand");
     for _ in 0..10 {
         assert_eq!(fixture.value(&keyspace).unwrap().len(), 10_000);
     }
@@ -286,9 +262,7 @@ fn ten_thousand_pending_operands_are_combined_once() {
 fn typed_delta_is_lent_and_shared_between_reads() {
     let fixture = Fixture::new();
     let keyspace = fixture.keyspace("affine");
-    let base: Vec<u8> = (0..8)
-        .flat_map(|register| [register, 10, 0, 0, 0])
-        .collect();
+    let base: Vec<u8> = (0..8).flat_map(|register| [register, 10, 0, 0, 0]).collect();
     fixture.put(&keyspace, &base);
     fixture.merge(&keyspace, affine_step(3, 2, 1));
     fixture.merge(&keyspace, affine_step(3, 5, 0));
@@ -300,27 +274,18 @@ fn typed_delta_is_lent_and_shared_between_reads() {
             other => panic!("{other:?}"),
         }
     };
-    let (first, second) = (
-        delta(&fixture.silo.snapshot()),
-        delta(&fixture.silo.snapshot()),
-    );
+    let (first, second) = (delta(&fixture.silo.snapshot()), delta(&fixture.silo.snapshot()));
     assert!(Arc::ptr_eq(&first, &second));
     assert!(first.as_any().downcast_ref::<AffineDelta>().is_some());
     let snapshot = fixture.silo.snapshot();
-    assert_eq!(
-        snapshot.get(&keyspace, KEY).unwrap().unwrap()[15..20],
-        [3, 105, 0, 0, 0]
-    );
+    assert_eq!(snapshot.get(&keyspace, KEY).unwrap().unwrap()[15..20], [3, 105, 0, 0, 0]);
     // Kept beside the base by the checkpoint, where it is one operand.
     fixture.silo.checkpoint().unwrap();
     let snapshot = fixture.silo.snapshot();
     let parts = snapshot.get_parts(&keyspace, KEY).unwrap().unwrap();
     assert!(parts.base.is_some());
     assert!(matches!(parts.pending.as_slice(), [Pending::Operand(_)]));
-    assert_eq!(
-        snapshot.get(&keyspace, KEY).unwrap().unwrap()[15..20],
-        [3, 105, 0, 0, 0]
-    );
+    assert_eq!(snapshot.get(&keyspace, KEY).unwrap().unwrap()[15..20], [3, 105, 0, 0, 0]);
 }
 
 #[test]
@@ -334,27 +299,17 @@ fn unfolded_chain_survives_checkpoints_compaction_and_reopening() {
         fixture.merge(&keyspace, format!("+{round}"));
         expected += &format!("+{round}");
         // Something dies beside it, so that compaction moves its frames.
-        fixture
-            .silo
-            .put(&keyspace, b"other", vec![1; 900], Durability::Process)
-            .unwrap();
+        fixture.silo.put(&keyspace, b"other", vec![1; 900], Durability::Process).unwrap();
         fixture.silo.compact().unwrap();
         let snapshot = fixture.silo.snapshot();
         let parts = snapshot.get_parts(&keyspace, KEY).unwrap().unwrap();
-        assert_eq!(
-            parts.base.unwrap().bytes().unwrap(),
-            b"base",
-            "the base is not rewritten"
-        );
+        assert_eq!(parts.base.unwrap().bytes().unwrap(), b"base", "the base is not rewritten");
         assert_eq!(parts.pending.len(), 1, "operands are combined");
         assert_eq!(value(&snapshot, &keyspace).unwrap(), expected);
         fixture.silo.check(Strictness::Strict).unwrap();
     }
     let fixture = fixture.reopen();
-    assert_eq!(
-        fixture.value(&fixture.keyspace("append-lazy")).unwrap(),
-        expected
-    );
+    assert_eq!(fixture.value(&fixture.keyspace("append-lazy")).unwrap(), expected);
 }
 
 #[test]
@@ -365,10 +320,8 @@ fn missing_operator_is_named_by_every_way_to_open() {
     let path = fixture.silo.path().to_path_buf();
     fixture.silo.close().unwrap();
     let options = || Options::new().background(false);
-    for error in [
-        Silo::open(&path, options()).unwrap_err(),
-        SiloReader::open(&path, options()).unwrap_err(),
-    ] {
+    for error in [Silo::open(&path, options()).unwrap_err(), SiloReader::open(&path, options()).unwrap_err()]
+    {
         assert!(
             matches!(&error, Error::OperatorMissing { keyspace, operator }
                 if keyspace == "append" && operator == "append"),
@@ -376,11 +329,7 @@ fn missing_operator_is_named_by_every_way_to_open() {
         );
     }
     let silo = Silo::open(&path, tiny()).unwrap();
-    assert_eq!(
-        value(&silo.snapshot(), &keyspace).unwrap(),
-        "a",
-        "a refused opening harms nothing"
-    );
+    assert_eq!(value(&silo.snapshot(), &keyspace).unwrap(), "a", "a refused opening harms nothing");
     let unknown = silo.create_keyspace("new", &KeyspaceOptions::new().merge_operator("unheard of"));
     assert!(matches!(unknown, Err(Error::OperatorMissing { .. })));
     let other = silo.create_keyspace("append", &KeyspaceOptions::new().merge_operator("affine"));
@@ -392,30 +341,16 @@ fn missing_operator_is_named_by_every_way_to_open() {
 fn refused_operand_leaves_the_batch_as_it_was() {
     let fixture = Fixture::new();
     let append = fixture.keyspace("append");
-    let plain = fixture
-        .silo
-        .create_keyspace("plain", &KeyspaceOptions::new())
-        .unwrap();
+    let plain = fixture.silo.create_keyspace("plain", &KeyspaceOptions::new()).unwrap();
     let mut batch = fixture.silo.batch();
     batch.merge(&append, KEY, "a").unwrap();
     let refused = batch.merge(&append, KEY, "refuse this").unwrap_err();
-    assert!(
-        matches!(&refused, Error::Merge { message, .. } if message.contains("asks to be refused"))
-    );
-    assert!(matches!(
-        batch.merge(&plain, KEY, "x"),
-        Err(Error::NoMergeOperator { .. })
-    ));
-    assert!(matches!(
-        batch.put(&plain, vec![0; 65_536], "x"),
-        Err(Error::KeyTooLong { len: 65_536, .. })
-    ));
+    assert!(matches!(&refused, Error::Merge { message, .. } if message.contains("asks to be refused")));
+    assert!(matches!(batch.merge(&plain, KEY, "x"), Err(Error::NoMergeOperator { .. })));
+    assert!(matches!(batch.put(&plain, vec![0; 65_536], "x"), Err(Error::KeyTooLong { len: 65_536, .. })));
     batch.merge(&append, KEY, "b").unwrap();
     assert_eq!(batch.len(), 2);
-    fixture
-        .silo
-        .commit(&mut batch, Durability::Process)
-        .unwrap();
+    fixture.silo.commit(&mut batch, Durability::Process).unwrap();
     assert_eq!(fixture.value(&append).unwrap(), "ab");
     assert_eq!(fixture.silo.snapshot().iter(&plain).unwrap().count(), 0);
 }
@@ -447,55 +382,32 @@ fn operator_that_refuses_to_fold_fails_the_key_and_nothing_else() {
     let path = dir.path().join("silo");
     let options = || tiny().merge_operator(Arc::new(Moody));
     let silo = Silo::open(&path, options()).unwrap();
-    let moody = silo
-        .create_keyspace("moody", &KeyspaceOptions::new().merge_operator("moody"))
-        .unwrap();
-    silo.merge(&moody, b"good", b"x", Durability::Process)
-        .unwrap();
-    silo.merge(&moody, b"broken", b"bad", Durability::Process)
-        .unwrap();
+    let moody = silo.create_keyspace("moody", &KeyspaceOptions::new().merge_operator("moody")).unwrap();
+    silo.merge(&moody, b"good", b"x", Durability::Process).unwrap();
+    silo.merge(&moody, b"broken", b"bad", Durability::Process).unwrap();
     let snapshot = silo.snapshot();
     assert!(
         matches!(snapshot.get(&moody, b"broken"), Err(Error::Merge { message, .. }) if message == "not today")
     );
-    assert_eq!(
-        snapshot.get(&moody, b"good").unwrap().unwrap().as_ref(),
-        b"x"
-    );
+    assert_eq!(snapshot.get(&moody, b"good").unwrap().unwrap().as_ref(), b"x");
     // The checkpoint keeps the operands as they are: it must not fail for good, or commits would
     // come to wait for it for ever.
     silo.checkpoint().unwrap();
-    silo.merge(&moody, b"broken", b"more", Durability::Process)
-        .unwrap();
-    silo.merge(&moody, b"good", b"y", Durability::Process)
-        .unwrap();
+    silo.merge(&moody, b"broken", b"more", Durability::Process).unwrap();
+    silo.merge(&moody, b"good", b"y", Durability::Process).unwrap();
     silo.checkpoint().unwrap();
     let refused = silo.snapshot().get(&moody, b"broken").unwrap_err();
     assert!(matches!(refused, Error::Merge { message, .. } if message == "not today"));
-    assert_eq!(
-        silo.snapshot()
-            .get(&moody, b"good")
-            .unwrap()
-            .unwrap()
-            .as_ref(),
-        b"xy"
-    );
+    assert_eq!(silo.snapshot().get(&moody, b"good").unwrap().unwrap().as_ref(), b"xy");
     silo.check(Strictness::Strict).unwrap();
-    silo.put(&moody, b"broken", b"mended", Durability::Process)
-        .unwrap();
+    silo.put(&moody, b"broken", b"mended", Durability::Process).unwrap();
     silo.checkpoint().unwrap();
     silo.check(Strictness::Strict).unwrap();
     silo.close().unwrap();
     let silo = Silo::open(&path, options()).unwrap();
     let snapshot = silo.snapshot();
-    assert_eq!(
-        snapshot.get(&moody, b"good").unwrap().unwrap().as_ref(),
-        b"xy"
-    );
-    assert_eq!(
-        snapshot.get(&moody, b"broken").unwrap().unwrap().as_ref(),
-        b"mended"
-    );
+    assert_eq!(snapshot.get(&moody, b"good").unwrap().unwrap().as_ref(), b"xy");
+    assert_eq!(snapshot.get(&moody, b"broken").unwrap().unwrap().as_ref(), b"mended");
     assert_eq!(snapshot.iter(&moody).unwrap().count(), 2);
 }
 
@@ -506,31 +418,15 @@ fn many_keys_with_operands_fold_over_several_checkpoints() {
     for round in 0..8u8 {
         let mut batch = fixture.silo.batch();
         for n in 0..400u64 {
-            batch
-                .merge(
-                    &keyspace,
-                    IntKey::from(n % (50 * u64::from(round) + 50)),
-                    [b'a' + round],
-                )
-                .unwrap();
+            batch.merge(&keyspace, IntKey::from(n % (50 * u64::from(round) + 50)), [b'a' + round]).unwrap();
         }
-        fixture
-            .silo
-            .commit(&mut batch, Durability::Process)
-            .unwrap();
+        fixture.silo.commit(&mut batch, Durability::Process).unwrap();
         fixture.silo.checkpoint().unwrap();
     }
     let snapshot = fixture.silo.snapshot();
-    let total: usize = snapshot
-        .iter(&keyspace)
-        .unwrap()
-        .map(|entry| entry.unwrap().1.len())
-        .sum();
+    let total: usize = snapshot.iter(&keyspace).unwrap().map(|entry| entry.unwrap().1.len()).sum();
     assert_eq!(total, 8 * 400);
-    let first = snapshot
-        .get(&keyspace, IntKey::from(0u64))
-        .unwrap()
-        .unwrap();
+    let first = snapshot.get(&keyspace, IntKey::from(0u64)).unwrap().unwrap();
     assert!(first.is_sorted());
     fixture.silo.check(Strictness::Strict).unwrap();
 }

@@ -74,11 +74,7 @@ impl Mutation {
                     let number = bytes(self.seed + n, 4);
                     [n as u8, number[0], number[1], number[2], number[3]]
                 };
-                Change::Put(
-                    (0..self.len.min(5000) as u64 / 20)
-                        .flat_map(register)
-                        .collect(),
-                )
+                Change::Put((0..self.len.min(5000) as u64 / 20).flat_map(register).collect())
             }
             _ => Change::Put(bytes(self.seed, self.len)),
         }
@@ -87,23 +83,10 @@ impl Mutation {
     fn operand(&self) -> Vec<u8> {
         if KINDS[self.kind].2 == "affine" {
             let steps = (self.len as u64 / 40).min(100);
-            let step = |n| {
-                affine_step(
-                    (self.seed + n) as u8 % 8,
-                    self.seed as u32 | 1,
-                    n as u32 + 1,
-                )
-            };
+            let step = |n| affine_step((self.seed + n) as u8 % 8, self.seed as u32 | 1, n as u32 + 1);
             (0..=steps).flat_map(step).collect()
         } else {
-            bytes(
-                self.seed,
-                if self.len > 3000 {
-                    self.len / 4
-                } else {
-                    self.len / 8
-                },
-            )
+            bytes(self.seed, if self.len > 3000 { self.len / 4 } else { self.len / 8 })
         }
     }
 }
@@ -127,16 +110,8 @@ enum End {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Batch {
-        mutations: Vec<Mutation>,
-        power: bool,
-    },
-    Bulk {
-        writers: Vec<Vec<Mutation>>,
-        ranks: Ranks,
-        threads: bool,
-        end: End,
-    },
+    Batch { mutations: Vec<Mutation>, power: bool },
+    Bulk { writers: Vec<Vec<Mutation>>, ranks: Ranks, threads: bool, end: End },
     Drop(usize),
     Create(usize),
     Checkpoint,
@@ -146,15 +121,9 @@ enum Step {
     Release(usize),
     OpenReader,
     Refresh,
-    Reopen {
-        promote: bool,
-    },
-    Crash {
-        lose_mark: bool,
-    },
-    Backup {
-        repaired: bool,
-    },
+    Reopen { promote: bool },
+    Crash { lose_mark: bool },
+    Backup { repaired: bool },
     Verify,
 }
 
@@ -171,25 +140,18 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         2 => 4000usize..4200,
         1 => 8000usize..20_480,
     ];
-    (0..KINDS.len(), key, verb, len, 0u64..1_000_000).prop_map(|(kind, key, verb, len, seed)| {
-        Mutation {
-            kind,
-            key,
-            verb,
-            len,
-            seed,
-        }
+    (0..KINDS.len(), key, verb, len, 0u64..1_000_000).prop_map(|(kind, key, verb, len, seed)| Mutation {
+        kind,
+        key,
+        verb,
+        len,
+        seed,
     })
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let bulk_mutations =
-        proptest::collection::vec(proptest::collection::vec(mutation(), 0..25), 1..4);
-    let ranks = prop_oneof![
-        Just(Ranks::ByWriter),
-        Just(Ranks::Shuffled),
-        Just(Ranks::Blocks)
-    ];
+    let bulk_mutations = proptest::collection::vec(proptest::collection::vec(mutation(), 0..25), 1..4);
+    let ranks = prop_oneof![Just(Ranks::ByWriter), Just(Ranks::Shuffled), Just(Ranks::Blocks)];
     let end = prop_oneof![4 => Just(End::Finish), 1 => Just(End::Abandon), 1 => Just(End::Crash)];
     prop_oneof![
         30 => (proptest::collection::vec(mutation(), 0..20), any::<bool>())
@@ -222,10 +184,7 @@ struct Capacities {
 fn capacities() -> impl Strategy<Value = Capacities> {
     let segment_kib = prop_oneof![Just(4u64), Just(16), Just(64)];
     let region_kib = prop_oneof![Just(1usize), Just(8)];
-    (segment_kib, region_kib).prop_map(|(segment_kib, region_kib)| Capacities {
-        segment_kib,
-        region_kib,
-    })
+    (segment_kib, region_kib).prop_map(|(segment_kib, region_kib)| Capacities { segment_kib, region_kib })
 }
 
 /// A silo beside the world that it should hold.
@@ -249,17 +208,8 @@ impl Machine {
         let silo = Silo::open(&dir, options.clone()).unwrap();
         let keys = [b"absent".to_vec(), vec![]].into();
         let (held, reader, world) = (Vec::new(), None, World::default());
-        let mut machine = Self {
-            root,
-            options,
-            dir,
-            dirs_made: 1,
-            silo: Some(silo),
-            world,
-            keys,
-            held,
-            reader,
-        };
+        let mut machine =
+            Self { root, options, dir, dirs_made: 1, silo: Some(silo), world, keys, held, reader };
         (0..KINDS.len()).for_each(|kind| machine.create(kind));
         machine
     }
@@ -274,9 +224,7 @@ impl Machine {
     }
 
     fn create(&mut self, kind: usize) {
-        self.silo()
-            .create_keyspace(KINDS[kind].0, &settings(kind))
-            .unwrap();
+        self.silo().create_keyspace(KINDS[kind].0, &settings(kind)).unwrap();
         self.world.keyspaces.entry(kind).or_default();
     }
 
@@ -287,12 +235,7 @@ impl Machine {
     fn run(&mut self, step: &Step) {
         match step {
             Step::Batch { mutations, power } => self.batch(mutations, *power),
-            Step::Bulk {
-                writers,
-                ranks,
-                threads,
-                end,
-            } => self.bulk(writers, *ranks, *threads, *end),
+            Step::Bulk { writers, ranks, threads, end } => self.bulk(writers, *ranks, *threads, *end),
             Step::Drop(kind) => {
                 if self.world.keyspaces.remove(kind).is_some() {
                     self.silo().drop_keyspace(KINDS[*kind].0).unwrap();
@@ -352,11 +295,7 @@ impl Machine {
             }
         }
         let before = silo.snapshot().seq();
-        let durability = if power {
-            Durability::Power
-        } else {
-            Durability::Process
-        };
+        let durability = if power { Durability::Power } else { Durability::Process };
         let seq = silo.commit(&mut batch, durability).unwrap();
         assert_eq!(seq, before + present.len() as u64);
         assert!(batch.is_empty());
@@ -369,16 +308,10 @@ impl Machine {
 
     fn bulk(&mut self, writers: &[Vec<Mutation>], ranks: Ranks, threads: bool, end: End) {
         let silo = self.silo.as_ref().unwrap();
-        let kinds: BTreeSet<usize> = writers
-            .iter()
-            .flatten()
-            .filter(|m| self.exists(m))
-            .map(|m| m.kind)
-            .collect();
-        let keyspaces: BTreeMap<usize, _> = kinds
-            .iter()
-            .map(|&kind| (kind, silo.keyspace(KINDS[kind].0).unwrap()))
-            .collect();
+        let kinds: BTreeSet<usize> =
+            writers.iter().flatten().filter(|m| self.exists(m)).map(|m| m.kind).collect();
+        let keyspaces: BTreeMap<usize, _> =
+            kinds.iter().map(|&kind| (kind, silo.keyspace(KINDS[kind].0).unwrap())).collect();
         let session = silo.bulk(&keyspaces.values().collect::<Vec<_>>()).unwrap();
         let mut ordered: BTreeMap<u64, &Mutation> = BTreeMap::new();
         let mut plans: Vec<(BulkWriter, Vec<(Option<u64>, &Mutation)>)> = Vec::new();
@@ -395,10 +328,7 @@ impl Machine {
                     }
                     Ranks::Blocks => {
                         let block = 900_000 - (position / 4) * 100_000 + index * 1000;
-                        (
-                            position.is_multiple_of(4).then_some(block),
-                            block + position % 4,
-                        )
+                        (position.is_multiple_of(4).then_some(block), block + position % 4)
                     }
                 };
                 plan.push((given, mutation));
@@ -558,9 +488,8 @@ fn explore<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value)) {
 fn random_histories_agree_with_maps() {
     let strategy = (capacities(), proptest::collection::vec(step(), 1..50));
     explore(60, &strategy, |(capacities, steps)| {
-        let options = tiny()
-            .segment_bytes(capacities.segment_kib << 10)
-            .region_bytes(capacities.region_kib << 10);
+        let options =
+            tiny().segment_bytes(capacities.segment_kib << 10).region_bytes(capacities.region_kib << 10);
         let mut machine = Machine::new(options);
         steps.iter().for_each(|step| machine.run(step));
         machine.finish();
@@ -571,17 +500,9 @@ fn random_histories_agree_with_maps() {
 fn without_crashes(step: Step) -> Step {
     match step {
         Step::Crash { .. } => Step::Reopen { promote: true },
-        Step::Bulk {
-            writers,
-            ranks,
-            threads,
-            end: End::Crash,
-        } => Step::Bulk {
-            writers,
-            ranks,
-            threads,
-            end: End::Abandon,
-        },
+        Step::Bulk { writers, ranks, threads, end: End::Crash } => {
+            Step::Bulk { writers, ranks, threads, end: End::Abandon }
+        }
         step => step,
     }
 }

@@ -60,10 +60,7 @@ fn child_plays_the_role_that_it_is_given() {
             while !ended() {
                 reader.refresh().unwrap();
                 let state = State::of(&reader.snapshot());
-                assert!(
-                    state.token >= last.token && state.bulk >= last.bulk,
-                    "{state:?} after {last:?}"
-                );
+                assert!(state.token >= last.token && state.bulk >= last.bulk, "{state:?} after {last:?}");
                 last = state;
                 refreshes += 1;
             }
@@ -74,10 +71,7 @@ fn child_plays_the_role_that_it_is_given() {
             reader.check(Strictness::Strict).unwrap();
             reader.refresh().unwrap();
             say(State::of(&reader.snapshot()).token);
-            assert!(
-                reader.promote().is_err(),
-                "a read-only directory has no writer"
-            );
+            assert!(reader.promote().is_err(), "a read-only directory has no writer");
         }
         other => panic!("no role is called {other:?}"),
     }
@@ -92,13 +86,9 @@ struct Keyspaces {
 
 impl Keyspaces {
     fn create(silo: &Silo) -> Self {
-        let create =
-            |name: &str, options: KeyspaceOptions| silo.create_keyspace(name, &options).unwrap();
+        let create = |name: &str, options: KeyspaceOptions| silo.create_keyspace(name, &options).unwrap();
         Self {
-            groups: [
-                create("a", KeyspaceOptions::new()),
-                create("b", KeyspaceOptions::new().align(16)),
-            ],
+            groups: [create("a", KeyspaceOptions::new()), create("b", KeyspaceOptions::new().align(16))],
             log: create("log", KeyspaceOptions::new().merge_operator("append")),
             bulk: create("bulk", KeyspaceOptions::new()),
         }
@@ -117,11 +107,7 @@ impl<'s> Writer<'s> {
     fn new(silo: &'s Silo) -> Self {
         let keyspaces = Keyspaces::create(silo);
         let token = State::of(&silo.snapshot()).token;
-        Self {
-            silo,
-            keyspaces,
-            token,
-        }
+        Self { silo, keyspaces, token }
     }
 
     /// Does a round's work and returns the token acknowledged last.
@@ -137,14 +123,8 @@ impl<'s> Writer<'s> {
         if self.token.is_multiple_of(100) {
             batch.delete(&self.keyspaces.log, b"log").unwrap();
         }
-        batch
-            .merge(&self.keyspaces.log, b"log", self.token.to_le_bytes())
-            .unwrap();
-        let durability = if round.is_multiple_of(9) {
-            Durability::Power
-        } else {
-            Durability::Process
-        };
+        batch.merge(&self.keyspaces.log, b"log", self.token.to_le_bytes()).unwrap();
+        let durability = if round.is_multiple_of(9) { Durability::Power } else { Durability::Process };
         self.silo.commit(&mut batch, durability).unwrap();
         if round % 23 == 7 {
             self.silo.checkpoint().unwrap();
@@ -157,9 +137,7 @@ impl<'s> Writer<'s> {
             let mut writers = [session.writer(), session.writer()];
             for key in 0..BULK_KEYS {
                 let writer = &mut writers[key as usize % 2];
-                writer
-                    .put(&self.keyspaces.bulk, IntKey::from(key), &value)
-                    .unwrap();
+                writer.put(&self.keyspaces.bulk, IntKey::from(key), &value).unwrap();
             }
             drop(writers);
             session.finish().unwrap();
@@ -182,40 +160,21 @@ impl State {
                 return 0;
             };
             let number = |value: &[u8]| u64::from_le_bytes(value[..8].try_into().unwrap());
-            let get = |key| {
-                snapshot
-                    .get(&keyspace, IntKey::from(key))
-                    .unwrap()
-                    .map_or(0, |v| number(&v))
-            };
+            let get = |key| snapshot.get(&keyspace, IntKey::from(key)).unwrap().map_or(0, |v| number(&v));
             let tokens: Vec<u64> = (0..keys).map(get).collect();
-            assert!(
-                tokens.windows(2).all(|w| w[0] == w[1]),
-                "torn in {name:?}: {tokens:?}"
-            );
-            let scanned: Vec<u64> = snapshot
-                .iter(&keyspace)
-                .unwrap()
-                .map(|entry| number(&entry.unwrap().1))
-                .collect();
-            assert!(
-                scanned.iter().all(|&t| t == tokens[0]),
-                "torn scan of {name:?}: {scanned:?}"
-            );
+            assert!(tokens.windows(2).all(|w| w[0] == w[1]), "torn in {name:?}: {tokens:?}");
+            let scanned: Vec<u64> =
+                snapshot.iter(&keyspace).unwrap().map(|entry| number(&entry.unwrap().1)).collect();
+            assert!(scanned.iter().all(|&t| t == tokens[0]), "torn scan of {name:?}: {scanned:?}");
             assert_eq!(scanned.len() as u64, if tokens[0] == 0 { 0 } else { keys });
             tokens[0]
         };
-        let state = Self {
-            token: token("a", GROUP),
-            bulk: token("bulk", BULK_KEYS),
-        };
+        let state = Self { token: token("a", GROUP), bulk: token("bulk", BULK_KEYS) };
         assert_eq!(token("b", GROUP), state.token, "two keyspaces of one batch");
         if let Ok(log) = snapshot.keyspace("log") {
             let bytes = snapshot.get(&log, b"log").unwrap().unwrap_or_default();
-            let tokens: Vec<u64> = bytes
-                .chunks(8)
-                .map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap()))
-                .collect();
+            let tokens: Vec<u64> =
+                bytes.chunks(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap())).collect();
             let first = (state.token / 100 * 100).max(1);
             assert_eq!(tokens, (first..=state.token).collect::<Vec<_>>(), "the log");
         }
@@ -235,29 +194,18 @@ fn second_writer_is_refused_and_told_the_process() {
     let mut holder = Role::start(ENTRY, "hold", &dir);
     assert_eq!(holder.next().unwrap(), "ready");
     let refused = Silo::open(&dir, tiny()).unwrap_err();
-    assert!(
-        matches!(&refused, Error::Locked { pid: Some(pid), .. } if *pid == holder.pid()),
-        "{refused}"
-    );
+    assert!(matches!(&refused, Error::Locked { pid: Some(pid), .. } if *pid == holder.pid()), "{refused}");
     let reader = SiloReader::open(&dir, tiny()).unwrap();
     assert!(matches!(reader.promote(), Err(Error::Locked { .. })));
     holder.kill();
     let silo = Silo::open(&dir, tiny()).unwrap();
     let again = Silo::open(&dir, tiny()).unwrap_err();
-    assert!(
-        matches!(&again, Error::Locked { pid, .. } if *pid == Some(std::process::id())),
-        "{again}"
-    );
+    assert!(matches!(&again, Error::Locked { pid, .. } if *pid == Some(std::process::id())), "{again}");
     let keyspace = silo.create_keyspace("k", &KeyspaceOptions::new()).unwrap();
-    silo.put(&keyspace, b"key", b"value", Durability::Process)
-        .unwrap();
+    silo.put(&keyspace, b"key", b"value", Durability::Process).unwrap();
     drop(silo);
     // The refusal did not take the lock away, nor does a clean end keep it.
-    reader
-        .promote()
-        .unwrap()
-        .put(&keyspace, b"key", b"more", Durability::Process)
-        .unwrap();
+    reader.promote().unwrap().put(&keyspace, b"key", b"more", Durability::Process).unwrap();
 }
 
 #[test]
@@ -267,9 +215,7 @@ fn readers_in_other_processes_see_whole_states_only() {
     let silo = Silo::open(&dir, tiny_with_maintenance()).unwrap();
     let mut writer = Writer::new(&silo);
     let mut readers: Vec<Role> = (0..2).map(|_| Role::start(ENTRY, "read", &dir)).collect();
-    readers
-        .iter_mut()
-        .for_each(|reader| assert_eq!(reader.next().unwrap(), "ready"));
+    readers.iter_mut().for_each(|reader| assert_eq!(reader.next().unwrap(), "ready"));
     let end = Instant::now() + time();
     let mut round = 0;
     while Instant::now() < end || round < 100 {
@@ -285,11 +231,7 @@ fn readers_in_other_processes_see_whole_states_only() {
         assert!(token.parse::<u64>().unwrap() <= writer.token);
     }
     let reader = SiloReader::open(&dir, tiny()).unwrap();
-    assert_eq!(
-        State::of(&reader.snapshot()).token,
-        writer.token,
-        "a fresh reader sees everything"
-    );
+    assert_eq!(State::of(&reader.snapshot()).token, writer.token, "a fresh reader sees everything");
     silo.check(Strictness::Strict).unwrap();
 }
 
@@ -321,22 +263,11 @@ fn killed_writer_leaves_its_readers_alive_and_nothing_lost() {
         watcher.refresh().unwrap();
         let seen = State::of(&watcher.snapshot());
         // One more batch may have been committed than was said.
-        assert!(
-            (acknowledged..=acknowledged + 1).contains(&seen.token),
-            "{seen:?}, not {acknowledged}"
-        );
+        assert!((acknowledged..=acknowledged + 1).contains(&seen.token), "{seen:?}, not {acknowledged}");
         let silo = watcher.promote().unwrap();
-        assert_eq!(
-            State::of(&silo.snapshot()),
-            seen,
-            "what a reader saw is kept"
-        );
+        assert_eq!(State::of(&silo.snapshot()), seen, "what a reader saw is kept");
         silo.check(Strictness::Strict).unwrap();
-        assert_eq!(
-            State::of(&held),
-            before,
-            "snapshots are held over the promotion"
-        );
+        assert_eq!(State::of(&held), before, "snapshots are held over the promotion");
         let mut writer = Writer::new(&silo);
         let token = writer.step(rounds);
         watcher.refresh().unwrap();
@@ -347,10 +278,7 @@ fn killed_writer_leaves_its_readers_alive_and_nothing_lost() {
         rounds += 1;
     }
     let (status, _) = other.end();
-    assert!(
-        status.success(),
-        "the reader in another process lived through it all"
-    );
+    assert!(status.success(), "the reader in another process lived through it all");
 }
 
 #[test]
@@ -361,9 +289,7 @@ fn killed_readers_harm_nothing() {
     let mut writer = Writer::new(&silo);
     for round in 0..4 {
         let mut readers: Vec<Role> = (0..2).map(|_| Role::start(ENTRY, "read", &dir)).collect();
-        readers
-            .iter_mut()
-            .for_each(|reader| assert_eq!(reader.next().unwrap(), "ready"));
+        readers.iter_mut().for_each(|reader| assert_eq!(reader.next().unwrap(), "ready"));
         for n in 0..40 {
             writer.step(round * 40 + n);
         }
@@ -379,24 +305,16 @@ fn killed_readers_harm_nothing() {
     let used: u64 = silo.stats().unwrap().file_bytes;
     let token = writer.token;
     silo.close().unwrap();
-    assert!(
-        dirs::total_bytes(&dir) < used + (64 << 10),
-        "no file stays behind for a dead reader"
-    );
+    assert!(dirs::total_bytes(&dir) < used + (64 << 10), "no file stays behind for a dead reader");
     let silo = Silo::open(&dir, tiny()).unwrap();
     assert_eq!(State::of(&silo.snapshot()).token, token);
 }
 
 /// Makes a directory and its files unwritable, or writable again.
 fn set_writable(dir: &Path, writable: bool) {
-    let (of_dir, of_file) = if writable {
-        (0o755, 0o644)
-    } else {
-        (0o555, 0o444)
-    };
+    let (of_dir, of_file) = if writable { (0o755, 0o644) } else { (0o555, 0o444) };
     for entry in std::fs::read_dir(dir).unwrap() {
-        std::fs::set_permissions(entry.unwrap().path(), PermissionsExt::from_mode(of_file))
-            .unwrap();
+        std::fs::set_permissions(entry.unwrap().path(), PermissionsExt::from_mode(of_file)).unwrap();
     }
     std::fs::set_permissions(dir, PermissionsExt::from_mode(of_dir)).unwrap();
 }

@@ -20,10 +20,7 @@ const KEYS: u64 = 400;
 /// Resident memory of this process in KiB.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -32,12 +29,7 @@ fn change(rng: &mut SmallRng, kind: usize, grown: bool) -> Change {
         0..=1 => Change::Delete,
         // Values that operands made long begin anew.
         2..=6 if has_operator(kind) && !grown => Change::Merge(match kind {
-            4 => affine_step(
-                rng.random_range(0..8),
-                rng.random::<u32>() | 1,
-                rng.random(),
-            )
-            .to_vec(),
+            4 => affine_step(rng.random_range(0..8), rng.random::<u32>() | 1, rng.random()).to_vec(),
             _ => bytes(rng.random(), rng.random_range(0..40)),
         }),
         _ if kind == 4 => Change::Put(vec![1, 2, 0, 0, 0]),
@@ -59,9 +51,7 @@ impl Soak {
     }
 
     fn open(&mut self) {
-        let options = tiny_with_maintenance()
-            .segment_bytes(64 << 10)
-            .checkpoint_ops(300);
+        let options = tiny_with_maintenance().segment_bytes(64 << 10).checkpoint_ops(300);
         let silo = Silo::open(self.path(), options.checkpoint_bytes(64 << 10)).unwrap();
         for (kind, (name, ..)) in KINDS.iter().enumerate() {
             silo.create_keyspace(name, &settings(kind)).unwrap();
@@ -76,11 +66,7 @@ impl Soak {
 
     fn next_change(&mut self, kind: usize) -> (IntKey, Change) {
         let key = IntKey::from(self.rng.random_range(0..KEYS));
-        let value = self
-            .world
-            .keyspaces
-            .get(&kind)
-            .and_then(|entries| entries.get(key.as_ref()));
+        let value = self.world.keyspaces.get(&kind).and_then(|entries| entries.get(key.as_ref()));
         let grown = value.is_some_and(|value| value.len() > 500);
         let change = change(&mut self.rng, kind, grown);
         (key, change)
@@ -100,19 +86,13 @@ impl Soak {
             self.world.change(kind, key.as_ref(), &change);
         }
         let power = self.rng.random_ratio(1, 30);
-        let durability = if power {
-            Durability::Power
-        } else {
-            Durability::Process
-        };
+        let durability = if power { Durability::Power } else { Durability::Process };
         self.silo().commit(&mut batch, durability).unwrap();
     }
 
     fn bulk(&mut self) {
         let kind = self.rng.random_range(0..KINDS.len());
-        let changes: Vec<_> = (0..self.rng.random_range(0..300))
-            .map(|_| self.next_change(kind))
-            .collect();
+        let changes: Vec<_> = (0..self.rng.random_range(0..300)).map(|_| self.next_change(kind)).collect();
         let silo = self.silo.as_ref().unwrap();
         let keyspace = silo.keyspace(KINDS.get(kind).unwrap().0).unwrap();
         let session = silo.bulk(&[&keyspace]).unwrap();
@@ -141,37 +121,19 @@ impl Soak {
         self.silo().check(Strictness::Strict).unwrap();
         self.world.verify(&self.silo().snapshot(), &keys);
         self.world.verify_stats(self.silo());
-        let entries = self
-            .world
-            .keyspaces
-            .values()
-            .flat_map(|entries| entries.iter());
-        self.live_bytes = entries
-            .map(|(key, value)| key.len() + value.len() + 100)
-            .sum();
+        let entries = self.world.keyspaces.values().flat_map(|entries| entries.iter());
+        self.live_bytes = entries.map(|(key, value)| key.len() + value.len() + 100).sum();
         let on_disk = dirs::total_bytes(&self.path());
         let allowed = self.live_bytes as u64 * 3 + (512 << 10);
-        assert!(
-            on_disk < allowed,
-            "{on_disk} bytes on disk for {} live ones",
-            self.live_bytes
-        );
+        assert!(on_disk < allowed, "{on_disk} bytes on disk for {} live ones", self.live_bytes);
         // The maintenance thread holds what it compacts until it is done.
         let deadline = Instant::now() + Duration::from_secs(5);
         while self.silo().stats().unwrap().pinned_bytes > 0 {
-            assert!(
-                Instant::now() < deadline,
-                "segments stay pinned without a snapshot"
-            );
+            assert!(Instant::now() < deadline, "segments stay pinned without a snapshot");
             std::thread::sleep(Duration::from_millis(5));
         }
         let stats = self.silo().stats().unwrap();
-        assert!(
-            stats
-                .keyspaces
-                .iter()
-                .all(|keyspace| keyspace.index_runs <= 3)
-        );
+        assert!(stats.keyspaces.iter().all(|keyspace| keyspace.index_runs <= 3));
     }
 }
 
@@ -180,13 +142,7 @@ fn nothing_grows_without_bound() {
     let time = campaign().unwrap_or(Duration::from_secs(6));
     let dir = tempfile::tempdir().unwrap();
     let rng = SmallRng::seed_from_u64(seed());
-    let mut soak = Soak {
-        rng,
-        dir,
-        world: World::default(),
-        silo: None,
-        live_bytes: 0,
-    };
+    let mut soak = Soak { rng, dir, world: World::default(), silo: None, live_bytes: 0 };
     soak.open();
     let reader = SiloReader::open(soak.path(), tiny_with_maintenance()).unwrap();
     let started = Instant::now();
@@ -217,24 +173,14 @@ fn nothing_grows_without_bound() {
             soak.settle();
             reader.refresh().unwrap();
             soak.world.verify(&reader.snapshot(), &BTreeSet::new());
-            let now = (
-                dirs::open_descriptors(),
-                dirs::mappings_of(soak.dir.path()),
-                resident_kib(),
-            );
+            let now = (dirs::open_descriptors(), dirs::mappings_of(soak.dir.path()), resident_kib());
             let base = *first.get_or_insert(now);
             assert!(now.0 < base.0 + 60, "descriptors: {now:?} after {base:?}");
             assert!(now.1 < base.1 + 60, "mappings: {now:?} after {base:?}");
-            assert!(
-                now.2 < base.2 + (100 << 10),
-                "resident KiB: {now:?} after {base:?}"
-            );
+            assert!(now.2 < base.2 + (100 << 10), "resident KiB: {now:?} after {base:?}");
         }
     }
     drop(held);
     soak.settle();
-    println!(
-        "{rounds} rounds, {} bytes live, {:?} at the end",
-        soak.live_bytes, first
-    );
+    println!("{rounds} rounds, {} bytes live, {:?} at the end", soak.live_bytes, first);
 }

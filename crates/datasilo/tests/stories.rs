@@ -3,17 +3,12 @@
 
 mod support_model;
 
-use datasilo::{
-    Durability, IntKey, Keyspace, KeyspaceOptions, RecoveryReport, Silo, SiloReader, Strictness,
-};
+use datasilo::{Durability, IntKey, Keyspace, KeyspaceOptions, RecoveryReport, Silo, SiloReader, Strictness};
 
 use support_model::{dirs, tiny};
 
 fn value(silo: &Silo, keyspace: &Keyspace, key: &[u8]) -> Option<Vec<u8>> {
-    silo.snapshot()
-        .get(keyspace, key)
-        .unwrap()
-        .map(std::borrow::Cow::into_owned)
+    silo.snapshot().get(keyspace, key).unwrap().map(std::borrow::Cow::into_owned)
 }
 
 /// A chain holds all operands of its key, so runs below the first one that has the key do not
@@ -22,25 +17,15 @@ fn value(silo: &Silo, keyspace: &Keyspace, key: &[u8]) -> Option<Vec<u8>> {
 fn operands_in_two_index_runs_count_once() {
     let dir = tempfile::tempdir().unwrap();
     let silo = Silo::open(dir.path().join("silo"), tiny()).unwrap();
-    let lazy = silo
-        .create_keyspace(
-            "lazy",
-            &KeyspaceOptions::new().merge_operator("append-lazy"),
-        )
-        .unwrap();
+    let lazy = silo.create_keyspace("lazy", &KeyspaceOptions::new().merge_operator("append-lazy")).unwrap();
     let mut batch = silo.batch();
     (0..100u64).for_each(|n| batch.put(&lazy, IntKey::from(n), b"filler").unwrap());
     batch.merge(&lazy, b"key", b"a").unwrap();
     silo.commit(&mut batch, Durability::Process).unwrap();
     silo.checkpoint().unwrap();
-    silo.merge(&lazy, b"key", b"b", Durability::Process)
-        .unwrap();
+    silo.merge(&lazy, b"key", b"b", Durability::Process).unwrap();
     silo.checkpoint().unwrap();
-    assert_eq!(
-        silo.stats().unwrap().keyspaces[0].index_runs,
-        2,
-        "the second run is too small to be merged"
-    );
+    assert_eq!(silo.stats().unwrap().keyspaces[0].index_runs, 2, "the second run is too small to be merged");
     assert_eq!(value(&silo, &lazy, b"key").unwrap(), b"ab");
 }
 
@@ -50,11 +35,8 @@ fn operands_in_two_index_runs_count_once() {
 fn backup_has_what_its_own_checkpoint_folded() {
     let dir = tempfile::tempdir().unwrap();
     let silo = Silo::open(dir.path().join("silo"), tiny()).unwrap();
-    let append = silo
-        .create_keyspace("append", &KeyspaceOptions::new().merge_operator("append"))
-        .unwrap();
-    silo.merge(&append, b"key", b"a", Durability::Process)
-        .unwrap();
+    let append = silo.create_keyspace("append", &KeyspaceOptions::new().merge_operator("append")).unwrap();
+    silo.merge(&append, b"key", b"a", Durability::Process).unwrap();
     let target = dir.path().join("copy");
     silo.backup(&target).unwrap();
     let copy = Silo::open(&target, tiny()).unwrap();
@@ -70,14 +52,10 @@ fn folds_stay_if_the_mark_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("silo");
         let silo = Silo::open(&path, tiny()).unwrap();
-        let append = silo
-            .create_keyspace("append", &KeyspaceOptions::new().merge_operator("append"))
-            .unwrap();
-        let plain = silo
-            .create_keyspace("plain", &KeyspaceOptions::new())
-            .unwrap();
-        silo.put(&plain, b"begins", b"a segment", Durability::Process)
-            .unwrap();
+        let append =
+            silo.create_keyspace("append", &KeyspaceOptions::new().merge_operator("append")).unwrap();
+        let plain = silo.create_keyspace("plain", &KeyspaceOptions::new()).unwrap();
+        silo.put(&plain, b"begins", b"a segment", Durability::Process).unwrap();
         if by_bulk_session {
             let session = silo.bulk(&[&append]).unwrap();
             let mut writer = session.writer();
@@ -86,28 +64,18 @@ fn folds_stay_if_the_mark_is_lost() {
             writer.close().unwrap();
             session.finish().unwrap();
         } else {
-            silo.merge(&append, b"key", b"a", Durability::Process)
-                .unwrap();
-            silo.merge(&append, b"key", b"b", Durability::Process)
-                .unwrap();
+            silo.merge(&append, b"key", b"a", Durability::Process).unwrap();
+            silo.merge(&append, b"key", b"b", Durability::Process).unwrap();
             silo.checkpoint().unwrap();
         }
         let crashed = dir.path().join("crashed");
         dirs::copy(&path, &crashed);
         std::fs::remove_file(crashed.join("MARK")).unwrap();
         let silo = Silo::open(&crashed, tiny()).unwrap();
-        assert_eq!(
-            value(&silo, &append, b"key").unwrap(),
-            b"ab",
-            "by bulk session: {by_bulk_session}"
-        );
+        assert_eq!(value(&silo, &append, b"key").unwrap(), b"ab", "by bulk session: {by_bulk_session}");
         silo.check(Strictness::Strict).unwrap();
-        let found: Vec<_> = silo
-            .snapshot()
-            .iter(&append)
-            .unwrap()
-            .map(|e| e.unwrap().1.into_owned())
-            .collect();
+        let found: Vec<_> =
+            silo.snapshot().iter(&append).unwrap().map(|e| e.unwrap().1.into_owned()).collect();
         assert_eq!(found, [b"ab"]);
     }
 }
@@ -120,33 +88,16 @@ fn closing_leaves_nothing_to_replay_when_folds_span_segments() {
     let path = dir.path().join("silo");
     let options = || tiny().segment_bytes(4 << 10);
     let silo = Silo::open(&path, options()).unwrap();
-    let append = silo
-        .create_keyspace("append", &KeyspaceOptions::new().merge_operator("append"))
-        .unwrap();
-    let other = silo
-        .create_keyspace("other", &KeyspaceOptions::new().merge_operator("append"))
-        .unwrap();
-    silo.merge(&other, b"key", b"a", Durability::Process)
-        .unwrap();
+    let append = silo.create_keyspace("append", &KeyspaceOptions::new().merge_operator("append")).unwrap();
+    let other = silo.create_keyspace("other", &KeyspaceOptions::new().merge_operator("append")).unwrap();
+    silo.merge(&other, b"key", b"a", Durability::Process).unwrap();
     for n in 0..40u64 {
-        silo.merge(
-            &append,
-            IntKey::from(n),
-            vec![b'a'; 300],
-            Durability::Process,
-        )
-        .unwrap();
+        silo.merge(&append, IntKey::from(n), vec![b'a'; 300], Durability::Process).unwrap();
     }
     silo.close().unwrap();
     let silo = Silo::open(&path, options()).unwrap();
     assert_eq!(silo.recovery(), RecoveryReport::default());
-    assert!(
-        silo.stats()
-            .unwrap()
-            .segments
-            .iter()
-            .all(|segment| segment.sealed)
-    );
+    assert!(silo.stats().unwrap().segments.iter().all(|segment| segment.sealed));
     assert_eq!(silo.snapshot().iter(&append).unwrap().count(), 40);
 }
 
@@ -157,13 +108,9 @@ fn reader_takes_batches_once_that_a_recovery_wrote_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("silo");
     let silo = Silo::open(&path, tiny()).unwrap();
-    let append = silo
-        .create_keyspace("append", &KeyspaceOptions::new().merge_operator("append"))
-        .unwrap();
-    silo.merge(&append, b"key", b"a", Durability::Power)
-        .unwrap();
-    silo.merge(&append, b"key", b"b", Durability::Process)
-        .unwrap();
+    let append = silo.create_keyspace("append", &KeyspaceOptions::new().merge_operator("append")).unwrap();
+    silo.merge(&append, b"key", b"a", Durability::Power).unwrap();
+    silo.merge(&append, b"key", b"b", Durability::Process).unwrap();
     let crashed = dir.path().join("crashed");
     dirs::copy(&path, &crashed);
     let reader = SiloReader::open(&crashed, tiny()).unwrap();
@@ -172,9 +119,6 @@ fn reader_takes_batches_once_that_a_recovery_wrote_again() {
     for _ in 0..3 {
         reader.refresh().unwrap();
         let snapshot = reader.snapshot();
-        assert_eq!(
-            snapshot.get(&append, b"key").unwrap().unwrap().as_ref(),
-            b"ab"
-        );
+        assert_eq!(snapshot.get(&append, b"key").unwrap().unwrap().as_ref(), b"ab");
     }
 }

@@ -32,33 +32,19 @@ fn smoke() {
     for round in 0..5u64 {
         let silo = Silo::open(&p, opts()).unwrap();
         println!("{:?}", silo.recovery());
-        let ks = silo
-            .create_keyspace("docs", &KeyspaceOptions::new())
-            .unwrap();
-        let al = silo
-            .create_keyspace("aligned", &KeyspaceOptions::new().align(64))
-            .unwrap();
-        let mg = silo
-            .create_keyspace("log", &KeyspaceOptions::new().merge_operator("append"))
-            .unwrap();
+        let ks = silo.create_keyspace("docs", &KeyspaceOptions::new()).unwrap();
+        let al = silo.create_keyspace("aligned", &KeyspaceOptions::new().align(64)).unwrap();
+        let mg = silo.create_keyspace("log", &KeyspaceOptions::new().merge_operator("append")).unwrap();
         let mut b = silo.batch();
         for i in 0..2000u64 {
-            b.put(&ks, IntKey::from(i), format!("v{round}-{i}"))
-                .unwrap();
-            b.put(
-                &al,
-                IntKey::from(i),
-                vec![round as u8; (i as usize * 37) % 9000],
-            )
-            .unwrap();
-            b.merge(&mg, IntKey::from(i % 50), format!("{round}."))
-                .unwrap();
+            b.put(&ks, IntKey::from(i), format!("v{round}-{i}")).unwrap();
+            b.put(&al, IntKey::from(i), vec![round as u8; (i as usize * 37) % 9000]).unwrap();
+            b.merge(&mg, IntKey::from(i % 50), format!("{round}.")).unwrap();
             if i % 100 == 99 {
                 silo.commit(&mut b, Durability::Process).unwrap();
             }
         }
-        silo.delete(&ks, IntKey::from(round), Durability::Power)
-            .unwrap();
+        silo.delete(&ks, IntKey::from(round), Durability::Power).unwrap();
         let verify = |s: &Snapshot| {
             for i in 0..2000u64 {
                 let got = s.get(&ks, IntKey::from(i)).unwrap();
@@ -73,10 +59,7 @@ fn smoke() {
             }
             for i in 0..50u64 {
                 let want: String = (0..=round).map(|r| format!("{r}.").repeat(40)).collect();
-                assert_eq!(
-                    s.get(&mg, IntKey::from(i)).unwrap().unwrap().as_ref(),
-                    want.as_bytes()
-                );
+                assert_eq!(s.get(&mg, IntKey::from(i)).unwrap().unwrap().as_ref(), want.as_bytes());
             }
             assert_eq!(s.iter(&ks).unwrap().map(|e| e.unwrap()).count(), 1999);
             assert_eq!(s.iter(&al).unwrap().map(|e| e.unwrap()).count(), 2000);
@@ -114,28 +97,16 @@ fn smoke() {
         let session = silo.bulk(&[&al]).unwrap();
         let mut w = session.writer();
         for i in 0..2000u64 {
-            w.put(
-                &al,
-                IntKey::from(i),
-                vec![round as u8; (i as usize * 37) % 9000],
-            )
-            .unwrap();
+            w.put(&al, IntKey::from(i), vec![round as u8; (i as usize * 37) % 9000]).unwrap();
         }
         w.close().unwrap();
         println!("{:?}", session.finish().unwrap());
         verify(&silo.snapshot());
         silo.check(Strictness::Strict).unwrap();
-        silo.put(&ks, IntKey::from(5000u64), b"x", Durability::Process)
-            .unwrap();
+        silo.put(&ks, IntKey::from(5000u64), b"x", Durability::Process).unwrap();
         reader.refresh().unwrap();
-        assert!(
-            reader
-                .snapshot()
-                .contains(&ks, IntKey::from(5000u64))
-                .unwrap()
-        );
-        silo.delete(&ks, IntKey::from(5000u64), Durability::Process)
-            .unwrap();
+        assert!(reader.snapshot().contains(&ks, IntKey::from(5000u64)).unwrap());
+        silo.delete(&ks, IntKey::from(5000u64), Durability::Process).unwrap();
         let st = silo.stats().unwrap();
         println!("{:?} {}", st.keyspaces, st.write_amplification());
         assert_eq!(st.keyspaces[0].entries, 1999);

@@ -54,7 +54,8 @@ fn source_files_stay_short() {
 #[test]
 fn crates_import_only_lower_floors() {
     // From the bottom up; a crate may use those before it.
-    let floors = ["datasilo", "bitmap-silo", "silo-engine", "silo-ingest", "silo-cli", "silo-server", "bench-lab"];
+    let floors =
+        ["datasilo", "bitmap-silo", "silo-engine", "silo-ingest", "silo-cli", "silo-server", "bench-lab"];
     let mut checked = 0;
     for (floor, name) in floors.iter().enumerate() {
         let folder = if *name == "bench-lab" { root().join(name) } else { root().join("crates").join(name) };
@@ -82,9 +83,13 @@ fn layers_of_datasilo_import_only_those_under_them() {
     ];
     for (name, text) in sources() {
         let Some(inner) = name.strip_prefix("crates/datasilo/src/") else { continue };
-        let Some(layer) = layers.iter().position(|layer| inner.starts_with(&format!("{layer}/"))) else { continue };
+        let Some(layer) = layers.iter().position(|layer| inner.starts_with(&format!("{layer}/"))) else {
+            continue;
+        };
         for upper in &layers[layer + 1..] {
-            for line in without_tests(&text).lines().filter(|line| line.contains(&format!("crate::{upper}::"))) {
+            for line in
+                without_tests(&text).lines().filter(|line| line.contains(&format!("crate::{upper}::")))
+            {
                 let excepted = allowed.iter().any(|(file, import)| inner == *file && line.contains(import));
                 assert!(excepted || line.trim_start().starts_with("//"), "{name} reaches up: {line}");
             }
@@ -117,7 +122,12 @@ fn unsafe_code_is_in_the_ledger() {
 
 #[test]
 fn nothing_is_left_unfinished_or_silenced() {
-    let marks = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME"), concat!("#[ig", "nore")];
+    let marks = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("FIX", "ME"),
+        concat!("#[ig", "nore"),
+    ];
     for (name, text) in files("crates", "rs") {
         for mark in marks {
             assert!(!text.contains(mark), "{name} contains {mark}");
@@ -161,7 +171,9 @@ fn links_between_pages_lead_somewhere() {
 fn pages_name_scripts_and_files_that_exist() {
     for (name, text) in files("docs", "md") {
         for word in text.split(|c: char| c == '`' || c.is_whitespace()) {
-            if word.starts_with("scripts/") || (word.starts_with("crates/") && word.ends_with(".rs") && !word.contains('*')) {
+            if word.starts_with("scripts/")
+                || (word.starts_with("crates/") && word.ends_with(".rs") && !word.contains('*'))
+            {
                 assert!(root().join(word).exists(), "{name} names {word}, which is not there");
             }
         }

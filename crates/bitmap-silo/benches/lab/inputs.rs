@@ -26,11 +26,7 @@ impl Input {
         let mut bytes = Vec::new();
         roaring.serialize_into(&mut bytes).unwrap();
         let croaring = Bitmap::deserialize::<Portable>(&bytes);
-        Self {
-            bytes,
-            roaring,
-            croaring,
-        }
+        Self { bytes, roaring, croaring }
     }
 
     pub(crate) fn croaring_view(&self) -> BitmapView<'_> {
@@ -53,11 +49,7 @@ pub(crate) fn independent(universe: u32, share: f64, seed: u64) -> RoaringBitmap
             let mut word = 0_u64;
             for digit in 0..8 {
                 let random: u64 = rng.random();
-                word = if digits >> digit & 1 == 1 {
-                    word | random
-                } else {
-                    word & random
-                };
+                word = if digits >> digit & 1 == 1 { word | random } else { word & random };
             }
             bytes.extend_from_slice(&word.to_le_bytes());
         }
@@ -96,37 +88,15 @@ pub(crate) fn runs(universe: u32, run: f64, gap: f64, seed: u64) -> RoaringBitma
 pub(crate) fn operands(kind: &str, universe: u32) -> Vec<Input> {
     let make = |index: usize, share: f64| independent(universe, share, 100 + index as u64);
     let bitmaps: Vec<RoaringBitmap> = match kind {
-        "dense" => [0.5, 0.3, 0.25, 0.2, 0.1]
+        "dense" => [0.5, 0.3, 0.25, 0.2, 0.1].iter().enumerate().map(|(i, s)| make(i, *s)).collect(),
+        "mixed" => [0.3, 0.1, 0.02, 0.005, 0.04].iter().enumerate().map(|(i, s)| make(i, *s)).collect(),
+        "sparse" => [0.02, 0.015, 0.01, 0.02, 0.01].iter().enumerate().map(|(i, s)| make(i, *s)).collect(),
+        "rare" => [0.00005, 0.3, 0.25, 0.2, 0.1].iter().enumerate().map(|(i, s)| make(i, *s)).collect(),
+        "runs" => [(400.0, 400.0), (100.0, 700.0), (150.0, 900.0), (80.0, 500.0), (60.0, 800.0)]
             .iter()
             .enumerate()
-            .map(|(i, s)| make(i, *s))
+            .map(|(i, (run, gap))| runs(universe, *run, *gap, 200 + i as u64))
             .collect(),
-        "mixed" => [0.3, 0.1, 0.02, 0.005, 0.04]
-            .iter()
-            .enumerate()
-            .map(|(i, s)| make(i, *s))
-            .collect(),
-        "sparse" => [0.02, 0.015, 0.01, 0.02, 0.01]
-            .iter()
-            .enumerate()
-            .map(|(i, s)| make(i, *s))
-            .collect(),
-        "rare" => [0.00005, 0.3, 0.25, 0.2, 0.1]
-            .iter()
-            .enumerate()
-            .map(|(i, s)| make(i, *s))
-            .collect(),
-        "runs" => [
-            (400.0, 400.0),
-            (100.0, 700.0),
-            (150.0, 900.0),
-            (80.0, 500.0),
-            (60.0, 800.0),
-        ]
-        .iter()
-        .enumerate()
-        .map(|(i, (run, gap))| runs(universe, *run, *gap, 200 + i as u64))
-        .collect(),
         _ => unreachable!("no such kind"),
     };
     bitmaps.into_iter().map(Input::new).collect()

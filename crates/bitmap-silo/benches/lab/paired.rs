@@ -17,10 +17,7 @@ pub(crate) struct Way<'a> {
 }
 
 pub(crate) fn way<'a>(name: &'static str, run: impl FnMut() -> u64 + 'a) -> Way<'a> {
-    Way {
-        name,
-        run: Box::new(run),
-    }
+    Way { name, run: Box::new(run) }
 }
 
 /// How long and how often to measure.
@@ -37,12 +34,7 @@ pub(crate) fn medians(ways: &mut [Way<'_>], effort: Effort) -> Vec<f64> {
     let mut expected = None;
     for way in ways.iter_mut() {
         let answer = (way.run)();
-        assert_eq!(
-            *expected.get_or_insert(answer),
-            answer,
-            "{} answers otherwise",
-            way.name
-        );
+        assert_eq!(*expected.get_or_insert(answer), answer, "{} answers otherwise", way.name);
         let start = Instant::now();
         std::hint::black_box((way.run)());
         let once = start.elapsed().as_secs_f64().max(1e-9);

@@ -22,9 +22,7 @@ pub(crate) struct Goal(pub(crate) &'static str, pub(crate) f64);
 
 impl Report {
     pub(crate) fn wants(&self, row: &str) -> bool {
-        self.filter
-            .as_deref()
-            .is_none_or(|filter| row.contains(filter))
+        self.filter.as_deref().is_none_or(|filter| row.contains(filter))
     }
 
     /// Measures ways of which the first is ours; prints and answers the ratios to the best way of
@@ -43,10 +41,7 @@ impl Report {
                 .unwrap();
             let ratio = best.1 / medians[0];
             let mark = if ratio >= *must { "ok  " } else { "MISS" };
-            line += &format!(
-                "  {peer} ×{ratio:<7.2} must {must:<4} {mark} ({})",
-                best.0.name
-            );
+            line += &format!("  {peer} ×{ratio:<7.2} must {must:<4} {mark} ({})", best.0.name);
             ratios.push(ratio);
         }
         println!("{line}");

@@ -8,17 +8,11 @@ pub(crate) fn two_streams(a: &[u64], b: &[u64]) -> u64 {
     {
         #[target_feature(enable = "avx512f,avx512vpopcntdq")]
         fn widest(a: &[u64], b: &[u64]) -> u64 {
-            a.iter()
-                .zip(b)
-                .map(|(a, b)| u64::from((a & b).count_ones()))
-                .sum()
+            a.iter().zip(b).map(|(a, b)| u64::from((a & b).count_ones())).sum()
         }
         #[target_feature(enable = "avx2,popcnt")]
         fn wide(a: &[u64], b: &[u64]) -> u64 {
-            a.iter()
-                .zip(b)
-                .map(|(a, b)| u64::from((a & b).count_ones()))
-                .sum()
+            a.iter().zip(b).map(|(a, b)| u64::from((a & b).count_ones())).sum()
         }
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
             // SAFETY: the features were just detected.
@@ -29,8 +23,5 @@ pub(crate) fn two_streams(a: &[u64], b: &[u64]) -> u64 {
             return unsafe { wide(a, b) };
         }
     }
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| u64::from((a & b).count_ones()))
-        .sum()
+    a.iter().zip(b).map(|(a, b)| u64::from((a & b).count_ones())).sum()
 }

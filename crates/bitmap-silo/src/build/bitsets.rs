@@ -21,10 +21,8 @@ pub(super) fn build(rows: Rows<'_>, value_count: u32) -> Result<ValueBitmaps, Bi
             }
         }
     }
-    let mut values = ValuesWriter::with_capacity(
-        value_count,
-        writers.iter().map(BitmapWriter::blob_bytes).sum(),
-    );
+    let mut values =
+        ValuesWriter::with_capacity(value_count, writers.iter().map(BitmapWriter::blob_bytes).sum());
     for writer in &writers {
         values.push_writer(writer)?;
     }

@@ -24,10 +24,8 @@ struct Grouped {
 
 pub(super) fn build(rows: Rows<'_>, value_count: u32) -> Result<ValueBitmaps, BitmapError> {
     let by_chunk = ByChunk::of(rows);
-    let groups: Vec<Grouped> = by_chunk
-        .iter(rows)
-        .map(|(key, rows)| group(key, rows, value_count as usize))
-        .collect();
+    let groups: Vec<Grouped> =
+        by_chunk.iter(rows).map(|(key, rows)| group(key, rows, value_count as usize)).collect();
     let total: usize = groups.iter().map(|group| group.slots.len()).sum();
     let mut values = ValuesWriter::with_capacity(value_count as usize, 4 * total);
     // Where the next value's slots start in each chunk.
@@ -103,11 +101,8 @@ impl Grouped {
 
 /// Writes a value's bitmap in whichever stored form is right for its lists.
 fn push(lists: &[(u16, &[u16])], values: &mut ValuesWriter) -> Result<(), BitmapError> {
-    let containers = || {
-        lists
-            .iter()
-            .map(|(key, list)| (*key, ContainerRef::from(ArrayRef::from_values(list))))
-    };
+    let containers =
+        || lists.iter().map(|(key, list)| (*key, ContainerRef::from(ArrayRef::from_values(list))));
     let slot_count: usize = lists.iter().map(|(_, list)| list.len()).sum();
     if slot_count == 0 {
         values.push_empty();
@@ -117,9 +112,7 @@ fn push(lists: &[(u16, &[u16])], values: &mut ValuesWriter) -> Result<(), Bitmap
     if 4 * slot_count < header_bytes(lists.len(), false) + 2 * slot_count
         && 4 * slot_count < blob_bytes(lists)
     {
-        let slots = lists
-            .iter()
-            .flat_map(|(key, list)| list.iter().map(move |slot| join_slot(*key, *slot)));
+        let slots = lists.iter().flat_map(|(key, list)| list.iter().map(move |slot| join_slot(*key, *slot)));
         values.push_small(slots, slot_count);
         return Ok(());
     }

@@ -113,8 +113,6 @@ fn push(
         list.dedup();
         lists.push((split_slot(same_chunk[0]).0, list));
     }
-    let containers = lists
-        .iter()
-        .map(|(key, list)| (*key, ContainerRef::from(ArrayRef::from_values(list))));
+    let containers = lists.iter().map(|(key, list)| (*key, ContainerRef::from(ArrayRef::from_values(list))));
     values.push_chunks(containers)
 }

@@ -89,10 +89,7 @@ impl Rows<'_> {
             }
             Self::Pairs { slots, values } => {
                 if slots.len() != values.len() {
-                    return Err(BitmapError::RowLengths {
-                        slots: slots.len(),
-                        values: values.len(),
-                    });
+                    return Err(BitmapError::RowLengths { slots: slots.len(), values: values.len() });
                 }
                 values
             }
@@ -101,10 +98,7 @@ impl Rows<'_> {
         let beyond = |value: u32| value.wrapping_add(1) > value_count;
         if values.iter().fold(false, |any, value| any | beyond(*value)) {
             let value = values.iter().copied().find(|value| beyond(*value));
-            return Err(BitmapError::ValueRange {
-                value: value.unwrap_or(0),
-                value_count,
-            });
+            return Err(BitmapError::ValueRange { value: value.unwrap_or(0), value_count });
         }
         Ok(())
     }
@@ -147,20 +141,14 @@ pub(super) struct ByChunk {
 impl ByChunk {
     /// Finds the chunks of rows that come chunk by chunk, or partitions them.
     pub(super) fn of(rows: Rows<'_>) -> Self {
-        let mut this = Self {
-            slots: Vec::new(),
-            values: Vec::new(),
-            chunks: Vec::new(),
-            partitioned: false,
-        };
+        let mut this = Self { slots: Vec::new(), values: Vec::new(), chunks: Vec::new(), partitioned: false };
         match rows {
             Rows::Consecutive { first_slot, values } => {
                 let (mut at, mut slot) = (0, first_slot);
                 while at < values.len() {
                     let to_end = 65_536 - (slot as usize & 0xffff);
                     let end = (at + to_end).min(values.len());
-                    this.chunks
-                        .push((crate::frozen::split_slot(slot).0, at, end));
+                    this.chunks.push((crate::frozen::split_slot(slot).0, at, end));
                     slot = (slot | 0xffff).wrapping_add(1);
                     at = end;
                 }
@@ -173,9 +161,7 @@ impl ByChunk {
                 if ascending {
                     let mut at = 0;
                     for same in slots.chunk_by(|x, y| x >> 16 == y >> 16) {
-                        let key = same
-                            .first()
-                            .map_or(0, |slot| crate::frozen::split_slot(*slot).0);
+                        let key = same.first().map_or(0, |slot| crate::frozen::split_slot(*slot).0);
                         this.chunks.push((key, at, at + same.len()));
                         at += same.len();
                     }
@@ -208,8 +194,7 @@ impl ByChunk {
         self.values = vec![0; slots.len()];
         for (slot, value) in slots.iter().zip(values) {
             if let Some(at) = ends.get_mut((slot >> 16) as usize)
-                && let (Some(to_slot), Some(to_value)) =
-                    (self.slots.get_mut(*at), self.values.get_mut(*at))
+                && let (Some(to_slot), Some(to_value)) = (self.slots.get_mut(*at), self.values.get_mut(*at))
             {
                 (*to_slot, *to_value) = (*slot, *value);
                 *at += 1;
@@ -220,16 +205,8 @@ impl ByChunk {
 
     /// Keys and rows of the chunks, ascending; `rows` is what this was made of.
     pub(super) fn iter<'a>(&'a self, rows: Rows<'a>) -> impl Iterator<Item = (u16, Rows<'a>)> {
-        let rows = if self.partitioned {
-            Rows::Pairs {
-                slots: &self.slots,
-                values: &self.values,
-            }
-        } else {
-            rows
-        };
-        self.chunks
-            .iter()
-            .map(move |(key, start, end)| (*key, rows.part(*start, *end)))
+        let rows =
+            if self.partitioned { Rows::Pairs { slots: &self.slots, values: &self.values } } else { rows };
+        self.chunks.iter().map(move |(key, start, end)| (*key, rows.part(*start, *end)))
     }
 }

@@ -61,10 +61,7 @@ pub(super) struct ValuesWriter {
 impl ValuesWriter {
     pub(super) fn with_capacity(value_count: usize, bytes: usize) -> Self {
         Self {
-            values: ValueBitmaps {
-                bytes: Vec::with_capacity(bytes),
-                ends: Vec::with_capacity(value_count),
-            },
+            values: ValueBitmaps { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(value_count) },
             writer: BitmapWriter::new(Layout::Smallest),
         }
     }
@@ -76,8 +73,7 @@ impl ValuesWriter {
     ) -> Result<(), BitmapError> {
         self.writer.clear();
         for (key, container) in chunks {
-            self.writer
-                .push_counted(key, container, container.cardinality())?;
+            self.writer.push_counted(key, container, container.cardinality())?;
         }
         let writer = std::mem::take(&mut self.writer);
         let pushed = self.push_writer(&writer);

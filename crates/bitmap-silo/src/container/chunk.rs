@@ -27,11 +27,7 @@ pub(crate) enum Form {
     /// The words, with this many ones.
     Words { cardinality: u32 },
     /// The first pairs of one of the lists.
-    Runs {
-        side: Side,
-        len: usize,
-        cardinality: u32,
-    },
+    Runs { side: Side, len: usize, cardinality: u32 },
 }
 
 /// One of the two lists of a buffer; successive operations read one and write the other.
@@ -81,11 +77,9 @@ impl ChunkBuf {
                 ArrayRef::from_values(self.list(side).get(..len).unwrap_or(&[])).into()
             }
             Form::Words { cardinality } => self.words.as_bitset(cardinality).into(),
-            Form::Runs {
-                side,
-                len,
-                cardinality,
-            } => RunsRef::new(pairs(self.list(side), len), cardinality).into(),
+            Form::Runs { side, len, cardinality } => {
+                RunsRef::new(pairs(self.list(side), len), cardinality).into()
+            }
         }
     }
 
@@ -107,12 +101,7 @@ impl ChunkBuf {
 
 /// The first `len` pairs of a list that holds runs as (first, length − 1).
 pub(crate) fn pairs(list: &List, len: usize) -> &[[u8; 4]] {
-    as_le16(list)
-        .as_flattened()
-        .as_chunks()
-        .0
-        .get(..len)
-        .unwrap_or(&[])
+    as_le16(list).as_flattened().as_chunks().0.get(..len).unwrap_or(&[])
 }
 
 /// Most idle buffers that a thread keeps.

@@ -25,12 +25,7 @@ impl<'a> Ascent<'a> {
             ContainerRef::Bitset(b) => b.word(0),
             _ => 0,
         };
-        Self {
-            container,
-            index: 0,
-            word,
-            next: 0,
-        }
+        Self { container, index: 0, word, next: 0 }
     }
 
     /// Before the first value that is at least `slot`.
@@ -38,9 +33,7 @@ impl<'a> Ascent<'a> {
         let mut this = Self::new(container);
         match container {
             ContainerRef::Array(a) => {
-                this.index = a
-                    .values()
-                    .partition_point(|v| u16::from_le_bytes(*v) < slot);
+                this.index = a.values().partition_point(|v| u16::from_le_bytes(*v) < slot);
             }
             ContainerRef::Bitset(b) => {
                 this.index = usize::from(slot >> 6);
@@ -56,10 +49,7 @@ impl<'a> Ascent<'a> {
 
     /// The next value.
     #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "words and bits of one chunk"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "words and bits of one chunk")]
     pub(crate) fn next(&mut self) -> Option<u16> {
         match self.container {
             ContainerRef::Array(a) => {
@@ -181,34 +171,19 @@ impl<'a> Descent<'a> {
     /// After the last value that is at most `slot`.
     pub(crate) fn from(container: ContainerRef<'a>, slot: u16) -> Self {
         let (index, word) = match container {
-            ContainerRef::Array(a) => (
-                a.values()
-                    .partition_point(|v| u16::from_le_bytes(*v) <= slot),
-                0,
-            ),
+            ContainerRef::Array(a) => (a.values().partition_point(|v| u16::from_le_bytes(*v) <= slot), 0),
             ContainerRef::Bitset(b) => {
                 let index = usize::from(slot >> 6);
                 (index, b.word(index) & (u64::MAX >> (63 - (slot & 63))))
             }
-            ContainerRef::Runs(r) => (
-                r.pairs().partition_point(|run| run_bounds(*run).0 <= slot),
-                0,
-            ),
+            ContainerRef::Runs(r) => (r.pairs().partition_point(|run| run_bounds(*run).0 <= slot), 0),
         };
-        Self {
-            container,
-            index,
-            word,
-            bound: slot,
-        }
+        Self { container, index, word, bound: slot }
     }
 
     /// The value before.
     #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "words and bits of one chunk"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "words and bits of one chunk")]
     pub(crate) fn next(&mut self) -> Option<u16> {
         match self.container {
             ContainerRef::Array(a) => {

@@ -27,11 +27,7 @@ pub(crate) fn body_bytes(kind: ContainerKind, cardinality: u32, run_count: usize
 
 /// The encoding that a layout chooses for a container with `cardinality` values.
 fn choose(container: ContainerRef<'_>, cardinality: u32, layout: Layout) -> ContainerKind {
-    let flat = if cardinality <= ARRAY_MAX {
-        ContainerKind::Array
-    } else {
-        ContainerKind::Bitset
-    };
+    let flat = if cardinality <= ARRAY_MAX { ContainerKind::Array } else { ContainerKind::Bitset };
     let consider = layout == Layout::Smallest || container.kind() == ContainerKind::Runs;
     if !consider {
         return flat;
@@ -83,10 +79,7 @@ pub(crate) fn encode_into(
     kind
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a chunk has at most 32,768 runs"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a chunk has at most 32,768 runs")]
 fn push_run_count(count: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&(count as u16).to_le_bytes());
 }

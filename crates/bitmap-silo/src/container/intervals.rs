@@ -17,11 +17,7 @@ pub(crate) struct RunSink<'a> {
 
 impl<'a> RunSink<'a> {
     pub(crate) fn new(list: &'a mut List) -> Self {
-        Self {
-            list,
-            len: 0,
-            cardinality: 0,
-        }
+        Self { list, len: 0, cardinality: 0 }
     }
 
     /// Appends a run; callers bound the number of runs by [`RUNS_CAPACITY`].
@@ -50,10 +46,7 @@ const PAST: u32 = 1 << 20;
 
 /// Both ends of a run as slots; callers pass numbers below 65,536.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "callers pass slots of one chunk"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "callers pass slots of one chunk")]
 fn as_slots(first: u32, last: u32) -> (u16, u16) {
     (first as u16, last as u16)
 }
@@ -67,11 +60,7 @@ pub(crate) fn union(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)
     for _ in 0..a.len() + b.len() {
         let ((a_first, a_last), (b_first, b_last)) = (bounds_at(a, i), bounds_at(b, j));
         let takes_b = b_first < a_first;
-        let (first, last) = if takes_b {
-            (b_first, b_last)
-        } else {
-            (a_first, a_last)
-        };
+        let (first, last) = if takes_b { (b_first, b_last) } else { (a_first, a_last) };
         i += usize::from(!takes_b);
         j += usize::from(takes_b);
         let apart = first > open_last + 1;

@@ -20,19 +20,14 @@ pub(crate) fn intersection_len(a: ContainerRef<'_>, b: ContainerRef<'_>) -> u32 
             to_u32((kernels().probe_count)(list.values(), b.bits()))
         }
         (ContainerRef::Array(list), ContainerRef::Runs(runs))
-        | (ContainerRef::Runs(runs), ContainerRef::Array(list)) => {
-            list_in_runs(list.values(), runs)
-        }
+        | (ContainerRef::Runs(runs), ContainerRef::Array(list)) => list_in_runs(list.values(), runs),
         (ContainerRef::Bitset(b), ContainerRef::Runs(runs))
         | (ContainerRef::Runs(runs), ContainerRef::Bitset(b)) => {
             // Runs of bytes that nobody validated may overlap.
-            runs.iter().fold(0, |total: u32, (first, last)| {
-                total.saturating_add(count_range(b.bits(), first, last))
-            })
+            runs.iter()
+                .fold(0, |total: u32, (first, last)| total.saturating_add(count_range(b.bits(), first, last)))
         }
-        (ContainerRef::Runs(a), ContainerRef::Runs(b)) => {
-            intervals::intersection_len(a.pairs(), b.pairs())
-        }
+        (ContainerRef::Runs(a), ContainerRef::Runs(b)) => intervals::intersection_len(a.pairs(), b.pairs()),
     }
 }
 

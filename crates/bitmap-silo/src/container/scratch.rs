@@ -1,9 +1,6 @@
 //! A bitset of one chunk in memory.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a slot divided by 64 is below the 1,024 words of a chunk"
-)]
+#![expect(clippy::indexing_slicing, reason = "a slot divided by 64 is below the 1,024 words of a chunk")]
 
 use super::view::{BitsetRef, ContainerRef, as_bits};
 use crate::kernels::{Bits, WordOp, Words, kernels};

@@ -35,9 +35,7 @@ impl<'a> ArrayRef<'a> {
     /// A view of values in memory.
     #[must_use]
     pub fn from_values(values: &'a [u16]) -> Self {
-        Self {
-            values: as_le16(values),
-        }
+        Self { values: as_le16(values) }
     }
 
     /// The values, little-endian, ascending.
@@ -54,8 +52,7 @@ impl<'a> ArrayRef<'a> {
 
     /// Number of values below `slot`; O(log n).
     fn lower_bound(self, slot: u16) -> usize {
-        self.values
-            .partition_point(|v| u16::from_le_bytes(*v) < slot)
+        self.values.partition_point(|v| u16::from_le_bytes(*v) < slot)
     }
 
     fn get(self, index: usize) -> Option<u16> {
@@ -95,12 +92,7 @@ impl<'a> BitsetRef<'a> {
 
     fn rank(self, slot: u16) -> u32 {
         let index = usize::from(slot >> 6);
-        let below: u32 = self
-            .bits
-            .iter()
-            .take(index)
-            .map(|w| u64::from_le_bytes(*w).count_ones())
-            .sum();
+        let below: u32 = self.bits.iter().take(index).map(|w| u64::from_le_bytes(*w).count_ones()).sum();
         below + (self.word(index) << (63 - (slot & 63))).count_ones()
     }
 
@@ -154,9 +146,7 @@ impl<'a> RunsRef<'a> {
                 u64::from(last - first) + 1
             })
             .sum();
-        let cardinality = u32::try_from(sum)
-            .unwrap_or(u32::MAX)
-            .min(super::CHUNK_SLOTS);
+        let cardinality = u32::try_from(sum).unwrap_or(u32::MAX).min(super::CHUNK_SLOTS);
         Self { runs, cardinality }
     }
 
@@ -186,9 +176,7 @@ impl<'a> RunsRef<'a> {
 
     fn contains(self, slot: u16) -> bool {
         let before = self.upper_bound(slot).wrapping_sub(1);
-        self.runs
-            .get(before)
-            .is_some_and(|run| run_bounds(*run).1 >= slot)
+        self.runs.get(before).is_some_and(|run| run_bounds(*run).1 >= slot)
     }
 
     fn rank(self, slot: u16) -> u32 {
@@ -228,18 +216,12 @@ pub(crate) fn run_pair(first: u16, last: u16) -> [u8; 4] {
     [a, b, c, d]
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "callers pass an index below 65,536"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "callers pass an index below 65,536")]
 fn slot_index(index: usize) -> u16 {
     index as u16
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "callers pass an index below 65"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "callers pass an index below 65")]
 fn bit_index(index: u32) -> u16 {
     index as u16
 }
@@ -270,10 +252,8 @@ impl ContainerRef<'_> {
     pub const EMPTY: ContainerRef<'static> = ContainerRef::Array(ArrayRef { values: &[] });
 
     /// The container with every value.
-    pub const FULL: ContainerRef<'static> = ContainerRef::Runs(RunsRef {
-        runs: &[[0, 0, 0xff, 0xff]],
-        cardinality: super::CHUNK_SLOTS,
-    });
+    pub const FULL: ContainerRef<'static> =
+        ContainerRef::Runs(RunsRef { runs: &[[0, 0, 0xff, 0xff]], cardinality: super::CHUNK_SLOTS });
 
     /// The encoding.
     #[must_use]
@@ -287,10 +267,7 @@ impl ContainerRef<'_> {
 
     /// Number of values as recorded; O(1).
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "an array has at most 65,536 values"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "an array has at most 65,536 values")]
     pub fn cardinality(self) -> u32 {
         match self {
             Self::Array(a) => a.values.len() as u32,
@@ -317,10 +294,7 @@ impl ContainerRef<'_> {
 
     /// Number of values at most `slot`; O(log n) for arrays, O(n) in words or runs otherwise.
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "an array has at most 65,536 values"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "an array has at most 65,536 values")]
     pub fn rank(self, slot: u16) -> u32 {
         match self {
             Self::Array(a) => {
@@ -374,10 +348,7 @@ impl ContainerRef<'_> {
 
     /// Number of maximal runs of consecutive values; O(n).
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a chunk has at most 65,536 runs"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a chunk has at most 65,536 runs")]
     pub fn run_count(self) -> u32 {
         match self {
             Self::Array(a) => {

@@ -44,9 +44,7 @@ impl Explanation {
             self.skipped,
             indent = 2 * depth
         )?;
-        self.operands
-            .iter()
-            .try_for_each(|operand| operand.write(f, depth + 1))
+        self.operands.iter().try_for_each(|operand| operand.write(f, depth + 1))
     }
 }
 
@@ -63,10 +61,7 @@ pub(super) fn explain(query: &Query<'_>) -> Explanation {
         leaves.push((id, source.visited, all.saturating_sub(source.visited)));
     });
     leaves.sort_unstable();
-    let mut explainer = Explainer {
-        universe: query.universe(),
-        leaves: leaves.into_iter(),
-    };
+    let mut explainer = Explainer { universe: query.universe(), leaves: leaves.into_iter() };
     explainer.node(query.expr())
 }
 
@@ -82,18 +77,12 @@ impl Explainer {
             Expr::Bitmap(_) | Expr::AtLeast(0, _) => Vec::new(),
             Expr::Not(operand) => vec![self.node(operand)],
             Expr::AndNot(keep, remove) => vec![self.node(keep), self.node(remove)],
-            Expr::And(operands)
-            | Expr::Or(operands)
-            | Expr::Xor(operands)
-            | Expr::AtLeast(_, operands) => {
+            Expr::And(operands) | Expr::Or(operands) | Expr::Xor(operands) | Expr::AtLeast(_, operands) => {
                 operands.iter().map(|operand| self.node(operand)).collect()
             }
         };
         let (visited, skipped) = match expr {
-            Expr::Bitmap(_) => self
-                .leaves
-                .next()
-                .map_or((0, 0), |(_, visited, skipped)| (visited, skipped)),
+            Expr::Bitmap(_) => self.leaves.next().map_or((0, 0), |(_, visited, skipped)| (visited, skipped)),
             _ => (
                 operands.iter().map(|operand| operand.visited).sum(),
                 operands.iter().map(|operand| operand.skipped).sum(),
@@ -120,16 +109,11 @@ impl Explainer {
             return view.base_len();
         }
         let universe = (self.universe as f64).max(1.0);
-        let shares: Vec<f64> = operands
-            .iter()
-            .map(|o| (o.estimated as f64 / universe).min(1.0))
-            .collect();
+        let shares: Vec<f64> = operands.iter().map(|o| (o.estimated as f64 / universe).min(1.0)).collect();
         let share = match expr {
             Expr::Bitmap(_) | Expr::And(_) => shares.iter().product(),
             Expr::Or(_) => 1.0 - shares.iter().map(|share| 1.0 - share).product::<f64>(),
-            Expr::Xor(_) => shares
-                .iter()
-                .fold(0.0, |odd, share| odd * (1.0 - share) + share * (1.0 - odd)),
+            Expr::Xor(_) => shares.iter().fold(0.0, |odd, share| odd * (1.0 - share) + share * (1.0 - odd)),
             Expr::Not(_) => 1.0 - shares.iter().sum::<f64>(),
             Expr::AndNot(..) => match shares[..] {
                 [keep, remove] => keep * (1.0 - remove),

@@ -24,27 +24,16 @@ pub(super) enum Out<'a> {
 const SEARCH_RATIO: usize = 16;
 
 /// Keeps the candidates that the factor holds; answers how many.
-pub(super) fn filter(
-    candidates: &[Le16],
-    factor: Factor<'_>,
-    words: &mut Scratch,
-    out: Out<'_>,
-) -> usize {
+pub(super) fn filter(candidates: &[Le16], factor: Factor<'_>, words: &mut Scratch, out: Out<'_>) -> usize {
     let wanted = !factor.negated;
     match (factor.members, out) {
         ([ContainerRef::Array(a)], Out::List(list)) if wanted => {
             (kernels().intersect)(candidates, a.values(), list)
         }
-        ([ContainerRef::Array(a)], Out::List(list)) => {
-            (kernels().subtract)(candidates, a.values(), list)
-        }
+        ([ContainerRef::Array(a)], Out::List(list)) => (kernels().subtract)(candidates, a.values(), list),
         ([ContainerRef::Array(a)], Out::Count) => {
             let hits = (kernels().intersect_count)(candidates, a.values());
-            if wanted {
-                hits
-            } else {
-                candidates.len() - hits
-            }
+            if wanted { hits } else { candidates.len() - hits }
         }
         ([ContainerRef::Bitset(b)], out) => by_bitset(candidates, b.bits(), wanted, out),
         ([ContainerRef::Runs(r)], out) => by_runs(candidates, r.pairs(), wanted, out),
@@ -116,10 +105,7 @@ fn by_union(
     }
     if has_lists {
         words.clear();
-        for member in members
-            .iter()
-            .filter(|m| !matches!(m, ContainerRef::Bitset(_)))
-        {
+        for member in members.iter().filter(|m| !matches!(m, ContainerRef::Bitset(_))) {
             words.or(*member);
         }
         bitsets.push(words.bits());
@@ -136,11 +122,7 @@ pub(super) fn by_bitset(candidates: &[Le16], bits: &Bits, wanted: bool, out: Out
         Out::List(list) => (kernels().probe)(candidates, bits, wanted, list),
         Out::Count => {
             let hits = (kernels().probe_count)(candidates, bits);
-            if wanted {
-                hits
-            } else {
-                candidates.len() - hits
-            }
+            if wanted { hits } else { candidates.len() - hits }
         }
     }
 }
@@ -172,10 +154,7 @@ pub(super) fn draw_union(candidates: &[Le16], factor: Factor<'_>, words: &mut Sc
 pub(super) fn erase(factor: Factor<'_>, words: &mut Scratch) -> bool {
     let applies = factor.negated && factor.members.iter().all(is_list);
     if applies {
-        factor
-            .members
-            .iter()
-            .for_each(|member| words.and_not(*member));
+        factor.members.iter().for_each(|member| words.and_not(*member));
     }
     applies
 }
@@ -195,22 +174,14 @@ fn by_bits(candidates: &[Le16], bitsets: &[&Bits], wanted: bool, out: Out<'_>) -
         let value = u16::from_le_bytes(*value);
         let (index, bit) = (usize::from(value >> 6), value & 63);
         let union = bitsets.iter().fold(0, |union, bits| {
-            union
-                | bits
-                    .get(index)
-                    .map_or(0, |word| u64::from_le_bytes(*word) >> bit)
+            union | bits.get(index).map_or(0, |word| u64::from_le_bytes(*word) >> bit)
         });
         passed.offer(value, (union & 1 == 1) == wanted);
     }
     passed.len
 }
 
-fn by_search(
-    candidates: &[Le16],
-    members: &[ContainerRef<'_>],
-    wanted: bool,
-    out: Out<'_>,
-) -> usize {
+fn by_search(candidates: &[Le16], members: &[ContainerRef<'_>], wanted: bool, out: Out<'_>) -> usize {
     let mut passed = Passed { out, len: 0 };
     for value in ArrayRef::new(candidates).iter() {
         let hit = members.iter().any(|member| member.contains(value));

@@ -15,16 +15,8 @@ use crate::kernels::{LIST_SLACK, WordOp, kernels};
 
 /// Slots in all of the bitmaps; empty where there is none.
 pub(crate) fn intersection(views: &[FrozenBitmap<'_>]) -> BitmapBuf {
-    let containers = views
-        .iter()
-        .map(FrozenBitmap::container_count)
-        .min()
-        .unwrap_or(0);
-    let bytes = views
-        .iter()
-        .map(|view| view.as_bytes().len())
-        .min()
-        .unwrap_or(0);
+    let containers = views.iter().map(FrozenBitmap::container_count).min().unwrap_or(0);
+    let bytes = views.iter().map(|view| view.as_bytes().len()).min().unwrap_or(0);
     let mut writer = BitmapWriter::new(Layout::Quick);
     let mut buf = PooledChunk::take();
     let mut at: SmallVec<[usize; 8]> = SmallVec::from_elem(0, views.len());
@@ -44,10 +36,7 @@ pub(crate) fn intersection(views: &[FrozenBitmap<'_>]) -> BitmapBuf {
                 .collect();
             let factors: SmallVec<[Factor<'_>; 8]> = found
                 .iter()
-                .map(|one| Factor {
-                    members: std::slice::from_ref(one),
-                    negated: false,
-                })
+                .map(|one| Factor { members: std::slice::from_ref(one), negated: false })
                 .collect();
             product(&factors, &mut buf, Want::Slots)
         };
@@ -84,50 +73,33 @@ fn next_common(views: &[FrozenBitmap<'_>], at: &mut [usize]) -> Option<u16> {
 
 /// Intersects two containers into the buffer; answers the cardinality.
 fn meet(a: ContainerRef<'_>, b: ContainerRef<'_>, buf: &mut ChunkBuf) -> u32 {
-    let list = |len: usize| Form::List {
-        side: Side::Left,
-        len,
-    };
+    let list = |len: usize| Form::List { side: Side::Left, len };
     buf.form = match (a, b) {
         (ContainerRef::Array(a), ContainerRef::Array(b)) => {
             list((kernels().intersect)(a.values(), b.values(), &mut buf.left))
         }
         (ContainerRef::Array(values), ContainerRef::Bitset(bits))
-        | (ContainerRef::Bitset(bits), ContainerRef::Array(values)) => list((kernels().probe)(
-            values.values(),
-            bits.bits(),
-            true,
-            &mut buf.left,
-        )),
+        | (ContainerRef::Bitset(bits), ContainerRef::Array(values)) => {
+            list((kernels().probe)(values.values(), bits.bits(), true, &mut buf.left))
+        }
         (ContainerRef::Bitset(a), ContainerRef::Bitset(b)) => {
             let words = buf.words.words_mut();
-            Form::Words {
-                cardinality: (kernels().combine)(WordOp::And, a.bits(), b.bits(), words),
-            }
+            Form::Words { cardinality: (kernels().combine)(WordOp::And, a.bits(), b.bits(), words) }
         }
         (ContainerRef::Array(values), ContainerRef::Runs(runs))
         | (ContainerRef::Runs(runs), ContainerRef::Array(values)) => {
             let out = Out::List(&mut buf.left);
             list(by_runs(values.values(), runs.pairs(), true, out))
         }
-        (ContainerRef::Runs(a), ContainerRef::Runs(b))
-            if a.run_count() + b.run_count() < RUNS_CAPACITY =>
-        {
+        (ContainerRef::Runs(a), ContainerRef::Runs(b)) if a.run_count() + b.run_count() < RUNS_CAPACITY => {
             let mut sink = RunSink::new(&mut buf.left);
             intervals::intersect_into(a.pairs(), b.pairs(), &mut sink);
             let (len, cardinality) = (sink.len, sink.cardinality);
-            Form::Runs {
-                side: Side::Left,
-                len,
-                cardinality,
-            }
+            Form::Runs { side: Side::Left, len, cardinality }
         }
         (a, b) => {
             let [a, b] = [[a], [b]];
-            let factors = [&a, &b].map(|members| Factor {
-                members,
-                negated: false,
-            });
+            let factors = [&a, &b].map(|members| Factor { members, negated: false });
             return product(&factors, buf, Want::Slots);
         }
     };

@@ -12,10 +12,7 @@ use crate::view::{BitmapView, Bound};
 
 /// A compiled expression: a leaf, or an operation with a buffer for its result.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "leaves are most nodes, and are walked in place"
-)]
+#[expect(clippy::large_enum_variant, reason = "leaves are most nodes, and are walked in place")]
 pub(super) enum Node<'a> {
     Leaf { source: Source<'a>, id: usize },
     Product(Box<Product<'a>>),
@@ -42,41 +39,27 @@ impl Compiler {
                 self.product(&Expr::And(operands.clone()))
             }
             Expr::AtLeast(count, operands) => {
-                let members = operands
-                    .iter()
-                    .map(|operand| self.member(operand))
-                    .collect();
+                let members = operands.iter().map(|operand| self.member(operand)).collect();
                 Node::Tally(Box::new(Tally::at_least(*count, members)))
             }
             Expr::Xor(operands) => {
-                let members = operands
-                    .iter()
-                    .map(|operand| self.member(operand))
-                    .collect();
+                let members = operands.iter().map(|operand| self.member(operand)).collect();
                 Node::Tally(Box::new(Tally::parity(members)))
             }
-            Expr::Or(operands) if operands.is_empty() => Node::Leaf {
-                source: Source::new(&BitmapView::EMPTY),
-                id: usize::MAX,
-            },
+            Expr::Or(operands) if operands.is_empty() => {
+                Node::Leaf { source: Source::new(&BitmapView::EMPTY), id: usize::MAX }
+            }
             Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::AndNot(..) => self.product(expr),
         }
     }
 
     fn leaf<'a>(&mut self, view: &BitmapView<'a>) -> Node<'a> {
         self.leaf_count += 1;
-        Node::Leaf {
-            source: Source::new(view),
-            id: self.leaf_count - 1,
-        }
+        Node::Leaf { source: Source::new(view), id: self.leaf_count - 1 }
     }
 
     fn member<'a>(&mut self, expr: &Expr<'a>) -> Member<'a> {
-        Member {
-            node: self.compile(expr),
-            next: Some(0),
-            active: false,
-        }
+        Member { node: self.compile(expr), next: Some(0), active: false }
     }
 
     /// The universe as a leaf that counts as none of the expression's.
@@ -87,10 +70,7 @@ impl Compiler {
         } else {
             BitmapView::range(0, u32::try_from(last).unwrap_or(u32::MAX))
         };
-        Node::Leaf {
-            source: Source::new(&view),
-            id: usize::MAX,
-        }
+        Node::Leaf { source: Source::new(&view), id: usize::MAX }
     }
 
     fn product<'a>(&mut self, expr: &Expr<'a>) -> Node<'a> {
@@ -98,23 +78,12 @@ impl Compiler {
         let mut within_universe = false;
         self.conjoin(expr, false, &mut clauses, &mut within_universe);
         if within_universe || clauses.iter().all(|clause| clause.negated) {
-            let member = Member {
-                node: self.everything(),
-                next: Some(0),
-                active: false,
-            };
-            clauses.push(ClauseNode {
-                members: vec![member],
-                negated: false,
-            });
+            let member = Member { node: self.everything(), next: Some(0), active: false };
+            clauses.push(ClauseNode { members: vec![member], negated: false });
         }
         // Positive clauses lead, the rarest first: it rules out most.
         clauses.sort_by_key(|clause| (clause.negated, clause.chunk_estimate()));
-        Node::Product(Box::new(Product {
-            clauses,
-            buf: PooledChunk::take(),
-            lent: None,
-        }))
+        Node::Product(Box::new(Product { clauses, buf: PooledChunk::take(), lent: None }))
     }
 
     /// Adds `expr`, or its complement, to a conjunction.
@@ -142,27 +111,15 @@ impl Compiler {
                 // What is outside the universe is not in `remove` if that is a negation, and
                 // stays: no double negation to be cancelled here.
                 if let Expr::Or(operands) = &**remove {
-                    let members = operands
-                        .iter()
-                        .map(|operand| self.member(operand))
-                        .collect();
-                    clauses.push(ClauseNode {
-                        members,
-                        negated: true,
-                    });
+                    let members = operands.iter().map(|operand| self.member(operand)).collect();
+                    clauses.push(ClauseNode { members, negated: true });
                 } else {
                     let members = vec![self.member(remove)];
-                    clauses.push(ClauseNode {
-                        members,
-                        negated: true,
-                    });
+                    clauses.push(ClauseNode { members, negated: true });
                 }
             }
             (Expr::Or(operands), _) => {
-                let members = operands
-                    .iter()
-                    .map(|operand| self.member(operand))
-                    .collect();
+                let members = operands.iter().map(|operand| self.member(operand)).collect();
                 clauses.push(ClauseNode { members, negated });
             }
             (other, _) => {
@@ -196,11 +153,7 @@ impl Member<'_> {
     /// Loads the chunk of `key`; answers its cardinality.
     #[inline]
     pub(super) fn load(&mut self, key: u16) -> u32 {
-        let cardinality = if self.seek(key) == Some(key) {
-            self.node.load(key)
-        } else {
-            0
-        };
+        let cardinality = if self.seek(key) == Some(key) { self.node.load(key) } else { 0 };
         self.active = cardinality != 0;
         cardinality
     }
@@ -215,19 +168,13 @@ struct ClauseNode<'a> {
 
 impl ClauseNode<'_> {
     fn chunk_estimate(&self) -> u64 {
-        self.members
-            .iter()
-            .map(|member| member.node.chunk_estimate())
-            .sum()
+        self.members.iter().map(|member| member.node.chunk_estimate()).sum()
     }
 
     fn seek(&mut self, key: u16) -> Option<u16> {
         match &mut self.members[..] {
             [one] => one.seek(key),
-            members => members
-                .iter_mut()
-                .filter_map(|member| member.seek(key))
-                .min(),
+            members => members.iter_mut().filter_map(|member| member.seek(key)).min(),
         }
     }
 
@@ -318,10 +265,7 @@ impl Product<'_> {
             .map(|(end, negated)| {
                 let (members, after) = rest.split_at((end - start).min(rest.len()));
                 (rest, start) = (after, *end);
-                Factor {
-                    members,
-                    negated: *negated,
-                }
+                Factor { members, negated: *negated }
             })
             .collect();
         product(&factors, buf, want)
@@ -358,22 +302,16 @@ fn by_value(clauses: &[ClauseNode<'_>], used: &[usize], buf: &mut ChunkBuf) -> O
     }
     let mut len = 0;
     for value in list.iter() {
-        let passes = rest
-            .iter()
-            .filter_map(|index| clauses.get(*index))
-            .all(|clause| {
-                let mut active = clause.members.iter().filter(|member| member.active);
-                active.any(|member| member.node.container().contains(value)) != clause.negated
-            });
+        let passes = rest.iter().filter_map(|index| clauses.get(*index)).all(|clause| {
+            let mut active = clause.members.iter().filter(|member| member.active);
+            active.any(|member| member.node.container().contains(value)) != clause.negated
+        });
         if let Some(to) = buf.left.get_mut(len) {
             *to = value;
         }
         len += usize::from(passes);
     }
-    buf.form = Form::List {
-        side: Side::Left,
-        len,
-    };
+    buf.form = Form::List { side: Side::Left, len };
     u32::try_from(len).ok()
 }
 
@@ -425,30 +363,20 @@ impl<'a> Node<'a> {
                 let positive = node.clauses.iter().filter(|clause| !clause.negated);
                 positive.map(ClauseNode::chunk_estimate).min().unwrap_or(0)
             }
-            Self::Tally(node) => node
-                .members()
-                .iter()
-                .map(|member| member.node.chunk_estimate())
-                .sum(),
+            Self::Tally(node) => node.members().iter().map(|member| member.node.chunk_estimate()).sum(),
         }
     }
 
     /// About how large the result can get, for reserving room.
     pub(super) fn bound(&self) -> Bound {
         let sum = |members: &[Member<'_>]| {
-            members.iter().fold(
+            members.iter().fold(Bound { containers: 0, bytes: 0 }, |sum, member| {
+                let bound = member.node.bound();
                 Bound {
-                    containers: 0,
-                    bytes: 0,
-                },
-                |sum, member| {
-                    let bound = member.node.bound();
-                    Bound {
-                        containers: (sum.containers + bound.containers).min(1 << 16),
-                        bytes: sum.bytes + bound.bytes,
-                    }
-                },
-            )
+                    containers: (sum.containers + bound.containers).min(1 << 16),
+                    bytes: sum.bytes + bound.bytes,
+                }
+            })
         };
         match self {
             Self::Leaf { source, .. } => source.view().bound(),
@@ -459,10 +387,7 @@ impl<'a> Node<'a> {
                     containers: least.containers.min(bound.containers),
                     bytes: least.bytes.min(bound.bytes),
                 });
-                least.unwrap_or(Bound {
-                    containers: 0,
-                    bytes: 0,
-                })
+                least.unwrap_or(Bound { containers: 0, bytes: 0 })
             }
             Self::Tally(node) => sum(node.members()),
         }
@@ -479,9 +404,7 @@ impl<'a> Node<'a> {
                 }
             }
             Self::Tally(node) => {
-                node.members()
-                    .iter()
-                    .for_each(|member| member.node.for_each_leaf(f));
+                node.members().iter().for_each(|member| member.node.for_each_leaf(f));
             }
         }
     }

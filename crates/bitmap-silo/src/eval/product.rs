@@ -65,11 +65,7 @@ pub(super) fn product(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) ->
     if let Some((skip, list)) = driver {
         return narrow(list.values(), factors, skip, buf, want);
     }
-    let widest = factors
-        .iter()
-        .map(|factor| factor.members.len())
-        .max()
-        .unwrap_or(0);
+    let widest = factors.iter().map(|factor| factor.members.len()).max().unwrap_or(0);
     if runs_only && run_count < RUNS_CAPACITY && widest <= UNITED_MAX {
         return by_intervals(factors, buf, want);
     }
@@ -80,11 +76,7 @@ pub(super) fn product(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) ->
         let merged = as_le16(merged.get(..len).unwrap_or(&[]));
         return narrow(merged, factors, index, buf, want);
     }
-    if has_bitset {
-        by_words(factors, buf, want)
-    } else {
-        by_drawing(factors, buf, want)
-    }
+    if has_bitset { by_words(factors, buf, want) } else { by_drawing(factors, buf, want) }
 }
 
 fn is_small_union(factor: &Factor<'_>) -> bool {
@@ -139,19 +131,9 @@ fn lateness(factor: &Factor<'_>) -> usize {
 }
 
 /// Narrows a list by all factors but the one at `skip`, which it came from.
-fn narrow(
-    list: &[Le16],
-    factors: &[Factor<'_>],
-    skip: usize,
-    buf: &mut ChunkBuf,
-    want: Want,
-) -> u32 {
-    let mut pending: SmallVec<[Factor<'_>; 8]> = factors
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| *index != skip)
-        .map(|(_, factor)| *factor)
-        .collect();
+fn narrow(list: &[Le16], factors: &[Factor<'_>], skip: usize, buf: &mut ChunkBuf, want: Want) -> u32 {
+    let mut pending: SmallVec<[Factor<'_>; 8]> =
+        factors.iter().enumerate().filter(|(index, _)| *index != skip).map(|(_, factor)| *factor).collect();
     if pending.len() > 1 {
         pending.sort_by_key(|factor| std::cmp::Reverse(lateness(factor)));
     }
@@ -191,10 +173,7 @@ fn narrow(
                 for (to, value) in buf.left.iter_mut().zip(list) {
                     *to = u16::from_le_bytes(*value);
                 }
-                Form::List {
-                    side: Side::Left,
-                    len,
-                }
+                Form::List { side: Side::Left, len }
             }
         };
     }
@@ -206,10 +185,8 @@ type SignedRuns<'b> = (bool, &'b [[u8; 4]]);
 
 /// Runs only: unions, intersections and differences of intervals.
 fn by_intervals(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
-    let united: SmallVec<[Option<PooledChunk>; 8]> = factors
-        .iter()
-        .map(|factor| (factor.members.len() != 1).then(|| unite(factor.members)))
-        .collect();
+    let united: SmallVec<[Option<PooledChunk>; 8]> =
+        factors.iter().map(|factor| (factor.members.len() != 1).then(|| unite(factor.members))).collect();
     let mut operands: SmallVec<[SignedRuns<'_>; 8]> = factors
         .iter()
         .zip(&united)
@@ -244,9 +221,9 @@ fn by_intervals(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
             let both = intervals::intersection_len(remaining, runs);
             return match (negated, read) {
                 (false, _) => both,
-                (true, None) => ContainerRef::Runs(RunsRef::counted(remaining))
-                    .cardinality()
-                    .saturating_sub(both),
+                (true, None) => {
+                    ContainerRef::Runs(RunsRef::counted(remaining)).cardinality().saturating_sub(both)
+                }
                 (true, Some(_)) => cardinality.saturating_sub(both),
             };
         }
@@ -267,20 +244,12 @@ fn by_intervals(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
             sink.push(start, end);
         }
         let (len, cardinality) = (sink.len, sink.cardinality);
-        buf.form = Form::Runs {
-            side: Side::Left,
-            len,
-            cardinality,
-        };
+        buf.form = Form::Runs { side: Side::Left, len, cardinality };
         return cardinality;
     };
     buf.form = match len {
         0 => Form::Empty,
-        _ => Form::Runs {
-            side,
-            len,
-            cardinality,
-        },
+        _ => Form::Runs { side, len, cardinality },
     };
     cardinality
 }
@@ -299,19 +268,13 @@ fn unite(members: &[ContainerRef<'_>]) -> PooledChunk {
             (len, cardinality, read) = (sink.len, sink.cardinality, read.other());
         }
     }
-    buf.form = Form::Runs {
-        side: read,
-        len,
-        cardinality,
-    };
+    buf.form = Form::Runs { side: read, len, cardinality };
     buf
 }
 
 /// Lists and runs only: draws the first union and erases or cuts with the others.
 fn by_drawing(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
-    let ChunkBuf {
-        words, extra, form, ..
-    } = buf;
+    let ChunkBuf { words, extra, form, .. } = buf;
     let mut positive = factors.iter().filter(|factor| !factor.negated);
     match positive.next() {
         Some(first) => draw(first, words),
@@ -327,10 +290,7 @@ fn by_drawing(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
         }
     }
     for factor in factors.iter().filter(|factor| factor.negated) {
-        factor
-            .members
-            .iter()
-            .for_each(|member| words.and_not(*member));
+        factor.members.iter().for_each(|member| words.and_not(*member));
     }
     let cardinality = words.cardinality();
     if want == Want::Slots {
@@ -353,29 +313,16 @@ fn is_bitset(member: &ContainerRef<'_>) -> bool {
 
 /// Bitsets: one pass over all of them, with lists and runs drawn into further bitsets.
 fn by_words(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
-    let ChunkBuf {
-        words, extra, form, ..
-    } = buf;
+    let ChunkBuf { words, extra, form, .. } = buf;
     // All negated factors are one: not in E and not in F is not in their union.
     let draws_any = |factor: &&Factor<'_>| !factor.members.iter().all(is_bitset);
-    let drawn = factors
-        .iter()
-        .filter(|factor| !factor.negated)
-        .filter(draws_any)
-        .count();
-    let negated_drawn = factors
-        .iter()
-        .filter(|factor| factor.negated)
-        .any(|f| draws_any(&f));
+    let drawn = factors.iter().filter(|factor| !factor.negated).filter(draws_any).count();
+    let negated_drawn = factors.iter().filter(|factor| factor.negated).any(|f| draws_any(&f));
     while extra.len() <= drawn {
         extra.push(Scratch::new());
     }
     let mut free = extra.iter_mut();
-    for factor in factors
-        .iter()
-        .filter(|factor| !factor.negated)
-        .filter(draws_any)
-    {
+    for factor in factors.iter().filter(|factor| !factor.negated).filter(draws_any) {
         if let Some(scratch) = free.next() {
             draw(factor, scratch);
         }
@@ -401,10 +348,7 @@ fn by_words(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
         bounds.push((members.len(), false));
     }
     if factors.iter().any(|factor| factor.negated) {
-        factors
-            .iter()
-            .filter(|factor| factor.negated)
-            .for_each(|f| push_bitsets(f, &mut members));
+        factors.iter().filter(|factor| factor.negated).for_each(|f| push_bitsets(f, &mut members));
         if let (true, Some(scratch)) = (negated_drawn, free.next()) {
             members.push(scratch.bits());
         }
@@ -417,31 +361,15 @@ fn by_words(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
         .map(|(end, negated)| {
             let (members, after) = rest.split_at((end - start).min(rest.len()));
             (rest, start) = (after, *end);
-            Clause {
-                members,
-                negated: *negated,
-            }
+            Clause { members, negated: *negated }
         })
         .collect();
     match want {
         Want::Count => count(&clauses),
         Want::Slots => {
             let cardinality = match &clauses[..] {
-                [
-                    Clause {
-                        members: [a],
-                        negated: false,
-                    },
-                    Clause {
-                        members: [b],
-                        negated,
-                    },
-                ] => {
-                    let op = if *negated {
-                        WordOp::AndNot
-                    } else {
-                        WordOp::And
-                    };
+                [Clause { members: [a], negated: false }, Clause { members: [b], negated }] => {
+                    let op = if *negated { WordOp::AndNot } else { WordOp::And };
                     (kernels().combine)(op, a, b, words.words_mut())
                 }
                 clauses => (kernels().product)(clauses, words.words_mut()),
@@ -462,21 +390,8 @@ fn push_bitsets<'b>(factor: &Factor<'b>, members: &mut SmallVec<[&'b Bits; 16]>)
 
 fn count(clauses: &[Clause<'_>]) -> u32 {
     match clauses {
-        [
-            Clause {
-                members: [a],
-                negated: false,
-            },
-            Clause {
-                members: [b],
-                negated,
-            },
-        ] => {
-            let op = if *negated {
-                WordOp::AndNot
-            } else {
-                WordOp::And
-            };
+        [Clause { members: [a], negated: false }, Clause { members: [b], negated }] => {
+            let op = if *negated { WordOp::AndNot } else { WordOp::And };
             (kernels().count)(op, a, b)
         }
         clauses => (kernels().product_count)(clauses),

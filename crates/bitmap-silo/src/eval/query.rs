@@ -27,10 +27,7 @@ impl<'a> Query<'a> {
     /// A query in the universe of slots 0 to `universe` − 1, at most 2³²; only negation asks for
     /// it.
     pub fn new(expr: impl Into<Expr<'a>>, universe: u64) -> Self {
-        Self {
-            expr: expr.into(),
-            universe: universe.min(1 << 32),
-        }
+        Self { expr: expr.into(), universe: universe.min(1 << 32) }
     }
 
     /// The expression.
@@ -46,11 +43,7 @@ impl<'a> Query<'a> {
     }
 
     pub(super) fn compile(&self) -> Node<'a> {
-        Compiler {
-            universe: self.universe,
-            leaf_count: 0,
-        }
-        .compile(&self.expr)
+        Compiler { universe: self.universe, leaf_count: 0 }.compile(&self.expr)
     }
 
     /// Calls `f` with key and container of every chunk that is not empty, ascending, until it
@@ -73,10 +66,7 @@ impl<'a> Query<'a> {
     ) -> ControlFlow<B> {
         let mut node = self.compile();
         let mut from = Some(first);
-        while let Some(key) = from
-            .and_then(|key| node.seek(key))
-            .filter(|key| *key <= last)
-        {
+        while let Some(key) = from.and_then(|key| node.seek(key)).filter(|key| *key <= last) {
             if node.load(key) != 0 {
                 f(key, node.container())?;
             }
@@ -94,10 +84,7 @@ impl<'a> Query<'a> {
     fn count_in(&self, first: u16, last: u16) -> u64 {
         let mut node = self.compile();
         let (mut from, mut total) = (Some(first), 0);
-        while let Some(key) = from
-            .and_then(|key| node.seek(key))
-            .filter(|key| *key <= last)
-        {
+        while let Some(key) = from.and_then(|key| node.seek(key)).filter(|key| *key <= last) {
             total += u64::from(node.count(key));
             from = key.checked_add(1);
         }
@@ -152,10 +139,7 @@ impl<'a> Query<'a> {
         let bytes = bound.bytes.min(containers * BITSET_BYTES);
         let mut writer = BitmapWriter::with_capacity(Layout::Quick, containers, bytes);
         let mut from = Some(first);
-        while let Some(key) = from
-            .and_then(|key| node.seek(key))
-            .filter(|key| *key <= last)
-        {
+        while let Some(key) = from.and_then(|key| node.seek(key)).filter(|key| *key <= last) {
             let cardinality = node.load(key);
             // Keys ascend, as evaluation does.
             let pushed = writer.push_counted(key, node.container(), cardinality);
@@ -171,8 +155,7 @@ impl<'a> Query<'a> {
         let blocks = (rayon::current_num_threads() * BLOCKS_PER_THREAD).max(1);
         let keys = usize::from(highest) + 1;
         let per_block = keys.div_ceil(blocks);
-        let key =
-            |at: usize| u16::try_from(at.min(keys) - usize::from(at >= keys)).unwrap_or(u16::MAX);
+        let key = |at: usize| u16::try_from(at.min(keys) - usize::from(at >= keys)).unwrap_or(u16::MAX);
         (0..keys.div_ceil(per_block))
             .map(|block| {
                 let start = block * per_block;
@@ -185,24 +168,16 @@ impl<'a> Query<'a> {
     fn highest_key(&self) -> u16 {
         fn highest(expr: &Expr<'_>, universe: u16) -> u16 {
             let max = |operands: &[Expr<'_>]| {
-                operands
-                    .iter()
-                    .map(|operand| highest(operand, universe))
-                    .max()
-                    .unwrap_or(universe)
+                operands.iter().map(|operand| highest(operand, universe)).max().unwrap_or(universe)
             };
             match expr {
                 Expr::Bitmap(view) => view.highest_key(),
-                Expr::And(operands) => operands
-                    .iter()
-                    .map(|operand| highest(operand, universe))
-                    .min()
-                    .unwrap_or(universe),
+                Expr::And(operands) => {
+                    operands.iter().map(|operand| highest(operand, universe)).min().unwrap_or(universe)
+                }
                 Expr::Not(_) | Expr::AtLeast(0, _) => universe,
                 Expr::AndNot(keep, _) => highest(keep, universe),
-                Expr::Or(operands) | Expr::Xor(operands) | Expr::AtLeast(_, operands) => {
-                    max(operands)
-                }
+                Expr::Or(operands) | Expr::Xor(operands) | Expr::AtLeast(_, operands) => max(operands),
             }
         }
         let universe = u16::try_from(self.universe.saturating_sub(1) >> 16).unwrap_or(u16::MAX);
@@ -212,21 +187,15 @@ impl<'a> Query<'a> {
     /// As [`count`](Self::count), on the threads of the current rayon pool.
     #[must_use]
     pub fn par_count(&self) -> u64 {
-        self.blocks()
-            .into_par_iter()
-            .map(|(first, last)| self.count_in(first, last))
-            .sum()
+        self.blocks().into_par_iter().map(|(first, last)| self.count_in(first, last)).sum()
     }
 
     /// As [`to_bitmap`](Self::to_bitmap), on the threads of the current rayon pool: each takes
     /// whole chunks, and their parts are concatenated.
     #[must_use]
     pub fn par_to_bitmap(&self) -> BitmapBuf {
-        let parts: Vec<BitmapWriter> = self
-            .blocks()
-            .into_par_iter()
-            .map(|(first, last)| self.write_in(first, last))
-            .collect();
+        let parts: Vec<BitmapWriter> =
+            self.blocks().into_par_iter().map(|(first, last)| self.write_in(first, last)).collect();
         match BitmapWriter::concatenate(&parts) {
             Ok(bitmap) => bitmap,
             Err(error) => unreachable!("blocks of chunks ascend: {error}"),

@@ -26,20 +26,12 @@ const PLANES_MAX: usize = usize::BITS as usize;
 impl<'a> Tally<'a> {
     /// Slots in an odd number of members.
     pub(super) fn parity(members: Vec<Member<'a>>) -> Self {
-        Self {
-            members,
-            rule: Rule::Odd,
-            buf: PooledChunk::take(),
-        }
+        Self { members, rule: Rule::Odd, buf: PooledChunk::take() }
     }
 
     /// Slots in at least `count` members.
     pub(super) fn at_least(count: usize, members: Vec<Member<'a>>) -> Self {
-        Self {
-            members,
-            rule: Rule::AtLeast(count),
-            buf: PooledChunk::take(),
-        }
+        Self { members, rule: Rule::AtLeast(count), buf: PooledChunk::take() }
     }
 
     pub(super) fn members(&self) -> &[Member<'a>] {
@@ -52,10 +44,7 @@ impl<'a> Tally<'a> {
             Rule::Odd => 1,
             Rule::AtLeast(count) => count,
         };
-        let keys = self
-            .members
-            .iter_mut()
-            .filter_map(|member| member.seek(key));
+        let keys = self.members.iter_mut().filter_map(|member| member.seek(key));
         let mut keys: smallvec::SmallVec<[u16; 16]> = keys.collect();
         // Below the key at which the `needed`-th member is, too few have any slots.
         keys.sort_unstable();
@@ -64,11 +53,7 @@ impl<'a> Tally<'a> {
 
     pub(super) fn evaluate(&mut self, key: u16, _: Want) -> u32 {
         self.buf.form = Form::Empty;
-        let active = self
-            .members
-            .iter_mut()
-            .filter_map(|m| (m.load(key) != 0).then_some(()))
-            .count();
+        let active = self.members.iter_mut().filter_map(|m| (m.load(key) != 0).then_some(())).count();
         match self.rule {
             Rule::AtLeast(count) if active < count => return 0,
             _ if active == 0 => return 0,

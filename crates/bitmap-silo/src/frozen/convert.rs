@@ -16,17 +16,15 @@ impl FrozenBitmap<'_> {
             Ok(bitmap) => bitmap,
             // Bytes that were opened without looking inside containers may be no valid bitmap;
             // whatever slots the view answers are copied.
-            Err(_) => self
-                .chunks()
-                .fold(RoaringBitmap::new(), |mut all, (key, container)| {
-                    let base = u32::from(key) << 16;
-                    let mut chunk = Scratch::new();
-                    chunk.or(container);
-                    chunk.for_each(|low| {
-                        all.insert(base | u32::from(low));
-                    });
-                    all
-                }),
+            Err(_) => self.chunks().fold(RoaringBitmap::new(), |mut all, (key, container)| {
+                let base = u32::from(key) << 16;
+                let mut chunk = Scratch::new();
+                chunk.or(container);
+                chunk.for_each(|low| {
+                    all.insert(base | u32::from(low));
+                });
+                all
+            }),
         }
     }
 
@@ -64,10 +62,7 @@ impl PartialEq for FrozenBitmap<'_> {
     /// Whether both hold the same slots, however they are encoded; O(bytes).
     fn eq(&self, other: &Self) -> bool {
         self.container_count() == other.container_count()
-            && self
-                .chunks()
-                .zip(other.chunks())
-                .all(|((x, a), (y, b))| x == y && equal(a, b))
+            && self.chunks().zip(other.chunks()).all(|((x, a), (y, b))| x == y && equal(a, b))
     }
 }
 
@@ -100,8 +95,7 @@ fn equal(a: ContainerRef<'_>, b: ContainerRef<'_>) -> bool {
         (ContainerRef::Array(list), ContainerRef::Runs(runs))
         | (ContainerRef::Runs(runs), ContainerRef::Array(list)) => {
             let mut values = list.iter();
-            runs.iter()
-                .all(|(first, last)| (first..=last).all(|v| values.next() == Some(v)))
+            runs.iter().all(|(first, last)| (first..=last).all(|v| values.next() == Some(v)))
         }
     }
 }

@@ -9,8 +9,7 @@ pub(super) fn take<'a>(
     need: usize,
     len: usize,
 ) -> Result<(&'a [u8], &'a [u8]), BitmapError> {
-    rest.split_at_checked(need)
-        .ok_or_else(|| BitmapError::truncated(what, len - rest.len(), need, len))
+    rest.split_at_checked(need).ok_or_else(|| BitmapError::truncated(what, len - rest.len(), need, len))
 }
 
 /// Splits off the first `N` bytes of `rest`, the tail of a blob of `len` bytes.
@@ -19,6 +18,5 @@ pub(super) fn take_array<'a, const N: usize>(
     rest: &'a [u8],
     len: usize,
 ) -> Result<(&'a [u8; N], &'a [u8]), BitmapError> {
-    rest.split_first_chunk()
-        .ok_or_else(|| BitmapError::truncated(what, len - rest.len(), N, len))
+    rest.split_first_chunk().ok_or_else(|| BitmapError::truncated(what, len - rest.len(), N, len))
 }

@@ -72,25 +72,19 @@ impl<'a> Header<'a> {
     /// Key of container `index`, or zero past the end.
     #[inline]
     pub(super) fn key(&self, index: usize) -> u16 {
-        self.descriptions
-            .get(index)
-            .map_or(0, |d| u16::from_le_bytes([d[0], d[1]]))
+        self.descriptions.get(index).map_or(0, |d| u16::from_le_bytes([d[0], d[1]]))
     }
 
     /// Recorded cardinality of container `index`, or zero past the end.
     #[inline]
     pub(super) fn cardinality(&self, index: usize) -> u32 {
-        self.descriptions
-            .get(index)
-            .map_or(0, |d| u32::from(u16::from_le_bytes([d[2], d[3]])) + 1)
+        self.descriptions.get(index).map_or(0, |d| u32::from(u16::from_le_bytes([d[2], d[3]])) + 1)
     }
 
     /// Whether container `index` has runs.
     #[inline]
     pub(super) fn has_runs_at(&self, index: usize) -> bool {
-        self.run_flags
-            .get(index / 8)
-            .is_some_and(|flags| flags >> (index % 8) & 1 == 1)
+        self.run_flags.get(index / 8).is_some_and(|flags| flags >> (index % 8) & 1 == 1)
     }
 
     /// Encoding of container `index`.
@@ -108,9 +102,7 @@ impl<'a> Header<'a> {
     /// Recorded offset of container `index`.
     #[inline]
     pub(super) fn offset(&self, index: usize) -> Option<usize> {
-        self.offsets?
-            .get(index)
-            .map(|o| u32::from_le_bytes(*o) as usize)
+        self.offsets?.get(index).map(|o| u32::from_le_bytes(*o) as usize)
     }
 
     /// Bytes of the body of container `index` that starts at `offset` of `bytes`; reads the run
@@ -125,23 +117,13 @@ impl<'a> Header<'a> {
         let run_count = match (kind, bytes.get(offset..).and_then(<[u8]>::first_chunk)) {
             (ContainerKind::Runs, Some(count)) => usize::from(u16::from_le_bytes(*count)),
             (ContainerKind::Runs, None) => {
-                return Err(BitmapError::truncated(
-                    "a run count",
-                    offset,
-                    2,
-                    bytes.len(),
-                ));
+                return Err(BitmapError::truncated("a run count", offset, 2, bytes.len()));
             }
             _ => 0,
         };
         let need = body_bytes(kind, self.cardinality(index), run_count);
         if bytes.len().saturating_sub(offset) < need {
-            return Err(BitmapError::truncated(
-                "a container",
-                offset,
-                need,
-                bytes.len(),
-            ));
+            return Err(BitmapError::truncated("a container", offset, need, bytes.len()));
         }
         Ok(need)
     }
@@ -159,15 +141,8 @@ pub(crate) fn header_bytes(count: usize, has_runs: bool) -> usize {
 }
 
 /// Writes the cookie and the container count.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a blob has at most 65,536 containers"
-)]
-pub(crate) fn write_cookie(
-    count: usize,
-    has_runs: bool,
-    out: &mut impl io::Write,
-) -> io::Result<()> {
+#[expect(clippy::cast_possible_truncation, reason = "a blob has at most 65,536 containers")]
+pub(crate) fn write_cookie(count: usize, has_runs: bool, out: &mut impl io::Write) -> io::Result<()> {
     if has_runs {
         out.write_all(&COOKIE_RUNS.to_le_bytes())?;
         out.write_all(&((count - 1) as u16).to_le_bytes())

@@ -21,12 +21,7 @@ impl<'a> FrozenBitmap<'a> {
     /// chunk.
     pub fn from_untrusted(bytes: &'a [u8]) -> Result<Self, BitmapError> {
         let header = Header::parse(bytes)?;
-        let mut view = Self {
-            bytes,
-            header,
-            layout: Layout::Table,
-            recount: false,
-        };
+        let mut view = Self { bytes, header, layout: Layout::Table, recount: false };
         let mut offset = header.bodies_start;
         view.check_keys()?;
         for index in 0..header.container_count() {
@@ -61,10 +56,7 @@ impl<'a> FrozenBitmap<'a> {
             return Err(BitmapError::malformed("an offset is not its body's", 0));
         }
         if view.recount {
-            return Err(BitmapError::malformed(
-                "a run container's cardinality is wrong",
-                0,
-            ));
+            return Err(BitmapError::malformed("a run container's cardinality is wrong", 0));
         }
         Ok(())
     }
@@ -92,8 +84,9 @@ fn broken_rule(container: ContainerRef<'_>) -> Option<&'static str> {
             });
             (!ascending).then_some("array values do not ascend strictly")
         }
-        ContainerRef::Bitset(b) => (container.counted() != b_cardinality(b))
-            .then_some("a bitset's ones are not as many as recorded"),
+        ContainerRef::Bitset(b) => {
+            (container.counted() != b_cardinality(b)).then_some("a bitset's ones are not as many as recorded")
+        }
         ContainerRef::Runs(r) => {
             if r.run_count() == 0 {
                 return Some("a run container without runs");

@@ -45,21 +45,13 @@ impl<'a> FrozenBitmap<'a> {
     /// offsets that are not those of bodies laid end to end inside the bytes.
     pub fn open(bytes: &'a [u8]) -> Result<Self, BitmapError> {
         let header = Header::parse(bytes)?;
-        let mut view = Self {
-            bytes,
-            header,
-            layout: Layout::Table,
-            recount: false,
-        };
+        let mut view = Self { bytes, header, layout: Layout::Table, recount: false };
         let end = if header.offsets.is_some() {
             view.check_table()?
         } else {
             let starts = view.few_starts()?;
             view.layout = Layout::Few(starts);
-            starts
-                .get(header.container_count())
-                .copied()
-                .map_or(bytes.len(), |end| end as usize)
+            starts.get(header.container_count()).copied().map_or(bytes.len(), |end| end as usize)
         };
         view.check_keys()?;
         view.bytes = bytes.get(..end).unwrap_or(bytes);
@@ -68,21 +60,11 @@ impl<'a> FrozenBitmap<'a> {
 
     /// Checks that keys ascend.
     pub(super) fn check_keys(&self) -> Result<(), BitmapError> {
-        let ascending = self
-            .header
-            .descriptions
-            .windows(2)
-            .fold(true, |ok, pair| match pair {
-                [x, y] => {
-                    ok & (u16::from_le_bytes([x[0], x[1]]) < u16::from_le_bytes([y[0], y[1]]))
-                }
-                _ => ok,
-            });
-        if ascending {
-            Ok(())
-        } else {
-            Err(BitmapError::malformed("container keys do not ascend", 0))
-        }
+        let ascending = self.header.descriptions.windows(2).fold(true, |ok, pair| match pair {
+            [x, y] => ok & (u16::from_le_bytes([x[0], x[1]]) < u16::from_le_bytes([y[0], y[1]])),
+            _ => ok,
+        });
+        if ascending { Ok(()) } else { Err(BitmapError::malformed("container keys do not ascend", 0)) }
     }
 
     /// Checks that recorded offsets are those of bodies laid end to end; answers the end.
@@ -90,32 +72,21 @@ impl<'a> FrozenBitmap<'a> {
         let lie = || BitmapError::malformed("offsets are not those of bodies end to end", 0);
         let count = self.header.container_count();
         let offsets = self.header.offsets.unwrap_or(&[]);
-        if self
-            .header
-            .offset(0)
-            .is_some_and(|first| first != self.header.bodies_start)
-        {
+        if self.header.offset(0).is_some_and(|first| first != self.header.bodies_start) {
             return Err(lie());
         }
         let true_offsets = if self.has_runs() {
             (1..count).all(|index| self.follows(index))
         } else {
             // The common case, without a branch per container.
-            offsets
-                .windows(2)
-                .zip(self.header.descriptions)
-                .fold(true, |ok, (pair, d)| {
-                    let [start, end] = pair else { return ok };
-                    let last_rank = u32::from(u16::from_le_bytes([d[2], d[3]]));
-                    let body = if last_rank < ARRAY_MAX {
-                        2 * last_rank + 2
-                    } else {
-                        8192
-                    };
-                    let start = u32::from_le_bytes(*start);
-                    ok & (start.wrapping_add(body) == u32::from_le_bytes(*end))
-                        & (start <= start.wrapping_add(body))
-                })
+            offsets.windows(2).zip(self.header.descriptions).fold(true, |ok, (pair, d)| {
+                let [start, end] = pair else { return ok };
+                let last_rank = u32::from(u16::from_le_bytes([d[2], d[3]]));
+                let body = if last_rank < ARRAY_MAX { 2 * last_rank + 2 } else { 8192 };
+                let start = u32::from_le_bytes(*start);
+                ok & (start.wrapping_add(body) == u32::from_le_bytes(*end))
+                    & (start <= start.wrapping_add(body))
+            })
         };
         if !true_offsets {
             return Err(lie());
@@ -128,12 +99,7 @@ impl<'a> FrozenBitmap<'a> {
             }
         };
         if end > self.bytes.len() {
-            return Err(BitmapError::truncated(
-                "the containers",
-                0,
-                end,
-                self.bytes.len(),
-            ));
+            return Err(BitmapError::truncated("the containers", 0, end, self.bytes.len()));
         }
         Ok(end)
     }
@@ -142,8 +108,7 @@ impl<'a> FrozenBitmap<'a> {
     /// must be a count and at least one run; the stored count is compared when the bytes are not
     /// trusted.
     fn follows(&self, index: usize) -> bool {
-        let (Some(start), Some(next)) = (self.header.offset(index - 1), self.header.offset(index))
-        else {
+        let (Some(start), Some(next)) = (self.header.offset(index - 1), self.header.offset(index)) else {
             return false;
         };
         if self.header.kind(index - 1) == ContainerKind::Runs {
@@ -168,8 +133,8 @@ impl<'a> FrozenBitmap<'a> {
         let mut starts = [0; OFFSETS_FROM];
         let mut offset = self.header.bodies_start;
         for (index, start) in starts.iter_mut().enumerate() {
-            *start = u32::try_from(offset)
-                .map_err(|_| BitmapError::malformed("bodies past 32 bits", offset))?;
+            *start =
+                u32::try_from(offset).map_err(|_| BitmapError::malformed("bodies past 32 bits", offset))?;
             if index < self.header.container_count() {
                 offset += self.header.body_bytes_at(index, self.bytes, offset)?;
             }
@@ -238,10 +203,7 @@ impl<'a> FrozenBitmap<'a> {
         match self.layout {
             Layout::Table => {
                 let start = self.header.offset(index)?;
-                Some((
-                    start,
-                    self.header.offset(index + 1).unwrap_or(self.bytes.len()),
-                ))
+                Some((start, self.header.offset(index + 1).unwrap_or(self.bytes.len())))
             }
             Layout::Few(starts) => match starts.get(index..index + 2) {
                 Some([start, end]) => Some((*start as usize, *end as usize)),
@@ -283,9 +245,7 @@ impl<'a> FrozenBitmap<'a> {
         let body = self.bytes.get(start..end)?;
         Some(match self.header.kind(index) {
             ContainerKind::Array => ArrayRef::new(body.as_chunks().0).into(),
-            ContainerKind::Bitset => {
-                BitsetRef::new(body.as_chunks().0.first_chunk()?, cardinality).into()
-            }
+            ContainerKind::Bitset => BitsetRef::new(body.as_chunks().0.first_chunk()?, cardinality).into(),
             ContainerKind::Runs => {
                 let runs = body.get(2..)?.as_chunks().0;
                 if self.recount {
@@ -300,9 +260,7 @@ impl<'a> FrozenBitmap<'a> {
     /// Index of the first container whose key is at least `key`; O(log containers).
     #[must_use]
     pub fn index_of_key(&self, key: u16) -> usize {
-        self.header
-            .descriptions
-            .partition_point(|d| u16::from_le_bytes([d[0], d[1]]) < key)
+        self.header.descriptions.partition_point(|d| u16::from_le_bytes([d[0], d[1]]) < key)
     }
 
     /// Index of the first container at or after `from` whose key is at least `key`, found by
@@ -311,12 +269,7 @@ impl<'a> FrozenBitmap<'a> {
     pub(crate) fn seek_key(&self, from: usize, key: u16) -> usize {
         let key_of = |d: &[u8; 4]| u16::from_le_bytes([d[0], d[1]]);
         let (mut low, mut high, mut step) = (from, from, 1);
-        while self
-            .header
-            .descriptions
-            .get(high)
-            .is_some_and(|d| key_of(d) < key)
-        {
+        while self.header.descriptions.get(high).is_some_and(|d| key_of(d) < key) {
             low = high + 1;
             high += step;
             step *= 2;
@@ -348,19 +301,13 @@ impl<'a> FrozenBitmap<'a> {
     /// Keys and containers in ascending order, from either end.
     #[must_use]
     pub fn chunks(&self) -> Chunks<'a> {
-        Chunks {
-            view: *self,
-            front: 0,
-            back: self.container_count(),
-        }
+        Chunks { view: *self, front: 0, back: self.container_count() }
     }
 
     /// Number of slots in the bitmap; O(containers).
     #[must_use]
     pub fn len(&self) -> u64 {
-        (0..self.container_count())
-            .map(|index| u64::from(self.cardinality_at(index)))
-            .sum()
+        (0..self.container_count()).map(|index| u64::from(self.cardinality_at(index))).sum()
     }
 
     /// Whether no slot is in; O(1).
@@ -373,8 +320,7 @@ impl<'a> FrozenBitmap<'a> {
     #[must_use]
     pub fn contains(&self, slot: u32) -> bool {
         let (key, low) = split(slot);
-        self.container(key)
-            .is_some_and(|container| container.contains(low))
+        self.container(key).is_some_and(|container| container.contains(low))
     }
 
     /// Number of slots at most `slot`; O(containers) and one container.
@@ -421,10 +367,7 @@ impl<'a> FrozenBitmap<'a> {
 }
 
 /// Key and low half of a slot.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "splits 32 bits into two halves"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "splits 32 bits into two halves")]
 #[inline]
 pub(crate) fn split(slot: u32) -> (u16, u16) {
     ((slot >> 16) as u16, slot as u16)

@@ -37,10 +37,7 @@ impl BitmapWriter {
     /// A writer that chooses encodings by `layout`.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
-        Self {
-            layout,
-            ..Self::default()
-        }
+        Self { layout, ..Self::default() }
     }
 
     /// A writer with room for `containers` containers and `bytes` bytes of bodies; up to so many
@@ -50,13 +47,7 @@ impl BitmapWriter {
         let gap = header_bytes(containers, false).max(header_bytes(containers, true));
         let mut room = Vec::with_capacity(gap + bytes);
         room.resize(gap, 0);
-        Self {
-            layout,
-            entries: SmallVec::with_capacity(containers),
-            has_runs: false,
-            bytes: room,
-            gap,
-        }
+        Self { layout, entries: SmallVec::with_capacity(containers), has_runs: false, bytes: room, gap }
     }
 
     /// The bodies written so far.
@@ -93,10 +84,7 @@ impl BitmapWriter {
         if let Some(last) = self.entries.last()
             && last.key >= key
         {
-            return Err(BitmapError::ChunkOrder {
-                last: last.key,
-                got: key,
-            });
+            return Err(BitmapError::ChunkOrder { last: last.key, got: key });
         }
         let start = to_u32(self.bodies().len());
         let kind = encode_into(container, cardinality, self.layout, &mut self.bytes);
@@ -120,10 +108,7 @@ impl BitmapWriter {
     /// Number of slots written so far.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.entries
-            .iter()
-            .map(|entry| u64::from(entry.last_rank) + 1)
-            .sum()
+        self.entries.iter().map(|entry| u64::from(entry.last_rank) + 1).sum()
     }
 
     /// Whether nothing was written.
@@ -162,15 +147,11 @@ impl BitmapWriter {
                 return Err(BitmapError::PartOrder { part: index });
             }
             all.has_runs |= part.has_runs;
-            let shifted = part.entries.iter().map(|e| Entry {
-                start: e.start + start,
-                ..*e
-            });
+            let shifted = part.entries.iter().map(|e| Entry { start: e.start + start, ..*e });
             all.entries.extend(shifted);
             start += to_u32(part.bodies().len());
         }
-        let mut bytes =
-            Vec::with_capacity(header_bytes(entry_count, all.has_runs) + start as usize);
+        let mut bytes = Vec::with_capacity(header_bytes(entry_count, all.has_runs) + start as usize);
         all.push_header(&mut bytes);
         for part in parts {
             bytes.extend_from_slice(part.bodies());
@@ -203,9 +184,10 @@ impl BitmapWriter {
         write_cookie(count, has_runs, out)?;
         if has_runs {
             for group in self.entries.chunks(8) {
-                let flags = group.iter().enumerate().fold(0_u8, |flags, (bit, entry)| {
-                    flags | (u8::from(entry.has_runs) << bit)
-                });
+                let flags = group
+                    .iter()
+                    .enumerate()
+                    .fold(0_u8, |flags, (bit, entry)| flags | (u8::from(entry.has_runs) << bit));
                 out.write_all(&[flags])?;
             }
         }

@@ -220,18 +220,11 @@ mod tests {
             for _ in 0..200 {
                 let members: Vec<Vec<&Bits>> = (0..rng.random_range(0..4))
                     .map(|_| {
-                        (0..rng.random_range(0..4))
-                            .map(|_| &*all[rng.random_range(0..all.len())])
-                            .collect()
+                        (0..rng.random_range(0..4)).map(|_| &*all[rng.random_range(0..all.len())]).collect()
                     })
                     .collect();
-                let clauses: Vec<_> = members
-                    .iter()
-                    .map(|members| Clause {
-                        members,
-                        negated: rng.random(),
-                    })
-                    .collect();
+                let clauses: Vec<_> =
+                    members.iter().map(|members| Clause { members, negated: rng.random() }).collect();
                 let (mut x, mut y) = ([1; 1024], [2; 1024]);
                 let n = (wide.product)(&clauses, &mut x);
                 assert_eq!(n, (scalar.product)(&clauses, &mut y), "{}", wide.name);
@@ -249,17 +242,11 @@ mod tests {
             for a in &lists {
                 let (mut x, mut y) = (vec![0; 2 * 4200 + LIST_SLACK], vec![0; 2 * 4200]);
                 for b in &lists {
-                    let (n, m) = (
-                        (wide.intersect)(a, b, &mut x),
-                        (scalar.intersect)(a, b, &mut y),
-                    );
+                    let (n, m) = ((wide.intersect)(a, b, &mut x), (scalar.intersect)(a, b, &mut y));
                     assert_eq!(x[..n], y[..m], "{}", wide.name);
                     assert_eq!(n, (wide.intersect_count)(a, b), "{}", wide.name);
                     assert_eq!(n, (scalar.intersect_count)(a, b));
-                    let (n, m) = (
-                        (wide.subtract)(a, b, &mut x),
-                        (scalar.subtract)(a, b, &mut y),
-                    );
+                    let (n, m) = ((wide.subtract)(a, b, &mut x), (scalar.subtract)(a, b, &mut y));
                     assert_eq!(x[..n], y[..m], "{}", wide.name);
                 }
                 for bits in &bitsets {

@@ -106,10 +106,7 @@ pub(super) fn count(op: WordOp, a: &Bits, b: &Bits) -> u32 {
 
 #[inline(always)]
 pub(super) fn popcount(bits: &Bits) -> u32 {
-    let total: u64 = bits
-        .iter()
-        .map(|w| u64::from(u64::from_le_bytes(*w).count_ones()))
-        .sum();
+    let total: u64 = bits.iter().map(|w| u64::from(u64::from_le_bytes(*w).count_ones())).sum();
     total as u32
 }
 
@@ -346,13 +343,7 @@ pub(super) fn extract16(bits: &Bits, out: &mut [u16]) -> usize {
 }
 
 #[inline(always)]
-pub(super) fn extract32(
-    bits: &Bits,
-    first: usize,
-    last: usize,
-    base: u32,
-    out: &mut [u32],
-) -> usize {
+pub(super) fn extract32(bits: &Bits, first: usize, last: usize, base: u32, out: &mut [u32]) -> usize {
     let mut len = 0;
     for (index, w) in bits[first..last].iter().enumerate() {
         let mut w = u64::from_le_bytes(*w);

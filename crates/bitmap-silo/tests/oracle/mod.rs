@@ -91,11 +91,7 @@ pub(crate) fn add_chunk(bitmap: &mut RoaringBitmap, key: u16, shape: Shape, rng:
             bitmap.insert_range(base..=base | 0xffff);
         }
         Shape::FewRuns | Shape::ManyRuns => {
-            let runs = if shape == Shape::FewRuns {
-                rng.random_range(1..8)
-            } else {
-                700
-            };
+            let runs = if shape == Shape::FewRuns { rng.random_range(1..8) } else { 700 };
             for _ in 0..runs {
                 let from = rng.random_range(0..65_536_u32);
                 let to = (from + rng.random_range(0..200)).min(65_535);
@@ -116,11 +112,7 @@ pub(crate) fn random_bitmap(seed: u64, chunks: u16) -> RoaringBitmap {
     let mut bitmap = RoaringBitmap::new();
     for key in 0..chunks {
         let shape = *SHAPES.choose(&mut rng).unwrap();
-        let key = if rng.random_ratio(1, 16) {
-            u16::MAX - key
-        } else {
-            key
-        };
+        let key = if rng.random_ratio(1, 16) { u16::MAX - key } else { key };
         add_chunk(&mut bitmap, key, shape, &mut rng);
     }
     if rng.random() {

@@ -1,9 +1,6 @@
 //! Real sets of bitmaps, where this machine has them.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a collection that is there must be readable"
-)]
+#![expect(clippy::unwrap_used, reason = "a collection that is there must be readable")]
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -24,15 +21,8 @@ pub(crate) fn real_set(name: &str) -> Option<Vec<RoaringBitmap>> {
     let mut bitmaps = Vec::new();
     for index in 0..archive.len() {
         let mut text = String::new();
-        archive
-            .by_index(index)
-            .unwrap()
-            .read_to_string(&mut text)
-            .unwrap();
-        let slots = text
-            .trim()
-            .split(',')
-            .filter_map(|slot| slot.trim().parse::<u32>().ok());
+        archive.by_index(index).unwrap().read_to_string(&mut text).unwrap();
+        let slots = text.trim().split(',').filter_map(|slot| slot.trim().parse::<u32>().ok());
         let mut bitmap: RoaringBitmap = slots.collect();
         bitmap.optimize();
         bitmaps.push(bitmap);

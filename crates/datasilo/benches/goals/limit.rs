@@ -25,19 +25,14 @@ pub fn value(key: u64, len: usize, buffer: &mut Vec<u8>) {
 #[inline]
 pub fn consume(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
-    let sum = words.iter().fold(0u64, |sum, word| {
-        sum.wrapping_add(u64::from_le_bytes(*word))
-    });
-    rest.iter()
-        .fold(sum, |sum, &byte| sum.wrapping_add(u64::from(byte)))
+    let sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)));
+    rest.iter().fold(sum, |sum, &byte| sum.wrapping_add(u64::from(byte)))
 }
 
 /// Keys in random order, the same for every contender.
 pub fn random_keys(records: u64, count: usize, seed: u64) -> Vec<u64> {
     let mut random = SmallRng::seed_from_u64(seed);
-    (0..count)
-        .map(|_| random.random_range(0..records))
-        .collect()
+    (0..count).map(|_| random.random_range(0..records)).collect()
 }
 
 /// Values in a mapped file, by position.
@@ -66,13 +61,7 @@ impl Limit {
 
 /// Appends values in buffers of 1 MiB; the least that storing them takes.
 pub fn append(path: &Path, records: u64, len: usize) -> (File, Vec<(u64, u32)>) {
-    let file = File::options()
-        .create(true)
-        .truncate(true)
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
+    let file = File::options().create(true).truncate(true).read(true).write(true).open(path).unwrap();
     let mut index = Vec::with_capacity(records as usize);
     let mut buffer = Vec::with_capacity(1 << 20);
     let mut record = Vec::new();
@@ -98,20 +87,11 @@ pub struct AppendLog {
 
 impl AppendLog {
     pub fn create(path: &Path) -> Self {
-        Self {
-            file: File::create(path).unwrap(),
-        }
+        Self { file: File::create(path).unwrap() }
     }
 
     /// Appends `count` records of `len` bytes with their checksums, in one write.
-    pub fn batch(
-        &mut self,
-        first: u64,
-        count: u64,
-        len: usize,
-        buffer: &mut Vec<u8>,
-        record: &mut Vec<u8>,
-    ) {
+    pub fn batch(&mut self, first: u64, count: u64, len: usize, buffer: &mut Vec<u8>, record: &mut Vec<u8>) {
         buffer.clear();
         for key in first..first + count {
             value(key, len, record);

@@ -36,12 +36,8 @@ pub struct Config {
 
 impl Config {
     fn from_args() -> Self {
-        let mut config = Self {
-            records: 5_000_000,
-            rounds: 5,
-            dir: std::env::temp_dir(),
-            groups: Vec::new(),
-        };
+        let mut config =
+            Self { records: 5_000_000, rounds: 5, dir: std::env::temp_dir(), groups: Vec::new() };
         if let Some(dir) = std::env::var_os("SILO_BENCH_DIR") {
             config.dir = dir.into();
         }
@@ -49,16 +45,10 @@ impl Config {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--records" => {
-                    config.records = args
-                        .next()
-                        .and_then(|n| n.parse().ok())
-                        .unwrap_or(config.records)
+                    config.records = args.next().and_then(|n| n.parse().ok()).unwrap_or(config.records)
                 }
                 "--rounds" => {
-                    config.rounds = args
-                        .next()
-                        .and_then(|n| n.parse().ok())
-                        .unwrap_or(config.rounds)
+                    config.rounds = args.next().and_then(|n| n.parse().ok()).unwrap_or(config.rounds)
                 }
                 flag if flag.starts_with("--") => {} // cargo's own flags
                 group => config.groups.push(group.to_owned()),
@@ -73,19 +63,13 @@ impl Config {
 
     /// A fresh directory for one group of rows.
     pub fn scratch(&self) -> tempfile::TempDir {
-        tempfile::Builder::new()
-            .prefix("datasilo-goals-")
-            .tempdir_in(&self.dir)
-            .unwrap()
+        tempfile::Builder::new().prefix("datasilo-goals-").tempdir_in(&self.dir).unwrap()
     }
 }
 
 /// Bytes of all files in a directory.
 pub fn dir_bytes(dir: &Path) -> u64 {
-    std::fs::read_dir(dir)
-        .unwrap()
-        .map(|e| e.unwrap().metadata().unwrap().len())
-        .sum()
+    std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum()
 }
 
 fn main() {
@@ -106,11 +90,7 @@ fn main() {
     if config.wants("put") {
         writes::run(&config, &mut table);
     }
-    if config.wants("load")
-        || config.wants("scan")
-        || config.wants("compact")
-        || config.wants("reopen")
-    {
+    if config.wants("load") || config.wants("scan") || config.wants("compact") || config.wants("reopen") {
         space::run(&config, &mut table);
     }
     table.print();

@@ -60,15 +60,7 @@ impl Table {
     }
 
     /// A row whose figure is `ours / limit` and should be at most `must`.
-    pub fn ratio(
-        &mut self,
-        work: &str,
-        unit: &str,
-        ours: f64,
-        limit: f64,
-        must: f64,
-        stretch: Option<f64>,
-    ) {
+    pub fn ratio(&mut self, work: &str, unit: &str, ours: f64, limit: f64, must: f64, stretch: Option<f64>) {
         let text = |v: f64| format!("{v:.0} {unit}");
         self.push(Row {
             work: work.to_owned(),
@@ -104,10 +96,7 @@ impl Table {
     }
 
     fn push(&mut self, row: Row) {
-        eprintln!(
-            "  {}: {} (limit {}) = {:.2}",
-            row.work, row.ours, row.limit, row.figure
-        );
+        eprintln!("  {}: {} (limit {}) = {:.2}", row.work, row.ours, row.limit, row.figure);
         self.rows.push(row);
     }
 
@@ -117,11 +106,7 @@ impl Table {
         for row in &self.rows {
             let sign = if row.at_least { "≥" } else { "≤" };
             let meets = |goal: f64| {
-                if row.at_least {
-                    row.figure >= goal
-                } else {
-                    row.figure <= goal
-                }
+                if row.at_least { row.figure >= goal } else { row.figure <= goal }
             };
             let verdict = match row.stretch {
                 Some(stretch) if meets(stretch) => "stretch",

@@ -46,9 +46,7 @@ fn run_with(config: &Config, table: &mut Table, len: usize) {
     let dir = config.scratch();
     let limit = Limit::load(&dir.path().join("limit"), config.records, len);
     let silo = Silo::open(dir.path().join("silo"), Options::new()).unwrap();
-    let keyspace = silo
-        .create_keyspace("records", &KeyspaceOptions::new())
-        .unwrap();
+    let keyspace = silo.create_keyspace("records", &KeyspaceOptions::new()).unwrap();
     load(&silo, &keyspace, config.records, len, 2);
     let snapshot = silo.snapshot();
     let unverified = snapshot.unverified();
@@ -59,37 +57,17 @@ fn run_with(config: &Config, table: &mut Table, len: usize) {
         config.rounds,
         units,
         &mut [
-            &mut || {
-                cpu(|| {
-                    keys.iter()
-                        .map(|&k| consume(limit.get(k)))
-                        .fold(0, u64::wrapping_add)
-                })
-            },
+            &mut || cpu(|| keys.iter().map(|&k| consume(limit.get(k))).fold(0, u64::wrapping_add)),
             &mut || cpu(|| read_all(&snapshot, &keyspace, &keys)),
             &mut || cpu(|| read_all(&unverified, &keyspace, &keys)),
+            &mut || cpu(|| keys.iter().map(|&k| u64::from(limit.get(k)[0])).sum::<u64>()),
             &mut || {
-                cpu(|| {
-                    keys.iter()
-                        .map(|&k| u64::from(limit.get(k)[0]))
-                        .sum::<u64>()
-                })
-            },
-            &mut || {
-                let touch = |&key: &u64| {
-                    u64::from(
-                        unverified
-                            .get(&keyspace, IntKey::from(key))
-                            .unwrap()
-                            .unwrap()[0],
-                    )
-                };
+                let touch =
+                    |&key: &u64| u64::from(unverified.get(&keyspace, IntKey::from(key)).unwrap().unwrap()[0]);
                 cpu(|| keys.iter().map(touch).sum::<u64>())
             },
             &mut || {
-                let has = |&key: &u64| {
-                    u64::from(snapshot.contains(&keyspace, IntKey::from(key)).unwrap())
-                };
+                let has = |&key: &u64| u64::from(snapshot.contains(&keyspace, IntKey::from(key)).unwrap());
                 cpu(|| assert_eq!(absent.iter().map(has).sum::<u64>(), 0))
             },
             &mut || cpu(|| limit_batches(&limit, &keys)),
@@ -98,49 +76,14 @@ fn run_with(config: &Config, table: &mut Table, len: usize) {
     );
     let name = |work: &str| format!("{work}, {len} B");
     if len == 300 {
-        table.ratio(
-            &name("get, verified"),
-            "ns",
-            times[1],
-            times[0],
-            2.0,
-            Some(1.6),
-        );
-        table.ratio(
-            &name("get, unverified"),
-            "ns",
-            times[2],
-            times[0],
-            1.5,
-            Some(1.2),
-        );
-        table.ratio(
-            &name("get, touch only, unverified"),
-            "ns",
-            times[4],
-            times[3],
-            2.5,
-            Some(1.5),
-        );
+        table.ratio(&name("get, verified"), "ns", times[1], times[0], 2.0, Some(1.6));
+        table.ratio(&name("get, unverified"), "ns", times[2], times[0], 1.5, Some(1.2));
+        table.ratio(&name("get, touch only, unverified"), "ns", times[4], times[3], 2.5, Some(1.5));
         table.figure(&name("get, absent key"), times[5], "ns", 100.0, None, false);
-        table.ratio(
-            &name("get, absent key, to a hit"),
-            "ns",
-            times[5],
-            times[1],
-            0.5,
-            None,
-        );
+        table.ratio(&name("get, absent key, to a hit"), "ns", times[5], times[1], 0.5, None);
     }
     let (must, stretch) = if len == 300 { (1.7, 1.4) } else { (2.6, 2.0) };
-    table.ratio(
-        &name("multi_get of 32, a key"),
-        "ns",
-        times[7],
-        times[6],
-        must,
-        Some(stretch),
-    );
+    table.ratio(&name("multi_get of 32, a key"), "ns", times[7], times[6], must, Some(stretch));
     drop((snapshot, unverified));
     if len == 300 {
         beside_writer(config, table, &silo, &keyspace, &keys);
@@ -186,13 +129,7 @@ fn thread_cpu<T>(work: impl FnOnce() -> T) -> Duration {
     start.elapsed()
 }
 
-fn beside_writer(
-    config: &Config,
-    table: &mut Table,
-    silo: &Silo,
-    keyspace: &Keyspace,
-    keys: &[u64],
-) {
+fn beside_writer(config: &Config, table: &mut Table, silo: &Silo, keyspace: &Keyspace, keys: &[u64]) {
     let mut quiet = Vec::new();
     let mut busy = Vec::new();
     let mut longest = Duration::ZERO;
@@ -235,14 +172,7 @@ fn beside_writer(
             busy.push(noisy.as_nanos() as f64 / keys.len() as f64);
         }
     }
-    table.ratio(
-        "get beside a writer",
-        "ns",
-        median(busy),
-        median(quiet),
-        1.15,
-        Some(1.05),
-    );
+    table.ratio("get beside a writer", "ns", median(busy), median(quiet), 1.15, Some(1.05));
     table.figure(
         "longest get beside a writer, mean of 64",
         longest.as_secs_f64() * 1e3,
@@ -253,20 +183,11 @@ fn beside_writer(
     );
 }
 
-fn after_updates(
-    config: &Config,
-    table: &mut Table,
-    silo: &Silo,
-    keyspace: &Keyspace,
-    keys: &[u64],
-) {
+fn after_updates(config: &Config, table: &mut Table, silo: &Silo, keyspace: &Keyspace, keys: &[u64]) {
     let before = silo.snapshot();
     let mut batch = silo.batch();
     let mut record = Vec::new();
-    for (at, key) in random_keys(config.records, (config.records / 5) as usize, 7)
-        .into_iter()
-        .enumerate()
-    {
+    for (at, key) in random_keys(config.records, (config.records / 5) as usize, 7).into_iter().enumerate() {
         value(key ^ 1, 300, &mut record);
         batch.put(keyspace, IntKey::from(key), &record).unwrap();
         if at % 1000 == 999 {
@@ -278,17 +199,9 @@ fn after_updates(
     let times = alternate(
         config.rounds,
         keys.len() as u64,
-        &mut [
-            &mut || thread_cpu(|| read_all(&before, keyspace, keys)),
-            &mut || thread_cpu(|| read_all(&after, keyspace, keys)),
-        ],
+        &mut [&mut || thread_cpu(|| read_all(&before, keyspace, keys)), &mut || {
+            thread_cpu(|| read_all(&after, keyspace, keys))
+        }],
     );
-    table.ratio(
-        "get after 20 % updates",
-        "ns",
-        times[1],
-        times[0],
-        1.15,
-        Some(1.05),
-    );
+    table.ratio("get after 20 % updates", "ns", times[1], times[0], 1.15, Some(1.05));
 }

@@ -5,9 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
-use datasilo::{
-    Durability, IntKey, Keyspace, KeyspaceOptions, Options, Silo, SiloReader, Snapshot,
-};
+use datasilo::{Durability, IntKey, Keyspace, KeyspaceOptions, Options, Silo, SiloReader, Snapshot};
 
 use crate::limit::{append, consume, random_keys, value};
 use crate::measure::{Table, alternate, cpu, median, wall};
@@ -16,9 +14,7 @@ use crate::{Config, dir_bytes, heap};
 
 fn open(dir: &Path) -> (Silo, Keyspace) {
     let silo = Silo::open(dir, Options::new()).unwrap();
-    let keyspace = silo
-        .create_keyspace("records", &KeyspaceOptions::new())
-        .unwrap();
+    let keyspace = silo.create_keyspace("records", &KeyspaceOptions::new()).unwrap();
     (silo, keyspace)
 }
 
@@ -71,16 +67,12 @@ fn loading(config: &Config, table: &mut Table) {
             let dir = config.scratch();
             if len == 300 {
                 limits.push(wall(|| {
-                    append(&dir.path().join("limit"), config.records, len)
-                        .0
-                        .sync_all()
-                        .unwrap()
+                    append(&dir.path().join("limit"), config.records, len).0.sync_all().unwrap()
                 }));
             }
             let path = dir.path().join("silo");
             let (silo, keyspace) = open(&path);
-            let (time, peak) =
-                heap::peak_growth(|| wall(|| load(&silo, &keyspace, config.records, len, 2)));
+            let (time, peak) = heap::peak_growth(|| wall(|| load(&silo, &keyspace, config.records, len, 2)));
             heap_bytes = heap_bytes.max(peak);
             if len == 300 {
                 ours.push(time);
@@ -88,11 +80,7 @@ fn loading(config: &Config, table: &mut Table) {
             let stored = dir_bytes(&path) as f64 / config.records as f64;
             silo.close().unwrap();
             if ours.len() == 1 || len == 24 {
-                let (must, stretch) = if len == 300 {
-                    (1.10, 1.07)
-                } else {
-                    (64.0 / 32.0, 54.0 / 32.0)
-                };
+                let (must, stretch) = if len == 300 { (1.10, 1.07) } else { (64.0 / 32.0, 54.0 / 32.0) };
                 table.ratio(
                     &format!("bytes on disk after load, {len} B"),
                     "B",
@@ -107,26 +95,10 @@ fn loading(config: &Config, table: &mut Table) {
             }
         }
     }
-    let ms = |times: Vec<std::time::Duration>| {
-        median(times.iter().map(|t| t.as_secs_f64() * 1e3).collect())
-    };
-    table.ratio(
-        "bulk load on 2 threads, synced, 300 B",
-        "ms",
-        ms(ours),
-        ms(limits),
-        1.25,
-        Some(1.1),
-    );
+    let ms = |times: Vec<std::time::Duration>| median(times.iter().map(|t| t.as_secs_f64() * 1e3).collect());
+    table.ratio("bulk load on 2 threads, synced, 300 B", "ms", ms(ours), ms(limits), 1.25, Some(1.1));
     let allowed = config.records as f64 * 16.0 + 64e6;
-    table.ratio(
-        "heap of the bulk load",
-        "B",
-        heap_bytes as f64,
-        allowed,
-        1.0,
-        None,
-    );
+    table.ratio("heap of the bulk load", "B", heap_bytes as f64, allowed, 1.0, None);
 }
 
 fn scanning(config: &Config, table: &mut Table, len: usize) {
@@ -144,64 +116,22 @@ fn scanning(config: &Config, table: &mut Table, len: usize) {
         config.rounds,
         config.records,
         &mut [
-            &mut || {
-                cpu(|| {
-                    map.chunks_exact(len)
-                        .map(consume)
-                        .fold(0, u64::wrapping_add)
-                })
-            },
+            &mut || cpu(|| map.chunks_exact(len).map(consume).fold(0, u64::wrapping_add)),
             &mut || cpu(|| scan(&fresh, &keyspace)),
             &mut || cpu(|| scan(&unverified, &keyspace)),
         ],
     );
     if len == 300 {
-        table.ratio(
-            "full scan, just loaded, 300 B",
-            "ns",
-            times[1],
-            times[0],
-            1.5,
-            Some(1.2),
-        );
+        table.ratio("full scan, just loaded, 300 B", "ns", times[1], times[0], 1.5, Some(1.2));
     } else {
-        table.figure(
-            "full scan, just loaded, 24 B",
-            times[1],
-            "ns",
-            25.0,
-            None,
-            false,
-        );
-        table.figure(
-            "full scan, unverified, 24 B",
-            times[2],
-            "ns",
-            25.0,
-            Some(18.0),
-            false,
-        );
-        update(
-            &silo,
-            &keyspace,
-            &random_keys(config.records, (config.records / 5) as usize, 3),
-            len,
-        );
+        table.figure("full scan, just loaded, 24 B", times[1], "ns", 25.0, None, false);
+        table.figure("full scan, unverified, 24 B", times[2], "ns", 25.0, Some(18.0), false);
+        update(&silo, &keyspace, &random_keys(config.records, (config.records / 5) as usize, 3), len);
         silo.checkpoint().unwrap();
         let updated = silo.snapshot();
-        let times = alternate(
-            config.rounds,
-            config.records,
-            &mut [&mut || cpu(|| scan(&updated, &keyspace))],
-        );
-        table.figure(
-            "full scan after 20 % updates, 24 B",
-            times[0],
-            "ns",
-            70.0,
-            None,
-            false,
-        );
+        let times =
+            alternate(config.rounds, config.records, &mut [&mut || cpu(|| scan(&updated, &keyspace))]);
+        table.figure("full scan after 20 % updates, 24 B", times[0], "ns", 70.0, None, false);
     }
 }
 
@@ -214,20 +144,14 @@ fn compacting(config: &Config, table: &mut Table) {
         let path = dir.path().join("silo");
         let (silo, keyspace) = open(&path);
         load(&silo, &keyspace, config.records, 300, 2);
-        update(
-            &silo,
-            &keyspace,
-            &random_keys(config.records, (config.records / 10) as usize, 3),
-            300,
-        );
+        update(&silo, &keyspace, &random_keys(config.records, (config.records / 10) as usize, 3), 300);
         silo.checkpoint().unwrap();
         silo.sync().unwrap();
         let live = silo.stats().unwrap().keyspaces[0].live_bytes;
         let source = path.join("seg-0000000001");
         let (mut copy_cpu, mut copy_wall) = (0.0, 0.0);
-        copy_wall +=
-            wall(|| copy_cpu += cpu(|| copy(&path, live, &dir.path().join("copy"))).as_secs_f64())
-                .as_secs_f64();
+        copy_wall += wall(|| copy_cpu += cpu(|| copy(&path, live, &dir.path().join("copy"))).as_secs_f64())
+            .as_secs_f64();
         drop(source);
         let mut our_cpu = 0.0;
         let (our_wall, peak) = heap::peak_growth(|| {
@@ -240,39 +164,11 @@ fn compacting(config: &Config, table: &mut Table) {
         stored = dir_bytes(&path) as f64 / config.records as f64;
     }
     let middle = |at: usize| median(figures.iter().map(|f| f[at] * 1e3).collect());
-    table.ratio(
-        "compaction after 10 % updates, wall",
-        "ms",
-        middle(1),
-        middle(0),
-        1.5,
-        Some(1.1),
-    );
-    table.ratio(
-        "compaction after 10 % updates, CPU",
-        "ms",
-        middle(3),
-        middle(2),
-        1.5,
-        Some(1.1),
-    );
-    table.ratio(
-        "bytes on disk after compaction, 300 B",
-        "B",
-        stored,
-        308.0,
-        1.10,
-        Some(1.07),
-    );
+    table.ratio("compaction after 10 % updates, wall", "ms", middle(1), middle(0), 1.5, Some(1.1));
+    table.ratio("compaction after 10 % updates, CPU", "ms", middle(3), middle(2), 1.5, Some(1.1));
+    table.ratio("bytes on disk after compaction, 300 B", "B", stored, 308.0, 1.10, Some(1.07));
     let allowed = config.records as f64 * 10.5 + 64e6;
-    table.ratio(
-        "heap of the compaction, to index + 64 MB",
-        "B",
-        heap_bytes as f64,
-        allowed,
-        1.0,
-        None,
-    );
+    table.ratio("heap of the compaction, to index + 64 MB", "B", heap_bytes as f64, allowed, 1.0, None);
 }
 
 /// Copies as many bytes as are live from the segments to a synced file, through a buffer.
@@ -282,20 +178,12 @@ fn copy(from: &Path, live: u64, to: &Path) {
     let mut left = live;
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
-        if !path
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .starts_with("seg-")
-        {
+        if !path.file_name().unwrap().to_string_lossy().starts_with("seg-") {
             continue;
         }
         let mut source = File::open(path).unwrap();
         loop {
-            let read = source
-                .read(&mut buffer)
-                .unwrap()
-                .min(usize::try_from(left).unwrap());
+            let read = source.read(&mut buffer).unwrap().min(usize::try_from(left).unwrap());
             if read == 0 {
                 break;
             }
@@ -308,18 +196,10 @@ fn copy(from: &Path, live: u64, to: &Path) {
 
 /// The child of [`reopening`]: writes a log, syncs it and is killed.
 pub fn write_and_die(dir: &Path) -> ! {
-    let records = std::env::var("SILO_BENCH_RECORDS")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let options = Options::new()
-        .checkpoint_ops(1 << 25)
-        .checkpoint_bytes(1 << 40)
-        .background(false);
+    let records = std::env::var("SILO_BENCH_RECORDS").unwrap().parse().unwrap();
+    let options = Options::new().checkpoint_ops(1 << 25).checkpoint_bytes(1 << 40).background(false);
     let silo = Silo::open(dir, options).unwrap();
-    let keyspace = silo
-        .create_keyspace("records", &KeyspaceOptions::new())
-        .unwrap();
+    let keyspace = silo.create_keyspace("records", &KeyspaceOptions::new()).unwrap();
     update(&silo, &keyspace, &(0..records).collect::<Vec<u64>>(), 300);
     silo.sync().unwrap();
     std::process::abort();
@@ -340,39 +220,17 @@ fn reopening(config: &Config, table: &mut Table) {
         assert!(!status.success(), "the child is killed");
         let bytes = dir_bytes(&path) as f64;
         let mut silo = None;
-        let time =
-            wall(|| silo = Some(Silo::open(&path, Options::new().background(false)).unwrap()));
+        let time = wall(|| silo = Some(Silo::open(&path, Options::new().background(false)).unwrap()));
         let silo = silo.unwrap();
         assert_eq!(silo.recovery().ops, records);
         rates.push(bytes / 1e6 / time.as_secs_f64());
         silo.close().unwrap();
         let time = wall(|| drop(SiloReader::open(&path, Options::new()).unwrap()));
-        table.figure(
-            "open after a clean close",
-            time.as_secs_f64() * 1e3,
-            "ms",
-            10.0,
-            None,
-            false,
-        );
+        table.figure("open after a clean close", time.as_secs_f64() * 1e3, "ms", 10.0, None, false);
         let before = heap::in_use();
         let reader = SiloReader::open(&path, Options::new()).unwrap();
-        table.figure(
-            "heap of an open silo",
-            (heap::in_use() - before) as f64 / 1e6,
-            "MB",
-            1.0,
-            None,
-            false,
-        );
+        table.figure("heap of an open silo", (heap::in_use() - before) as f64 / 1e6, "MB", 1.0, None, false);
         drop(reader);
     }
-    table.figure(
-        "reopen after kill, synced log",
-        median(rates),
-        "MB/s",
-        600.0,
-        Some(2000.0),
-        true,
-    );
+    table.figure("reopen after kill, synced log", median(rates), "MB/s", 600.0, Some(2000.0), true);
 }

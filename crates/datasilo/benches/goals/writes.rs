@@ -20,14 +20,8 @@ struct Puts {
 impl Puts {
     fn new(dir: &std::path::Path) -> Self {
         let silo = Silo::open(dir, Options::new()).unwrap();
-        let keyspace = silo
-            .create_keyspace("records", &KeyspaceOptions::new())
-            .unwrap();
-        Self {
-            silo,
-            keyspace,
-            next: 0,
-        }
+        let keyspace = silo.create_keyspace("records", &KeyspaceOptions::new()).unwrap();
+        Self { silo, keyspace, next: 0 }
     }
 
     fn batches(&mut self, count: u64, len: usize, durability: Durability) {
@@ -36,9 +30,7 @@ impl Puts {
         for _ in 0..count {
             for key in self.next..self.next + BATCH {
                 value(key, len, &mut record);
-                batch
-                    .put(&self.keyspace, IntKey::from(key), &record)
-                    .unwrap();
+                batch.put(&self.keyspace, IntKey::from(key), &record).unwrap();
             }
             self.silo.commit(&mut batch, durability).unwrap();
             self.next += BATCH;
@@ -75,14 +67,7 @@ fn batches(config: &Config, table: &mut Table) {
             &mut || cpu(|| puts.batches(count, 300, Durability::Process)),
         ],
     );
-    table.ratio(
-        "put in batches of 1,000, 300 B",
-        "ns",
-        times[1],
-        times[0],
-        3.0,
-        Some(1.5),
-    );
+    table.ratio("put in batches of 1,000, 300 B", "ns", times[1], times[0], 3.0, Some(1.5));
     let next = puts.next;
     let deletes = alternate(
         config.rounds,
@@ -99,14 +84,7 @@ fn batches(config: &Config, table: &mut Table) {
             })
         }],
     );
-    table.figure(
-        "delete in batches of 1,000",
-        deletes[0],
-        "ns",
-        300.0,
-        None,
-        false,
-    );
+    table.figure("delete in batches of 1,000", deletes[0], "ns", 300.0, None, false);
 }
 
 fn threads(config: &Config, table: &mut Table) {
@@ -134,11 +112,7 @@ fn threads(config: &Config, table: &mut Table) {
             });
         })
     };
-    let times = alternate(
-        config.rounds,
-        count * BATCH,
-        &mut [&mut || run_on(1), &mut || run_on(2)],
-    );
+    let times = alternate(config.rounds, count * BATCH, &mut [&mut || run_on(1), &mut || run_on(2)]);
     table.figure(
         "batch put on 2 threads, rate to one thread's",
         times[0] / times[1],
@@ -152,9 +126,7 @@ fn threads(config: &Config, table: &mut Table) {
 fn singles(config: &Config, table: &mut Table) {
     let dir = config.scratch();
     let silo = Silo::open(dir.path().join("silo"), Options::new()).unwrap();
-    let keyspace = silo
-        .create_keyspace("records", &KeyspaceOptions::new())
-        .unwrap();
+    let keyspace = silo.create_keyspace("records", &KeyspaceOptions::new()).unwrap();
     let count = (config.records / 25).max(1000);
     let mut key = 0u64;
     let raw = std::fs::File::create(dir.path().join("raw")).unwrap();
@@ -174,22 +146,14 @@ fn singles(config: &Config, table: &mut Table) {
             &mut || {
                 cpu(|| {
                     for _ in 0..count {
-                        silo.put(&keyspace, IntKey::from(key), [7u8; 24], Durability::Process)
-                            .unwrap();
+                        silo.put(&keyspace, IntKey::from(key), [7u8; 24], Durability::Process).unwrap();
                         key += 1;
                     }
                 })
             },
         ],
     );
-    table.figure(
-        "single put, 24 B, million a second",
-        1e3 / times[1],
-        "M/s",
-        1.0,
-        Some(2.5),
-        true,
-    );
+    table.figure("single put, 24 B, million a second", 1e3 / times[1], "M/s", 1.0, Some(2.5), true);
     // A goal of 1 M/s where a `pwrite` alone takes 220 ns leaves this much for everything else.
     table.ratio(
         "single put, 24 B, to a pwrite alone",
@@ -224,26 +188,13 @@ fn durable(config: &Config, table: &mut Table) {
             &mut || wall(|| puts.batches(count, 300, Durability::Power)),
         ],
     );
-    table.ratio(
-        "durable batch of 1,000, 300 B",
-        "ns",
-        times[1],
-        times[0],
-        2.5,
-        Some(1.3),
-    );
+    table.ratio("durable batch of 1,000, 300 B", "ns", times[1], times[0], 2.5, Some(1.3));
     let count = 60;
     let silo = &puts.silo;
     let keyspace = &puts.keyspace;
     let single = |thread: u64, count: u64| {
         for key in 0..count {
-            silo.put(
-                keyspace,
-                IntKey::from(thread << 40 | key),
-                [7u8; 24],
-                Durability::Power,
-            )
-            .unwrap();
+            silo.put(keyspace, IntKey::from(thread << 40 | key), [7u8; 24], Durability::Power).unwrap();
         }
     };
     let mut pairs: Vec<(f64, f64, f64)> = Vec::new();
@@ -266,20 +217,6 @@ fn durable(config: &Config, table: &mut Table) {
         pairs.push((each(limit, count), each(one, count), each(two, 2 * count)));
     }
     let middle = |pick: fn(&(f64, f64, f64)) -> f64| median(pairs.iter().map(pick).collect());
-    table.ratio(
-        "durable single put, 24 B",
-        "ns",
-        middle(|p| p.1),
-        middle(|p| p.0),
-        1.2,
-        None,
-    );
-    table.ratio(
-        "durable single put on 2 threads, to one",
-        "ns",
-        middle(|p| p.2),
-        middle(|p| p.1),
-        0.6,
-        None,
-    );
+    table.ratio("durable single put, 24 B", "ns", middle(|p| p.1), middle(|p| p.0), 1.2, None);
+    table.ratio("durable single put on 2 threads, to one", "ns", middle(|p| p.2), middle(|p| p.1), 0.6, None);
 }

@@ -45,13 +45,7 @@ pub(crate) struct BatchGroup {
 
 impl BatchGroup {
     fn new(meta: &Arc<KeyspaceMeta>) -> Self {
-        Self {
-            meta: Arc::clone(meta),
-            frames: Vec::new(),
-            frame_count: 0,
-            delete_bytes: 0,
-            ops: Vec::new(),
-        }
+        Self { meta: Arc::clone(meta), frames: Vec::new(), frame_count: 0, delete_bytes: 0, ops: Vec::new() }
     }
 
     /// Bytes of its frames.
@@ -68,13 +62,7 @@ impl BatchGroup {
         }
         let ordinal = u16::try_from(self.ops.len()).expect("groups have at most 2^16 mutations");
         self.ops.push((hash, self.frames.len()));
-        let input = FrameInput {
-            kind,
-            ordinal,
-            combined: false,
-            key,
-            value,
-        };
+        let input = FrameInput { kind, ordinal, combined: false, key, value };
         let start = self.frames.len();
         encode_frame(&mut self.frames, self.meta.id, align, &input);
         if kind == FrameKind::Delete {
@@ -97,47 +85,29 @@ impl BatchGroup {
 /// Refuses keys and values that no frame can hold.
 pub(crate) fn check_lengths(key: &[u8], value: &[u8]) -> Result<()> {
     if key.len() > MAX_KEY_LEN {
-        return Err(Error::KeyTooLong {
-            len: key.len(),
-            max: MAX_KEY_LEN,
-        });
+        return Err(Error::KeyTooLong { len: key.len(), max: MAX_KEY_LEN });
     }
     if value.len() as u64 > MAX_VALUE_LEN {
-        return Err(Error::ValueTooLarge {
-            len: value.len(),
-            max: MAX_VALUE_LEN,
-        });
+        return Err(Error::ValueTooLarge { len: value.len(), max: MAX_VALUE_LEN });
     }
     Ok(())
 }
 
 /// Refuses operands that the keyspace's operator cannot apply.
 pub(crate) fn check_operand(meta: &KeyspaceMeta, operand: &[u8]) -> Result<()> {
-    meta.operator()?
-        .check_operand(operand)
-        .map_err(|message| meta.merge_error(message))
+    meta.operator()?.check_operand(operand).map_err(|message| meta.merge_error(message))
 }
 
 impl Batch {
     pub(crate) fn new(hash_seed: u64) -> Self {
-        Self {
-            hash_seed,
-            groups: Vec::new(),
-            op_count: 0,
-            user_bytes: 0,
-        }
+        Self { hash_seed, groups: Vec::new(), op_count: 0, user_bytes: 0 }
     }
 
     /// Sets a key's value.
     ///
     /// # Errors
     /// [`Error::KeyTooLong`], [`Error::ValueTooLarge`]; the batch is as before.
-    pub fn put(
-        &mut self,
-        keyspace: &Keyspace,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-    ) -> Result<()> {
+    pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.push(keyspace, FrameKind::Put, key.as_ref(), value.as_ref())
     }
 
@@ -164,13 +134,7 @@ impl Batch {
         self.push(keyspace, FrameKind::Merge, key.as_ref(), operand.as_ref())
     }
 
-    fn push(
-        &mut self,
-        keyspace: &Keyspace,
-        kind: FrameKind,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<()> {
+    fn push(&mut self, keyspace: &Keyspace, kind: FrameKind, key: &[u8], value: &[u8]) -> Result<()> {
         check_lengths(key, value)?;
         let hash = key_hash(key, self.hash_seed);
         let group = self.group(&keyspace.meta);
@@ -182,15 +146,9 @@ impl Batch {
 
     /// The newest group of a keyspace, or a new one where that is full.
     fn group(&mut self, meta: &Arc<KeyspaceMeta>) -> &mut BatchGroup {
-        let newest = self
-            .groups
-            .iter()
-            .rposition(|group| group.meta.id == meta.id);
-        let open = newest.filter(|&at| {
-            self.groups
-                .get(at)
-                .is_some_and(|group| group.ops.len() < MAX_GROUP_OPS)
-        });
+        let newest = self.groups.iter().rposition(|group| group.meta.id == meta.id);
+        let open =
+            newest.filter(|&at| self.groups.get(at).is_some_and(|group| group.ops.len() < MAX_GROUP_OPS));
         let at = open.unwrap_or_else(|| {
             self.groups.push(BatchGroup::new(meta));
             self.groups.len() - 1
@@ -203,10 +161,7 @@ impl Batch {
 
     /// Bytes that the batch's buffers hold on to.
     pub(crate) fn capacity(&self) -> usize {
-        self.groups
-            .iter()
-            .map(|group| group.frames.capacity())
-            .sum()
+        self.groups.iter().map(|group| group.frames.capacity()).sum()
     }
 
     /// Mutations in the batch.
@@ -224,8 +179,7 @@ impl Batch {
     /// Removes all mutations.
     pub fn clear(&mut self) {
         // Buffers are kept for the keyspaces that the batch is filled with again and again.
-        self.groups
-            .retain(|group| !group.ops.is_empty() && group.ops.len() < MAX_GROUP_OPS);
+        self.groups.retain(|group| !group.ops.is_empty() && group.ops.len() < MAX_GROUP_OPS);
         for group in &mut self.groups {
             group.frames.clear();
             group.ops.clear();
@@ -250,15 +204,9 @@ impl Batch {
     }
 
     /// The groups as a segment writer takes them, numbered from `first_seq` on.
-    pub(crate) fn with_frames<T>(
-        &self,
-        first_seq: u64,
-        write: impl FnOnce(&[GroupFrames<'_>]) -> T,
-    ) -> T {
-        let pieces: SmallVec<[[&[u8]; 1]; 4]> = self
-            .groups()
-            .map(|group| [group.frames.as_slice()])
-            .collect();
+    pub(crate) fn with_frames<T>(&self, first_seq: u64, write: impl FnOnce(&[GroupFrames<'_>]) -> T) -> T {
+        let pieces: SmallVec<[[&[u8]; 1]; 4]> =
+            self.groups().map(|group| [group.frames.as_slice()]).collect();
         let mut seq = first_seq;
         let frames: SmallVec<[GroupFrames<'_>; 4]> = self
             .groups()

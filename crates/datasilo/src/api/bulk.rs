@@ -95,9 +95,7 @@ impl Silo {
             for keyspace in keyspaces {
                 version.keyspace(&keyspace.meta)?;
                 if log.bulk.contains(&keyspace.id()) {
-                    return Err(Error::BulkSessionOpen {
-                        keyspace: keyspace.name().to_owned(),
-                    });
+                    return Err(Error::BulkSessionOpen { keyspace: keyspace.name().to_owned() });
                 }
             }
             log.bulk.extend(&ids);
@@ -126,12 +124,7 @@ impl BulkSession<'_> {
         BulkWriter {
             shared: Arc::clone(&self.shared),
             next_rank: index * WRITER_RANKS,
-            buffers: self
-                .shared
-                .keyspaces
-                .iter()
-                .map(|meta| Buffer::new(Arc::clone(meta)))
-                .collect(),
+            buffers: self.shared.keyspaces.iter().map(|meta| Buffer::new(Arc::clone(meta))).collect(),
             closed: false,
         }
     }
@@ -148,10 +141,7 @@ impl BulkSession<'_> {
             if state.open_writers > 0 {
                 return Err(Error::InvalidOption {
                     option: "bulk writers",
-                    why: format!(
-                        "{} are still open: close or drop them before `finish`",
-                        state.open_writers
-                    ),
+                    why: format!("{} are still open: close or drop them before `finish`", state.open_writers),
                 });
             }
             if let Some(failure) = state.failure.take() {
@@ -159,27 +149,12 @@ impl BulkSession<'_> {
             }
             std::mem::take(&mut *state)
         };
-        let SessionState {
-            writer,
-            mut full,
-            created,
-            entries,
-            groups,
-            usage,
-            next_rank,
-            user_bytes,
-            ..
-        } = state;
+        let SessionState { writer, mut full, created, entries, groups, usage, next_rank, user_bytes, .. } =
+            state;
         // From here on, a failure must still remove the files.
         lock(&self.shared.state).created = created;
         full.extend(writer);
-        let outcome = BulkOutcome {
-            segments: full,
-            entries,
-            groups,
-            usage,
-            ranks: next_rank,
-        };
+        let outcome = BulkOutcome { segments: full, entries, groups, usage, ranks: next_rank };
         let report = core.publish_bulk(outcome)?;
         core.user_bytes.fetch_add(user_bytes, Ordering::Relaxed);
         lock(&self.shared.state).created.clear();
@@ -201,9 +176,7 @@ impl Drop for BulkSession<'_> {
         for number in created {
             core.remove_unfinished(FileKind::Segment, number);
         }
-        lock(&core.log)
-            .bulk
-            .retain(|id| !self.keyspaces.contains(id));
+        lock(&core.log).bulk.retain(|id| !self.keyspaces.contains(id));
     }
 }
 
@@ -257,8 +230,7 @@ impl Buffer {
 
     fn push(&mut self, rank: u64, kind: FrameKind, key: &[u8], value: &[u8], hash: u64) {
         let reaches = |group: &&mut BufferedGroup| {
-            rank.checked_sub(group.base_rank)
-                .is_some_and(|ordinal| ordinal <= u64::from(u16::MAX))
+            rank.checked_sub(group.base_rank).is_some_and(|ordinal| ordinal <= u64::from(u16::MAX))
         };
         let align = self.meta.align();
         if self.groups.last_mut().filter(reaches).is_none() {
@@ -280,13 +252,7 @@ impl Buffer {
         }
         let ordinal = u16::try_from(rank - group.base_rank).unwrap_or(u16::MAX);
         self.ops.push((hash, self.frames.len(), kind));
-        let input = FrameInput {
-            kind,
-            ordinal,
-            combined: false,
-            key,
-            value,
-        };
+        let input = FrameInput { kind, ordinal, combined: false, key, value };
         let start = self.frames.len();
         encode_frame(&mut self.frames, self.meta.id, align, &input);
         group.frame_count += 1;
@@ -299,15 +265,9 @@ impl Buffer {
 
     /// The frames of each group.
     fn pieces(&self) -> Vec<[&[u8]; 1]> {
-        let ends = self
-            .groups
-            .iter()
-            .skip(1)
-            .map(|g| g.start)
-            .chain([self.frames.len()]);
-        let slice = |(group, end): (&BufferedGroup, usize)| {
-            [self.frames.get(group.start..end).unwrap_or_default()]
-        };
+        let ends = self.groups.iter().skip(1).map(|g| g.start).chain([self.frames.len()]);
+        let slice =
+            |(group, end): (&BufferedGroup, usize)| [self.frames.get(group.start..end).unwrap_or_default()];
         self.groups.iter().zip(ends).map(slice).collect()
     }
 
@@ -319,18 +279,8 @@ impl Buffer {
         groups: &mut Vec<RankedGroup>,
         usage: &mut SegmentUsage,
     ) {
-        usage.add_frames(
-            self.meta.id,
-            self.ops.len() as u64,
-            self.frames.len() as u64,
-            self.delete_bytes,
-        );
-        let ends = self
-            .groups
-            .iter()
-            .skip(1)
-            .map(|g| g.first_op)
-            .chain([self.ops.len()]);
+        usage.add_frames(self.meta.id, self.ops.len() as u64, self.frames.len() as u64, self.delete_bytes);
+        let ends = self.groups.iter().skip(1).map(|g| g.first_op).chain([self.ops.len()]);
         let ends: Vec<usize> = ends.collect();
         for ((group, end), payload) in self.groups.iter().zip(ends).zip(payloads) {
             let address = |offset: usize| {
@@ -339,10 +289,7 @@ impl Buffer {
                     crate::bytes::address::words(payload + (offset - group.start) as u64),
                 )
             };
-            groups.push(RankedGroup {
-                start: address(group.start),
-                base_rank: group.base_rank,
-            });
+            groups.push(RankedGroup { start: address(group.start), base_rank: group.base_rank });
             for &(hash, offset, kind) in self.ops.get(group.first_op..end).unwrap_or_default() {
                 self.entries.push(hash, address(offset), kind);
             }
@@ -362,10 +309,7 @@ impl BulkWriter {
     /// [`Error::InvalidOption`] for ranks of 2⁴⁸ and above.
     pub fn set_rank(&mut self, rank: u64) -> Result<()> {
         if rank >= MAX_RANK {
-            return Err(Error::InvalidOption {
-                option: "rank",
-                why: format!("{rank} is not below 2^48"),
-            });
+            return Err(Error::InvalidOption { option: "rank", why: format!("{rank} is not below 2^48") });
         }
         self.next_rank = rank;
         Ok(())
@@ -376,12 +320,7 @@ impl BulkWriter {
     /// # Errors
     /// Those of [`super::batch::Batch::put`], [`Error::InvalidKeyspace`] for a keyspace that is not in the session, and
     /// failures to write, after which the session cannot be finished.
-    pub fn put(
-        &mut self,
-        keyspace: &Keyspace,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-    ) -> Result<()> {
+    pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.push(keyspace, FrameKind::Put, key.as_ref(), value.as_ref())
     }
 
@@ -407,13 +346,7 @@ impl BulkWriter {
         self.push(keyspace, FrameKind::Merge, key.as_ref(), operand.as_ref())
     }
 
-    fn push(
-        &mut self,
-        keyspace: &Keyspace,
-        kind: FrameKind,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<()> {
+    fn push(&mut self, keyspace: &Keyspace, kind: FrameKind, key: &[u8], value: &[u8]) -> Result<()> {
         check_lengths(key, value)?;
         let Some(at) = self.buffers.iter().position(|b| b.meta.id == keyspace.id()) else {
             return Err(Error::InvalidKeyspace {
@@ -456,11 +389,7 @@ impl BulkWriter {
         for buffer in self.buffers.drain(..) {
             state.next_rank = state.next_rank.max(buffer.ranks_end);
             state.user_bytes += buffer.user_bytes;
-            state
-                .entries
-                .entry(buffer.meta.id)
-                .or_default()
-                .append(buffer.entries);
+            state.entries.entry(buffer.meta.id).or_default().append(buffer.entries);
         }
         result
     }
@@ -475,9 +404,9 @@ impl Drop for BulkWriter {
             // Half of what this thread meant to write is worse than nothing.
             let mut state = lock(&self.shared.state);
             state.open_writers -= 1;
-            state.failure.get_or_insert(Error::Poisoned {
-                why: "a thread of the bulk session panicked".to_owned(),
-            });
+            state
+                .failure
+                .get_or_insert(Error::Poisoned { why: "a thread of the bulk session panicked".to_owned() });
         } else if let Err(error) = self.hand_over() {
             tracing::warn!(%error, "a bulk writer could not write its last region");
         }
@@ -490,9 +419,7 @@ impl Shared {
         let result = self.try_flush(buffer);
         if let Err(error) = &result {
             // The error itself goes to the caller; the session keeps its words.
-            let why = Error::Poisoned {
-                why: error.to_string(),
-            };
+            let why = Error::Poisoned { why: error.to_string() };
             lock(&self.state).failure.get_or_insert(why);
         }
         result
@@ -519,15 +446,9 @@ impl Shared {
         let lease = {
             let mut state = lock(&self.state);
             if let Some(failure) = &state.failure {
-                return Err(Error::Poisoned {
-                    why: failure.to_string(),
-                });
+                return Err(Error::Poisoned { why: failure.to_string() });
             }
-            if !state
-                .writer
-                .as_ref()
-                .is_some_and(|w| w.has_room(len + SEAL_LEN))
-            {
+            if !state.writer.as_ref().is_some_and(|w| w.has_room(len + SEAL_LEN)) {
                 let full = state.writer.take();
                 state.full.extend(full);
                 self.begin_segment(&mut state, len)?;

@@ -72,29 +72,15 @@ impl<'s> Plan<'s> {
         plan.look_into_memtables(own)?;
         for record in snapshot.version.records.values() {
             let usage = record.usage.iter().find(|u| u.keyspace == keyspace.id());
-            if let (Some(usage), Some(segment)) =
-                (usage, snapshot.version.segments.get(record.file))
-            {
+            if let (Some(usage), Some(segment)) = (usage, snapshot.version.segments.get(record.file)) {
                 // Operands are only told from values by the index.
                 let all_live = usage.dead_frames == 0
                     && keyspace.meta.operator.is_none()
                     && !plan.hidden.contains_key(&record.file);
                 // Folded values lie behind the place where replay starts; marks tell them apart.
-                let used = if record.sealed {
-                    record.file_len
-                } else {
-                    segment.bytes().len() as u64
-                };
-                let len = if keyspace.meta.operator.is_some() {
-                    used
-                } else {
-                    record.replay_from
-                };
-                plan.segments.push(SegmentPart {
-                    segment,
-                    len,
-                    all_live,
-                });
+                let used = if record.sealed { record.file_len } else { segment.bytes().len() as u64 };
+                let len = if keyspace.meta.operator.is_some() { used } else { record.replay_from };
+                plan.segments.push(SegmentPart { segment, len, all_live });
             }
         }
         Ok(plan)
@@ -111,28 +97,17 @@ impl<'s> Plan<'s> {
                 if first.keyspace() != id {
                     continue;
                 }
-                for entry in std::iter::once(first)
-                    .chain(versions)
-                    .filter(|e| e.seq() <= self.snapshot.seq)
-                {
-                    let frame = self
-                        .snapshot
-                        .version
-                        .frame(entry.address(), own.meta.align())?;
+                for entry in std::iter::once(first).chain(versions).filter(|e| e.seq() <= self.snapshot.seq) {
+                    let frame = self.snapshot.version.frame(entry.address(), own.meta.align())?;
                     frame.verify(id)?;
                     let key = frame.frame.key();
                     if !seen.insert(key) {
                         continue;
                     }
                     let hash = key_hash(key, self.snapshot.version.hash_seed);
-                    for old in
-                        find_target(&self.snapshot.version, own, key, hash)?.unwrap_or_default()
-                    {
+                    for old in find_target(&self.snapshot.version, own, key, hash)?.unwrap_or_default() {
                         let address = old.address();
-                        self.hidden
-                            .entry(address.segment())
-                            .or_default()
-                            .insert(address.word());
+                        self.hidden.entry(address.segment()).or_default().insert(address.word());
                     }
                     self.looked_up.push(frame);
                 }
@@ -142,10 +117,7 @@ impl<'s> Plan<'s> {
     }
 
     /// Takes segments up to the memory for marks, and marks what is live in them.
-    fn next_stretch(
-        &mut self,
-        parts: &mut VecDeque<SegmentPart<'s>>,
-    ) -> Result<Vec<MarkedPart<'s>>> {
+    fn next_stretch(&mut self, parts: &mut VecDeque<SegmentPart<'s>>) -> Result<Vec<MarkedPart<'s>>> {
         let mut stretch = Vec::new();
         let mut live = LiveMap::default();
         let mut memory = 0;
@@ -191,15 +163,9 @@ impl<'s> Plan<'s> {
     /// Keys with operands are looked up; each once, with the segment that its first frame lies in.
     fn take_chains(&mut self, live: &LiveMap, chains: &[FrameAddress]) -> Result<()> {
         for &address in chains {
-            let hidden = self
-                .hidden
-                .get(&address.segment())
-                .is_some_and(|h| h.contains(&address.word()));
+            let hidden = self.hidden.get(&address.segment()).is_some_and(|h| h.contains(&address.word()));
             if live.get(address.segment()).is_some() && !hidden {
-                let frame = self
-                    .snapshot
-                    .version
-                    .frame(address, self.keyspace.align())?;
+                let frame = self.snapshot.version.frame(address, self.keyspace.align())?;
                 frame.verify(self.keyspace.id())?;
                 self.looked_up.push(frame);
             }
@@ -209,10 +175,7 @@ impl<'s> Plan<'s> {
 
     fn look_up(&self, frame: FrameRef<'s>) -> Result<Option<Entry<'s>>> {
         let key = frame.frame.key();
-        Ok(self
-            .snapshot
-            .get(&self.keyspace, key)?
-            .map(|value| (key, value)))
+        Ok(self.snapshot.get(&self.keyspace, key)?.map(|value| (key, value)))
     }
 }
 
@@ -295,17 +258,12 @@ pub struct Iter<'s> {
     parts: VecDeque<SegmentPart<'s>>,
     ready: VecDeque<MarkedPart<'s>>,
     pending: VecDeque<Result<Entry<'s>>>,
-    current: Option<(
-        MarkedPart<'s>,
-        Box<dyn Iterator<Item = Result<GroupView<'s>>> + 's>,
-    )>,
+    current: Option<(MarkedPart<'s>, Box<dyn Iterator<Item = Result<GroupView<'s>>> + 's>)>,
 }
 
 impl std::fmt::Debug for Iter<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Iter")
-            .field("keyspace", &self.plan.keyspace)
-            .finish_non_exhaustive()
+        f.debug_struct("Iter").field("keyspace", &self.plan.keyspace).finish_non_exhaustive()
     }
 }
 
@@ -331,8 +289,7 @@ impl<'s> Iter<'s> {
                         Ok(Some(_)) if frame.kind() == FrameKind::Merge => {
                             let key = frame.key();
                             let value = self.plan.snapshot.get(&self.plan.keyspace, key);
-                            self.pending
-                                .extend(value.transpose().map(|v| v.map(|v| (key, v))));
+                            self.pending.extend(value.transpose().map(|v| v.map(|v| (key, v))));
                         }
                         Ok(entry) => self.pending.extend(entry.map(Ok)),
                         Err(error) => self.pending.push_back(Err(error)),
@@ -391,13 +348,7 @@ impl Snapshot {
     pub fn iter(&self, keyspace: &Keyspace) -> Result<Iter<'_>> {
         let mut plan = Plan::new(self, keyspace)?;
         let parts = std::mem::take(&mut plan.segments).into();
-        Ok(Iter {
-            plan,
-            parts,
-            ready: VecDeque::new(),
-            pending: VecDeque::new(),
-            current: None,
-        })
+        Ok(Iter { plan, parts, ready: VecDeque::new(), pending: VecDeque::new(), current: None })
     }
 
     /// Passes all entries of a keyspace to `visit`; the fastest serial way to read them.
@@ -441,12 +392,10 @@ impl Snapshot {
             stretch.into_par_iter().try_for_each(|part| visit_part(plan, part, &mut |k, v| visit(k, v)))?;
         }
         let looked_up = std::mem::take(&mut plan.looked_up);
-        looked_up
-            .into_par_iter()
-            .try_for_each(|frame| match plan.look_up(frame)? {
-                Some((key, value)) => visit(key, value),
-                None => Ok(()),
-            })
+        looked_up.into_par_iter().try_for_each(|frame| match plan.look_up(frame)? {
+            Some((key, value)) => visit(key, value),
+            None => Ok(()),
+        })
     }
 }
 

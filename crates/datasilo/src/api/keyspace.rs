@@ -53,27 +53,19 @@ pub struct IntKey {
 
 impl From<u32> for IntKey {
     fn from(key: u32) -> Self {
-        Self {
-            bytes: u64::from(key).to_le_bytes(),
-            len: 4,
-        }
+        Self { bytes: u64::from(key).to_le_bytes(), len: 4 }
     }
 }
 
 impl From<u64> for IntKey {
     fn from(key: u64) -> Self {
-        Self {
-            bytes: key.to_le_bytes(),
-            len: 8,
-        }
+        Self { bytes: key.to_le_bytes(), len: 8 }
     }
 }
 
 impl AsRef<[u8]> for IntKey {
     fn as_ref(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.len))
-            .unwrap_or(&self.bytes)
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
     }
 }
 

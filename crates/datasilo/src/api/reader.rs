@@ -58,17 +58,8 @@ impl SiloReader {
         let files = DirFiles::new(Arc::clone(&options.storage), dir.as_ref());
         let (version, follow) = load(&files, &options, None)?;
         tracing::info!(dir = %files.dir().display(), generation = version.generation, "opened for reading");
-        let snapshot = Snapshot {
-            version: Arc::new(version),
-            seq: follow.seq,
-            verify: options.verify_reads,
-        };
-        Ok(Self {
-            files,
-            options,
-            current: ArcSwap::from_pointee(snapshot),
-            follow: Mutex::new(follow),
-        })
+        let snapshot = Snapshot { version: Arc::new(version), seq: follow.seq, verify: options.verify_reads };
+        Ok(Self { files, options, current: ArcSwap::from_pointee(snapshot), follow: Mutex::new(follow) })
     }
 
     /// The directory.
@@ -86,14 +77,11 @@ impl SiloReader {
         let mut follow = lock(&self.follow);
         let before = Arc::clone(&self.current.load().version);
         let manifest = read_manifest(&self.files)?;
-        if manifest.generation == follow.manifest.generation
-            && manifest.silo_id == follow.manifest.silo_id
-        {
+        if manifest.generation == follow.manifest.generation && manifest.silo_id == follow.manifest.silo_id {
             return self.read_on(before, &mut follow);
         }
         if continues(&follow.manifest, &manifest)
-            && let Ok(mut version) =
-                open_version(&self.files, &manifest, &self.options, Some(&before))
+            && let Ok(mut version) = open_version(&self.files, &manifest, &self.options, Some(&before))
         {
             // The same log goes on in more segments: what was read of it stays in the memtable.
             version.memtables.clone_from(&before.memtables);
@@ -116,17 +104,14 @@ impl SiloReader {
     }
 
     fn publish(&self, version: Arc<Version>, seq: u64) {
-        self.current.store(Arc::new(Snapshot {
-            version,
-            seq,
-            verify: self.options.verify_reads,
-        }));
+        self.current.store(Arc::new(Snapshot { version, seq, verify: self.options.verify_reads }));
     }
 
     /// Reads on where the log was left.
     fn read_on(&self, version: Arc<Version>, follow: &mut Follow) -> Result<()> {
         let mark = mark_file::read(&self.files, follow.manifest.silo_id)?;
-        let segments: Vec<_> = follow.log.iter().map(|(number, end)| (version.segments.get(*number), *end)).collect();
+        let segments: Vec<_> =
+            follow.log.iter().map(|(number, end)| (version.segments.get(*number), *end)).collect();
         let mut gap = false;
         let mut ends = Vec::with_capacity(segments.len());
         let mut scans = Vec::with_capacity(segments.len());
@@ -189,15 +174,8 @@ impl SiloReader {
 /// True if the log that was read so far is still to be replayed from where it was, so that only
 /// segments were added.
 fn continues(before: &Manifest, after: &Manifest) -> bool {
-    let unchanged = before
-        .segments
-        .iter()
-        .all(|old| after.segments.contains(old));
-    let grown = after
-        .segments
-        .iter()
-        .filter(|new| !before.segments.contains(new))
-        .all(|new| !new.sealed);
+    let unchanged = before.segments.iter().all(|old| after.segments.contains(old));
+    let grown = after.segments.iter().filter(|new| !before.segments.contains(new)).all(|new| !new.sealed);
     before.silo_id == after.silo_id
         && before.next_keyspace == after.next_keyspace
         && before.keyspaces == after.keyspaces
@@ -206,11 +184,7 @@ fn continues(before: &Manifest, after: &Manifest) -> bool {
 }
 
 /// Opens what the manifest names and replays the log.
-fn load(
-    files: &DirFiles,
-    options: &Options,
-    before: Option<&Version>,
-) -> Result<(Version, Follow)> {
+fn load(files: &DirFiles, options: &Options, before: Option<&Version>) -> Result<(Version, Follow)> {
     let mut attempt = 0;
     loop {
         attempt += 1;

@@ -63,16 +63,9 @@ impl Silo {
 
     pub(crate) fn start(core: Core, recovery: RecoveryReport) -> Result<Self> {
         let core = Arc::new(core);
-        let maintenance = if core.options.background {
-            Some(background::start(Arc::clone(&core))?)
-        } else {
-            None
-        };
-        Ok(Self {
-            core,
-            recovery,
-            maintenance,
-        })
+        let maintenance =
+            if core.options.background { Some(background::start(Arc::clone(&core))?) } else { None };
+        Ok(Self { core, recovery, maintenance })
     }
 
     /// What opening found; all zero after a clean close.
@@ -95,12 +88,7 @@ impl Silo {
     /// its merge operator is not registered, [`Error::InvalidKeyspace`] for an unusable name or
     /// alignment, and those of the system.
     pub fn create_keyspace(&self, name: &str, options: &KeyspaceOptions) -> Result<Keyspace> {
-        let invalid = |why| {
-            Err(Error::InvalidKeyspace {
-                name: name.to_owned(),
-                why,
-            })
-        };
+        let invalid = |why| Err(Error::InvalidKeyspace { name: name.to_owned(), why });
         if name.is_empty() || name.len() > MAX_NAME_LEN {
             return invalid("a name has 1 to 255 bytes");
         }
@@ -116,20 +104,14 @@ impl Silo {
             return Err(Error::Closed);
         }
         if let Some(existing) = self.core.version.load().keyspace_by_name(name) {
-            return same_settings(existing, options).map(|()| Keyspace {
-                meta: Arc::clone(&existing.meta),
-            });
+            return same_settings(existing, options).map(|()| Keyspace { meta: Arc::clone(&existing.meta) });
         }
         let id = lock(&self.core.structure).next_keyspace;
         if id == u32::MAX {
             return invalid("all keyspace ids are used up");
         }
-        let meta = Arc::new(KeyspaceMeta {
-            id,
-            name: name.to_owned(),
-            align_shift: options.align_shift,
-            operator,
-        });
+        let meta =
+            Arc::new(KeyspaceMeta { id, name: name.to_owned(), align_shift: options.align_shift, operator });
         let keyspace = KeyspaceVersion {
             meta: Arc::clone(&meta),
             runs: Vec::new(),
@@ -155,9 +137,7 @@ impl Silo {
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         let version = self.core.version.load();
         match version.keyspace_by_name(name) {
-            Some(keyspace) => Ok(Keyspace {
-                meta: Arc::clone(&keyspace.meta),
-            }),
+            Some(keyspace) => Ok(Keyspace { meta: Arc::clone(&keyspace.meta) }),
             None => Err(version.unknown_keyspace(name)),
         }
     }
@@ -166,13 +146,7 @@ impl Silo {
     #[must_use]
     pub fn keyspaces(&self) -> Vec<Keyspace> {
         let version = self.core.version.load();
-        version
-            .keyspaces
-            .iter()
-            .map(|k| Keyspace {
-                meta: Arc::clone(&k.meta),
-            })
-            .collect()
+        version.keyspaces.iter().map(|k| Keyspace { meta: Arc::clone(&k.meta) }).collect()
     }
 
     /// Drops a keyspace with all its entries. Durable when it returns; snapshots taken before
@@ -188,9 +162,7 @@ impl Silo {
         }
         let id = self.keyspace(name)?.id();
         if log.bulk.contains(&id) {
-            return Err(Error::BulkSessionOpen {
-                keyspace: name.to_owned(),
-            });
+            return Err(Error::BulkSessionOpen { keyspace: name.to_owned() });
         }
         self.core.quiesce(&log);
         let mut replaced = Vec::new();
@@ -204,10 +176,7 @@ impl Silo {
                 }
             },
             |version| {
-                replaced = version
-                    .keyspace_by_id(id)
-                    .map(|k| k.runs.clone())
-                    .unwrap_or_default();
+                replaced = version.keyspace_by_id(id).map(|k| k.runs.clone()).unwrap_or_default();
                 version.keyspaces.retain(|k| k.meta.id != id);
             },
         )?;
@@ -238,9 +207,8 @@ impl Silo {
         if batch.hash_seed() != self.core.hash_seed {
             return Err(Error::InvalidOption {
                 option: "batch",
-                why:
-                    "it was made by another silo: use `batch()` of the silo that it is committed to"
-                        .to_owned(),
+                why: "it was made by another silo: use `batch()` of the silo that it is committed to"
+                    .to_owned(),
             });
         }
         self.core.commit(batch, durability)
@@ -264,12 +232,7 @@ impl Silo {
     ///
     /// # Errors
     /// Those of [`Batch::delete`] and [`Silo::commit`].
-    pub fn delete(
-        &self,
-        keyspace: &Keyspace,
-        key: impl AsRef<[u8]>,
-        durability: Durability,
-    ) -> Result<u64> {
+    pub fn delete(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>, durability: Durability) -> Result<u64> {
         self.commit_one(durability, |batch| batch.delete(keyspace, key))
     }
 
@@ -288,14 +251,8 @@ impl Silo {
     }
 
     /// Commits a batch of one mutation, in a batch that the thread keeps for the next time.
-    fn commit_one(
-        &self,
-        durability: Durability,
-        fill: impl FnOnce(&mut Batch) -> Result<()>,
-    ) -> Result<u64> {
-        let spare = SPARE_BATCH
-            .take()
-            .filter(|batch| batch.hash_seed() == self.core.hash_seed);
+    fn commit_one(&self, durability: Durability, fill: impl FnOnce(&mut Batch) -> Result<()>) -> Result<u64> {
+        let spare = SPARE_BATCH.take().filter(|batch| batch.hash_seed() == self.core.hash_seed);
         let mut batch = spare.unwrap_or_else(|| self.batch());
         fill(&mut batch)?;
         let result = self.core.commit(&mut batch, durability);
@@ -323,11 +280,7 @@ impl Silo {
             let seq = self.core.published.load(Ordering::Acquire);
             // If the version is still current, its memtables hold everything up to `seq`.
             if Arc::ptr_eq(&version, &self.core.version.load()) {
-                return Snapshot {
-                    version,
-                    seq,
-                    verify,
-                };
+                return Snapshot { version, seq, verify };
             }
         }
     }

@@ -66,9 +66,7 @@ impl<'s> Value<'s> {
         let end = range.end.min(self.len());
         let range = range.start.min(end)..end;
         if self.verify {
-            self.frame
-                .segment
-                .verify_value(self.frame.word, &self.frame.frame, range.clone())?;
+            self.frame.segment.verify_value(self.frame.word, &self.frame.frame, range.clone())?;
         }
         Ok(self.frame.frame.value().get(range).unwrap_or_default())
     }
@@ -114,10 +112,7 @@ impl Snapshot {
     /// A snapshot of the same moment that does not look at checksums.
     #[must_use]
     pub fn unverified(&self) -> Self {
-        Self {
-            verify: false,
-            ..self.clone()
-        }
+        Self { verify: false, ..self.clone() }
     }
 
     /// Handle of a keyspace that exists in this snapshot.
@@ -126,9 +121,7 @@ impl Snapshot {
     /// [`crate::Error::UnknownKeyspace`].
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         match self.version.keyspace_by_name(name) {
-            Some(keyspace) => Ok(Keyspace {
-                meta: Arc::clone(&keyspace.meta),
-            }),
+            Some(keyspace) => Ok(Keyspace { meta: Arc::clone(&keyspace.meta) }),
             None => Err(self.version.unknown_keyspace(name)),
         }
     }
@@ -136,22 +129,12 @@ impl Snapshot {
     /// The keyspaces in this snapshot, by id.
     #[must_use]
     pub fn keyspaces(&self) -> Vec<Keyspace> {
-        self.version
-            .keyspaces
-            .iter()
-            .map(|k| Keyspace {
-                meta: Arc::clone(&k.meta),
-            })
-            .collect()
+        self.version.keyspaces.iter().map(|k| Keyspace { meta: Arc::clone(&k.meta) }).collect()
     }
 
     #[inline]
     pub(crate) fn lookup(&self) -> Lookup<'_> {
-        Lookup {
-            version: &self.version,
-            seq: self.seq,
-            verify: self.verify,
-        }
+        Lookup { version: &self.version, seq: self.seq, verify: self.verify }
     }
 
     /// Starts loading what a look-up will need, where that is more than one line.
@@ -170,10 +153,7 @@ impl Snapshot {
     }
 
     fn value<'s>(&'s self, frame: FrameRef<'s>) -> Value<'s> {
-        Value {
-            frame,
-            verify: self.verify,
-        }
+        Value { frame, verify: self.verify }
     }
 
     /// A key's value: borrowed from the file, or folded where operands are pending.
@@ -225,9 +205,9 @@ impl Snapshot {
         match found {
             Found::Absent => Ok(None),
             Found::Put(frame) => Ok(Some(Cow::Borrowed(self.value(frame).bytes()?))),
-            Found::Pending { base, pending } => self
-                .fold_pending(keyspace, key, base, &pending)
-                .map(|value| Some(Cow::Owned(value))),
+            Found::Pending { base, pending } => {
+                self.fold_pending(keyspace, key, base, &pending).map(|value| Some(Cow::Owned(value)))
+            }
         }
     }
 
@@ -257,17 +237,10 @@ impl Snapshot {
     ///
     /// # Errors
     /// As of [`Snapshot::get`].
-    pub fn get_parts(
-        &self,
-        keyspace: &Keyspace,
-        key: impl AsRef<[u8]>,
-    ) -> Result<Option<Parts<'_>>> {
+    pub fn get_parts(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Parts<'_>>> {
         Ok(match self.find(keyspace, key.as_ref())? {
             Found::Absent => None,
-            Found::Put(frame) => Some(Parts {
-                base: Some(self.value(frame)),
-                pending: Vec::new(),
-            }),
+            Found::Put(frame) => Some(Parts { base: Some(self.value(frame)), pending: Vec::new() }),
             Found::Pending { base, pending } => Some(Parts {
                 base: base.map(|frame| self.value(frame)),
                 pending: pending
@@ -293,10 +266,7 @@ impl Snapshot {
         match self.lookup().find_plain(own, key, hash)? {
             Plain::Value(_) => Ok(true),
             Plain::Absent => Ok(false),
-            Plain::Unknown => Ok(!matches!(
-                self.lookup().find(own, key, hash)?,
-                Found::Absent
-            )),
+            Plain::Unknown => Ok(!matches!(self.lookup().find(own, key, hash)?, Found::Absent)),
         }
     }
 

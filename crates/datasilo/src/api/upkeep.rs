@@ -39,7 +39,8 @@ impl Silo {
                 if let Some(stats) = keyspaces.iter_mut().find(|k| k.id == record.keyspace)
                     && version.segments.get(*number).is_some()
                 {
-                    stats.live_bytes = stats.live_bytes.saturating_add(record.bytes.saturating_sub(record.dead_bytes));
+                    stats.live_bytes =
+                        stats.live_bytes.saturating_add(record.bytes.saturating_sub(record.dead_bytes));
                 }
             }
         }
@@ -53,9 +54,7 @@ impl Silo {
                 let sealed = record.is_some_and(|r| r.sealed);
                 SegmentStats {
                     number: segment.number(),
-                    bytes: record
-                        .filter(|r| r.sealed)
-                        .map_or(segment.bytes().len() as u64, |r| r.file_len),
+                    bytes: record.filter(|r| r.sealed).map_or(segment.bytes().len() as u64, |r| r.file_len),
                     dead_bytes: record.map_or(0, |r| r.dead_bytes()),
                     sealed,
                 }
@@ -102,15 +101,12 @@ impl Silo {
 fn keyspace_stats(snapshot: &Snapshot, keyspace: &KeyspaceVersion) -> Result<KeyspaceStats> {
     let records = snapshot.version.records.values();
     let usage = records.flat_map(|r| &r.usage).filter(|u| u.keyspace == keyspace.meta.id);
-    let (bytes, dead) = usage.fold((0u64, 0u64), |(b, d), u| (b.saturating_add(u.bytes), d.saturating_add(u.dead_bytes)));
+    let (bytes, dead) =
+        usage.fold((0u64, 0u64), |(b, d), u| (b.saturating_add(u.bytes), d.saturating_add(u.dead_bytes)));
     let slots: u64 = keyspace.runs.iter().map(|r| r.table_pages() * PAGE_SLOTS as u64).sum();
     let entries: u64 = keyspace.runs.iter().map(|r| r.entry_count()).sum();
     #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]
-    let load = if slots == 0 {
-        0.0
-    } else {
-        entries as f64 / slots as f64
-    };
+    let load = if slots == 0 { 0.0 } else { entries as f64 / slots as f64 };
     let change = pending_entries(snapshot, &snapshot.version, keyspace)?;
     Ok(KeyspaceStats {
         id: keyspace.meta.id,
@@ -126,14 +122,8 @@ fn keyspace_stats(snapshot: &Snapshot, keyspace: &KeyspaceVersion) -> Result<Key
 }
 
 /// By how much the memtables change the number of keys with a value.
-fn pending_entries(
-    snapshot: &Snapshot,
-    version: &Version,
-    keyspace: &KeyspaceVersion,
-) -> Result<i64> {
-    let handle = Keyspace {
-        meta: Arc::clone(&keyspace.meta),
-    };
+fn pending_entries(snapshot: &Snapshot, version: &Version, keyspace: &KeyspaceVersion) -> Result<i64> {
+    let handle = Keyspace { meta: Arc::clone(&keyspace.meta) };
     let mut changes: BTreeMap<&[u8], i64> = BTreeMap::new();
     for memtable in &version.memtables {
         for entry in memtable.lists().flatten() {

@@ -32,10 +32,7 @@ impl FrameAddress {
         self.0
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the upper half is shifted down"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half is shifted down")]
     pub(crate) const fn segment(self) -> FileNumber {
         (self.0 >> 32) as u32
     }
@@ -72,10 +69,7 @@ mod tests {
     #[test]
     fn an_address_keeps_segment_and_word() {
         let a = FrameAddress::new(7, u32::MAX);
-        assert_eq!(
-            (a.segment(), a.word(), a.offset()),
-            (7, u32::MAX, u64::from(u32::MAX) * 8)
-        );
+        assert_eq!((a.segment(), a.word(), a.offset()), (7, u32::MAX, u64::from(u32::MAX) * 8));
         assert_eq!(FrameAddress::from_bits(a.to_bits()), a);
     }
 

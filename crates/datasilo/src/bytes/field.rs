@@ -51,10 +51,7 @@ impl<'a> FieldReader<'a> {
     }
 
     /// A list with a 4-byte count before it; `item` reads one item.
-    pub(crate) fn list<T>(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = self.u32()?;
         // A hostile count must not reserve memory: every item takes at least one byte.
         let mut items = Vec::with_capacity(self.remaining().min(count as usize));

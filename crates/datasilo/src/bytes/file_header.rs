@@ -91,12 +91,7 @@ pub(crate) enum HeaderFlaw {
 }
 
 impl FileHeader {
-    pub(crate) fn new(
-        kind: FileKind,
-        silo_id: SiloId,
-        number: FileNumber,
-        generation: u64,
-    ) -> Self {
+    pub(crate) fn new(kind: FileKind, silo_id: SiloId, number: FileNumber, generation: u64) -> Self {
         Self {
             magic: kind.magic(),
             version: FORMAT_VERSION.into(),
@@ -120,10 +115,7 @@ impl FileHeader {
     }
 
     fn expected_crc(&self) -> u32 {
-        let covered = self
-            .as_bytes()
-            .split_last_chunk::<4>()
-            .map_or(&[][..], |(head, _)| head);
+        let covered = self.as_bytes().split_last_chunk::<4>().map_or(&[][..], |(head, _)| head);
         crc32fast::hash(covered)
     }
 

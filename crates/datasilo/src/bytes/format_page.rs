@@ -29,11 +29,7 @@ fn tables() -> Vec<(String, usize, Fields)> {
             if let [offset, size, name, ..] = cells[..]
                 && let (Ok(offset), Ok(size)) = (offset.parse(), size.parse())
             {
-                tables
-                    .last_mut()
-                    .unwrap()
-                    .2
-                    .push((offset, size, name.to_owned()));
+                tables.last_mut().unwrap().2.push((offset, size, name.to_owned()));
             } else if cells.len() > 1 && cells[0].parse::<usize>().is_ok() {
                 panic!("row without a size: {line}");
             }
@@ -81,25 +77,8 @@ fn format_page_agrees_with_the_code() {
             flags,
             align_shift
         ),
-        layout!(
-            "Frame header",
-            FrameHeader,
-            crc,
-            value_len,
-            ordinal,
-            flags,
-            key_len
-        ),
-        layout!(
-            "Mark slot",
-            MarkSlot,
-            magic,
-            crc,
-            silo_id,
-            counter,
-            segment,
-            synced_words
-        ),
+        layout!("Frame header", FrameHeader, crc, value_len, ordinal, flags, key_len),
+        layout!("Mark slot", MarkSlot, magic, crc, silo_id, counter, segment, synced_words),
         layout!(
             "Index header",
             IndexHeader,
@@ -119,16 +98,7 @@ fn format_page_agrees_with_the_code() {
         layout!("Page trailer", PageTrailer, check, flags),
         layout!("Part row", PartRow, segment, part),
         layout!("Chain header", ChainHeader, crc, count),
-        layout!(
-            "Manifest header",
-            ManifestHeader,
-            magic,
-            version,
-            features,
-            body_len,
-            body_crc,
-            crc
-        ),
+        layout!("Manifest header", ManifestHeader, magic, version, features, body_len, body_crc, crc),
     ];
     let page = tables();
     assert_eq!(page.len(), code.len(), "a table is missing on one side");
@@ -136,18 +106,12 @@ fn format_page_agrees_with_the_code() {
         assert_eq!((title.as_str(), *size), (code_title, code_size));
         let mut end = 0;
         for (offset, size, name) in fields {
-            assert_eq!(
-                *offset, end,
-                "{title}: {name} does not follow the field before it"
-            );
+            assert_eq!(*offset, end, "{title}: {name} does not follow the field before it");
             end = offset + size;
         }
         assert_eq!(end, *size, "{title}: the rows do not add up to the size");
-        let named: Vec<(usize, &str)> = fields
-            .iter()
-            .filter(|f| f.2 != "reserved")
-            .map(|f| (f.0, f.2.as_str()))
-            .collect();
+        let named: Vec<(usize, &str)> =
+            fields.iter().filter(|f| f.2 != "reserved").map(|f| (f.0, f.2.as_str())).collect();
         assert_eq!(named, code_fields, "{title}");
     }
 }

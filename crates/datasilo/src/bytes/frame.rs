@@ -87,32 +87,16 @@ struct FrameLayout {
 
 impl FrameLayout {
     fn new(key_len: usize, value_len: usize, align: usize) -> Self {
-        let long = if key_len >= usize::from(LONG_KEY) {
-            2
-        } else {
-            0
-        };
+        let long = if key_len >= usize::from(LONG_KEY) { 2 } else { 0 };
         let key = FRAME_HEADER_LEN + long;
         let table = key + key_len;
-        let blocks = if value_len > BLOCK_LEN {
-            value_len.div_ceil(BLOCK_LEN)
-        } else {
-            0
-        };
+        let blocks = if value_len > BLOCK_LEN { value_len.div_ceil(BLOCK_LEN) } else { 0 };
         let value = round_up(table + blocks * 4, align);
-        Self {
-            key,
-            table,
-            value,
-            end: round_up(value + value_len, 8),
-        }
+        Self { key, table, value, end: round_up(value + value_len, 8) }
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "lengths of frames fit usize on 64-bit targets"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "lengths of frames fit usize on 64-bit targets")]
 fn round_up(len: usize, align: usize) -> usize {
     align_up(len as u64, align as u64) as usize
 }
@@ -132,34 +116,17 @@ pub(crate) fn frame_len(key_len: usize, value_len: usize, align: usize) -> usize
 /// Appends a frame to `buffer`, whose length must be where the frame may start.
 ///
 /// The caller has checked the lengths of key and value.
-pub(crate) fn encode_frame(
-    buffer: &mut Vec<u8>,
-    keyspace: u32,
-    align: usize,
-    input: &FrameInput<'_>,
-) {
-    let FrameInput {
-        kind,
-        ordinal,
-        combined,
-        key,
-        value,
-    } = *input;
+pub(crate) fn encode_frame(buffer: &mut Vec<u8>, keyspace: u32, align: usize, input: &FrameInput<'_>) {
+    let FrameInput { kind, ordinal, combined, key, value } = *input;
     let layout = FrameLayout::new(key.len(), value.len(), align);
     let start = buffer.len();
     let long = key.len() >= usize::from(LONG_KEY);
     let header = FrameHeader {
         crc: 0.into(),
-        value_len: u32::try_from(value.len())
-            .expect("value length was checked")
-            .into(),
+        value_len: u32::try_from(value.len()).expect("value length was checked").into(),
         ordinal: ordinal.into(),
         flags: kind.code() | if combined { COMBINED } else { 0 },
-        key_len: if long {
-            LONG_KEY
-        } else {
-            u8::try_from(key.len()).unwrap_or(LONG_KEY)
-        },
+        key_len: if long { LONG_KEY } else { u8::try_from(key.len()).unwrap_or(LONG_KEY) },
     };
     buffer.reserve(layout.end);
     buffer.extend_from_slice(header.as_bytes());
@@ -178,10 +145,7 @@ pub(crate) fn encode_frame(
     buffer.extend_from_slice(value);
     buffer.resize(start + layout.end, 0);
     let covered = if blocked { layout.value } else { layout.end };
-    let crc = seeded_crc(
-        keyspace,
-        buffer.get(start + 4..start + covered).unwrap_or_default(),
-    );
+    let crc = seeded_crc(keyspace, buffer.get(start + 4..start + covered).unwrap_or_default());
     if let Some(field) = buffer.get_mut(start..start + 4) {
         field.copy_from_slice(&crc.to_le_bytes());
     }
@@ -189,22 +153,11 @@ pub(crate) fn encode_frame(
 
 /// Appends a fill frame of exactly `len` bytes: a multiple of 8, at least 16.
 pub(crate) fn encode_fill(buffer: &mut Vec<u8>, keyspace: u32, len: usize) {
-    assert!(
-        len >= 16 && len.is_multiple_of(8),
-        "a fill frame cannot have {len} bytes"
-    );
+    assert!(len >= 16 && len.is_multiple_of(8), "a fill frame cannot have {len} bytes");
     // Fills are shorter than two alignments, so they never have a block table.
     let zeros = [0u8; 128];
-    let value = zeros
-        .get(..len - FRAME_HEADER_LEN)
-        .expect("fills are below 128 bytes");
-    let input = FrameInput {
-        kind: FrameKind::Fill,
-        ordinal: 0,
-        combined: false,
-        key: &[],
-        value,
-    };
+    let value = zeros.get(..len - FRAME_HEADER_LEN).expect("fills are below 128 bytes");
+    let input = FrameInput { kind: FrameKind::Fill, ordinal: 0, combined: false, key: &[], value };
     encode_frame(buffer, keyspace, 1, &input);
 }
 
@@ -248,11 +201,7 @@ impl<'a> PlainPut<'a> {
             return None;
         }
         let end = (FRAME_HEADER_LEN + key.len() + value_len).next_multiple_of(8);
-        Some(Self {
-            crc: header.crc.get(),
-            covered: bytes.get(4..end)?,
-            value: rest.get(..value_len)?,
-        })
+        Some(Self { crc: header.crc.get(), covered: bytes.get(4..end)?, value: rest.get(..value_len)? })
     }
 
     #[inline]
@@ -288,18 +237,10 @@ impl<'a> FrameView<'a> {
             return None;
         }
         // Fills make up the distance to an aligned frame and are not aligned themselves.
-        let align = if FrameKind::of(header.flags) == FrameKind::Fill {
-            1
-        } else {
-            align
-        };
+        let align = if FrameKind::of(header.flags) == FrameKind::Fill { 1 } else { align };
         let layout = FrameLayout::new(key_len, value_len, align);
         let bytes = bytes.get(..layout.end)?;
-        Some(Self {
-            bytes,
-            header,
-            layout,
-        })
+        Some(Self { bytes, header, layout })
     }
 
     pub(crate) fn kind(&self) -> FrameKind {
@@ -316,9 +257,7 @@ impl<'a> FrameView<'a> {
 
     #[inline]
     pub(crate) fn key(&self) -> &'a [u8] {
-        self.bytes
-            .get(self.layout.key..self.layout.table)
-            .unwrap_or_default()
+        self.bytes.get(self.layout.key..self.layout.table).unwrap_or_default()
     }
 
     /// The value's bytes, unverified.
@@ -356,11 +295,7 @@ impl<'a> FrameView<'a> {
     /// Checks the frame's own checksum (which leaves out the value of a blocked frame).
     #[inline]
     pub(crate) fn verify_frame(&self, keyspace: u32) -> bool {
-        let covered = if self.is_blocked() {
-            self.layout.value
-        } else {
-            self.layout.end
-        };
+        let covered = if self.is_blocked() { self.layout.value } else { self.layout.end };
         let bytes = self.bytes.get(4..covered).unwrap_or_default();
         seeded_crc(keyspace, bytes) == self.header.crc.get()
     }
@@ -368,28 +303,18 @@ impl<'a> FrameView<'a> {
     /// Checks one block of a blocked frame's value.
     pub(crate) fn verify_block(&self, block: usize) -> bool {
         let entry = self.layout.table + block * 4;
-        let Some(expected) = self
-            .bytes
-            .get(entry..entry + 4)
-            .and_then(|b| b.first_chunk::<4>())
-        else {
+        let Some(expected) = self.bytes.get(entry..entry + 4).and_then(|b| b.first_chunk::<4>()) else {
             return false;
         };
         let value = self.value();
         let start = block * BLOCK_LEN;
         let end = (start + BLOCK_LEN).min(value.len());
-        value
-            .get(start..end)
-            .is_some_and(|bytes| crc32fast::hash(bytes) == u32::from_le_bytes(*expected))
+        value.get(start..end).is_some_and(|bytes| crc32fast::hash(bytes) == u32::from_le_bytes(*expected))
     }
 
     /// Blocks of a blocked frame's value.
     pub(crate) fn block_count(&self) -> usize {
-        if self.is_blocked() {
-            self.value_len().div_ceil(BLOCK_LEN)
-        } else {
-            0
-        }
+        if self.is_blocked() { self.value_len().div_ceil(BLOCK_LEN) } else { 0 }
     }
 
     /// Checks everything that a checksum covers.
@@ -404,18 +329,7 @@ mod tests {
 
     fn encode(kind: FrameKind, combined: bool, key: &[u8], value: &[u8], align: usize) -> Vec<u8> {
         let mut buffer = Vec::new();
-        encode_frame(
-            &mut buffer,
-            5,
-            align,
-            &FrameInput {
-                kind,
-                ordinal: 3,
-                combined,
-                key,
-                value,
-            },
-        );
+        encode_frame(&mut buffer, 5, align, &FrameInput { kind, ordinal: 3, combined, key, value });
         buffer
     }
 
@@ -423,13 +337,7 @@ mod tests {
     fn frames_of_every_shape_read_back() {
         let long_key = vec![b'k'; 300];
         let blocked = vec![9u8; 3 * BLOCK_LEN + 1];
-        for key in [
-            &b""[..],
-            b"12345678",
-            &long_key[..254],
-            &long_key[..255],
-            &long_key,
-        ] {
+        for key in [&b""[..], b"12345678", &long_key[..254], &long_key[..255], &long_key] {
             for value in [&b""[..], b"v", &blocked[..BLOCK_LEN], &blocked] {
                 for align in [1, 8, 64] {
                     for combined in [false, true] {
@@ -442,10 +350,7 @@ mod tests {
                         assert_eq!(frame.is_combined(), combined);
                         assert_eq!(frame.value_offset() % align, 0);
                         assert!(frame.verify_whole(5));
-                        assert!(
-                            !frame.verify_frame(6),
-                            "the keyspace is part of the checksum"
-                        );
+                        assert!(!frame.verify_frame(6), "the keyspace is part of the checksum");
                     }
                 }
             }
@@ -468,11 +373,7 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
                 let noticed = FrameView::parse(&damaged, align).is_none_or(|f| !f.verify_whole(5));
-                assert_eq!(
-                    noticed,
-                    !(padding && bit / 8 >= end),
-                    "bit {bit} of {value_len}"
-                );
+                assert_eq!(noticed, !(padding && bit / 8 >= end), "bit {bit} of {value_len}");
             }
         }
     }

@@ -163,7 +163,8 @@ impl Group {
             return Err("the group header has unknown flags");
         }
         let payload_len = u64::from(header.payload_words.get()) * WORD;
-        if header.base_seq.get() > MAX_SEQ || offset + GROUP_HEADER_LEN as u64 + payload_len > MAX_SEGMENT_LEN {
+        if header.base_seq.get() > MAX_SEQ || offset + GROUP_HEADER_LEN as u64 + payload_len > MAX_SEGMENT_LEN
+        {
             return Err("the group header has impossible numbers");
         }
         Ok(Self {

@@ -54,10 +54,7 @@ pub(crate) struct IndexHeader {
 
 impl IndexHeader {
     pub(crate) fn expected_crc(&self) -> u32 {
-        let covered = self
-            .as_bytes()
-            .split_last_chunk::<4>()
-            .map_or(&[][..], |(head, _)| head);
+        let covered = self.as_bytes().split_last_chunk::<4>().map_or(&[][..], |(head, _)| head);
         crc32fast::hash(covered)
     }
 }
@@ -74,9 +71,7 @@ pub(crate) struct PageTrailer {
 pub(crate) const PAGE_SPILLS: u32 = 1;
 
 /// See the format page, "Part row".
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct PartRow {
     pub(crate) segment: U32,
@@ -93,10 +88,7 @@ pub(crate) struct ChainHeader {
 
 /// Which part of a segment an address lies in, and the word within the part.
 pub(crate) fn part_of(address: FrameAddress) -> (PartRow, u32) {
-    let row = PartRow {
-        segment: address.segment().into(),
-        part: (address.word() >> PART_WORD_BITS).into(),
-    };
+    let row = PartRow { segment: address.segment().into(), part: (address.word() >> PART_WORD_BITS).into() };
     (row, address.word() & ((1 << PART_WORD_BITS) - 1))
 }
 
@@ -115,12 +107,8 @@ pub(crate) struct Slot(pub(crate) u64);
 
 impl Slot {
     pub(crate) fn new(tag: u32, ordinal: u32, word: u32) -> Self {
-        debug_assert!(
-            tag < 1 << TAG_BITS && ordinal as usize <= MAX_PARTS && word < 1 << PART_WORD_BITS
-        );
-        Self(
-            u64::from(tag) << ADDRESS_BITS | u64::from(ordinal) << PART_WORD_BITS | u64::from(word),
-        )
+        debug_assert!(tag < 1 << TAG_BITS && ordinal as usize <= MAX_PARTS && word < 1 << PART_WORD_BITS);
+        Self(u64::from(tag) << ADDRESS_BITS | u64::from(ordinal) << PART_WORD_BITS | u64::from(word))
     }
 
     pub(crate) fn is_empty(self) -> bool {
@@ -166,19 +154,12 @@ impl Geometry {
             shift += 1;
         }
         let multiplier = pages.div_ceil(1 << shift);
-        Self {
-            multiplier,
-            shift,
-            hash_bits: shift + TAG_BITS,
-        }
+        Self { multiplier, shift, hash_bits: shift + TAG_BITS }
     }
 
     /// The same shape, but knowing only the top `bits` bits of hashes.
     pub(crate) fn with_hash_bits(self, bits: u32) -> Self {
-        Self {
-            hash_bits: bits.min(self.shift + TAG_BITS),
-            ..self
-        }
+        Self { hash_bits: bits.min(self.shift + TAG_BITS), ..self }
     }
 
     /// The shape that a header describes, if there can be such a one.
@@ -220,10 +201,7 @@ impl Geometry {
 
     /// Home page and tag of a hash.
     #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the tag has at most 22 bits"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the tag has at most 22 bits")]
     pub(crate) fn place(self, hash: u64) -> (u64, u32) {
         let product = (hash >> (64 - self.hash_bits)) * self.multiplier;
         let width = self.tag_width();
@@ -243,8 +221,7 @@ impl Geometry {
             return None;
         }
         let product = page << self.tag_width() | u64::from(tag);
-        (product % self.multiplier == 0)
-            .then(|| (product / self.multiplier) << (64 - self.hash_bits))
+        (product % self.multiplier == 0).then(|| (product / self.multiplier) << (64 - self.hash_bits))
     }
 }
 
@@ -276,15 +253,8 @@ pub(crate) fn decode_chain(bytes: &[u8]) -> Option<Vec<FrameAddress>> {
     if crc32fast::hash(body) != header.crc.get() {
         return None;
     }
-    let addresses = rest
-        .get(..len)?
-        .chunks_exact(8)
-        .filter_map(|b| b.first_chunk::<8>());
-    Some(
-        addresses
-            .map(|b| FrameAddress::from_bits(u64::from_le_bytes(*b)))
-            .collect(),
-    )
+    let addresses = rest.get(..len)?.chunks_exact(8).filter_map(|b| b.first_chunk::<8>());
+    Some(addresses.map(|b| FrameAddress::from_bits(u64::from_le_bytes(*b))).collect())
 }
 
 #[cfg(test)]
@@ -292,9 +262,7 @@ mod tests {
     use super::*;
 
     fn hashes() -> impl Iterator<Item = u64> {
-        (0..2000u64)
-            .map(|i| xxh3_64_with_seed(&i.to_le_bytes(), 1))
-            .chain([0, u64::MAX])
+        (0..2000u64).map(|i| xxh3_64_with_seed(&i.to_le_bytes(), 1)).chain([0, u64::MAX])
     }
 
     #[test]
@@ -317,11 +285,7 @@ mod tests {
         let shape = Geometry::for_entries(70_000);
         let mut sorted: Vec<u64> = hashes().collect();
         sorted.sort_unstable();
-        assert!(
-            sorted
-                .windows(2)
-                .all(|w| shape.place(w[0]) <= shape.place(w[1]))
-        );
+        assert!(sorted.windows(2).all(|w| shape.place(w[0]) <= shape.place(w[1])));
     }
 
     #[test]
@@ -334,11 +298,7 @@ mod tests {
 
     #[test]
     fn slots_keep_their_parts() {
-        let slot = Slot::new(
-            (1 << TAG_BITS) - 1,
-            MAX_PARTS as u32,
-            (1 << PART_WORD_BITS) - 1,
-        );
+        let slot = Slot::new((1 << TAG_BITS) - 1, MAX_PARTS as u32, (1 << PART_WORD_BITS) - 1);
         assert_eq!(slot.0, u64::MAX);
         let slot = Slot::new(5, 6, 7);
         assert_eq!((slot.tag(), slot.ordinal(), slot.word()), (5, 6, 7));
@@ -350,16 +310,7 @@ mod tests {
         let (row, word) = part_of(address);
         assert_eq!((row.part.get(), word), (5, 77));
         assert_eq!(address_in_part(row, word), Some(address));
-        assert_eq!(
-            address_in_part(
-                PartRow {
-                    segment: 1.into(),
-                    part: 128.into()
-                },
-                0
-            ),
-            None
-        );
+        assert_eq!(address_in_part(PartRow { segment: 1.into(), part: 128.into() }, 0), None);
     }
 
     #[test]

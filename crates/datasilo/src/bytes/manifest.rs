@@ -139,11 +139,7 @@ impl Manifest {
         body.u32(self.next_file);
         body.u32(self.next_keyspace);
         body.u64(self.next_seq);
-        body.u8(if self.closed_cleanly {
-            CLOSED_CLEANLY
-        } else {
-            0
-        });
+        body.u8(if self.closed_cleanly { CLOSED_CLEANLY } else { 0 });
         body.u64(self.user_bytes);
         body.u64(self.written_bytes);
         body.list(&self.keyspaces, KeyspaceRecord::encode);
@@ -170,9 +166,7 @@ impl Manifest {
         }
         // As for file headers, every version computes this checksum in the same way.
         if header.crc.get() != header.expected_crc() || header.version.get() == 0 {
-            return Err(HeaderFlaw::Damaged(
-                "the manifest header's checksum does not match",
-            ));
+            return Err(HeaderFlaw::Damaged("the manifest header's checksum does not match"));
         }
         if header.version.get() > FORMAT_VERSION {
             return Err(HeaderFlaw::Version(header.version.get()));
@@ -182,14 +176,10 @@ impl Manifest {
             return Err(HeaderFlaw::Features(unknown));
         }
         if body.len() as u64 != header.body_len.get() {
-            return Err(HeaderFlaw::Damaged(
-                "the manifest's length is not what its header says",
-            ));
+            return Err(HeaderFlaw::Damaged("the manifest's length is not what its header says"));
         }
         if crc32fast::hash(body) != header.body_crc.get() {
-            return Err(HeaderFlaw::Damaged(
-                "the manifest's checksum does not match",
-            ));
+            return Err(HeaderFlaw::Damaged("the manifest's checksum does not match"));
         }
         let mut fields = FieldReader::new(body);
         let manifest = Self::decode_body(&mut fields)
@@ -220,18 +210,13 @@ impl Manifest {
         let mut ids: Vec<u32> = self.keyspaces.iter().map(|k| k.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        if ids.len() != self.keyspaces.len()
-            || ids.iter().any(|&id| id == 0 || id >= self.next_keyspace)
-        {
+        if ids.len() != self.keyspaces.len() || ids.iter().any(|&id| id == 0 || id >= self.next_keyspace) {
             return Err("the manifest's keyspace ids are not distinct and below the next id");
         }
         if self.keyspaces.iter().any(|k| k.align_shift > 6) {
             return Err("the manifest names an alignment above 64");
         }
-        let runs = self
-            .keyspaces
-            .iter()
-            .flat_map(|k| k.runs.iter().map(|r| r.file));
+        let runs = self.keyspaces.iter().flat_map(|k| k.runs.iter().map(|r| r.file));
         let mut files: Vec<u32> = runs.chain(self.segments.iter().map(|s| s.file)).collect();
         let count = files.len();
         files.sort_unstable();
@@ -244,7 +229,8 @@ impl Manifest {
         if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
             return Err("the manifest gives two keyspaces one name");
         }
-        if self.next_file > LAST_FILE || self.generation > MAX_SEQ || !(1..=MAX_SEQ).contains(&self.next_seq) {
+        if self.next_file > LAST_FILE || self.generation > MAX_SEQ || !(1..=MAX_SEQ).contains(&self.next_seq)
+        {
             return Err("the manifest's numbers are used up");
         }
         self.segments.iter().try_for_each(SegmentRecord::validate)
@@ -273,10 +259,7 @@ impl SegmentRecord {
 
 impl ManifestHeader {
     fn expected_crc(&self) -> u32 {
-        let covered = self
-            .as_bytes()
-            .split_last_chunk::<4>()
-            .map_or(&[][..], |(head, _)| head);
+        let covered = self.as_bytes().split_last_chunk::<4>().map_or(&[][..], |(head, _)| head);
         crc32fast::hash(covered)
     }
 }
@@ -376,11 +359,7 @@ impl SegmentRecord {
 }
 
 /// Encodes the payload of a catalog group: the keyspaces' definitions, padded to whole words.
-pub(crate) fn encode_catalog(
-    next_keyspace: u32,
-    hash_seed: u64,
-    keyspaces: &[KeyspaceRecord],
-) -> Vec<u8> {
+pub(crate) fn encode_catalog(next_keyspace: u32, hash_seed: u64, keyspaces: &[KeyspaceRecord]) -> Vec<u8> {
     let mut body = FieldWriter::default();
     body.u32(next_keyspace);
     body.u64(hash_seed);
@@ -405,11 +384,7 @@ pub(crate) fn decode_catalog(payload: &[u8]) -> Option<(u32, u64, Vec<KeyspaceRe
         return None;
     }
     let mut fields = FieldReader::new(body);
-    Some((
-        fields.u32()?,
-        fields.u64()?,
-        fields.list(KeyspaceRecord::decode_definition)?,
-    ))
+    Some((fields.u32()?, fields.u64()?, fields.list(KeyspaceRecord::decode_definition)?))
 }
 
 #[cfg(test)]
@@ -441,12 +416,7 @@ mod tests {
                 operator: "append".into(),
                 align_shift: 3,
                 live_entries: 4,
-                runs: vec![RunRecord {
-                    file: 5,
-                    origin: [4; 16],
-                    file_len: 8192,
-                    entries: 4,
-                }],
+                runs: vec![RunRecord { file: 5, origin: [4; 16], file_len: 8192, entries: 4 }],
             }],
             segments: vec![SegmentRecord {
                 file: 8,
@@ -511,10 +481,7 @@ mod tests {
         let payload = encode_catalog(3, 99, &keyspaces);
         assert_eq!(payload.len() % 8, 0);
         let (next, seed, back) = decode_catalog(&payload).unwrap();
-        assert_eq!(
-            (next, seed, back[0].name.as_str(), back[0].runs.len()),
-            (3, 99, "docs", 0)
-        );
+        assert_eq!((next, seed, back[0].name.as_str(), back[0].runs.len()), (3, 99, "docs", 0));
         let mut damaged = payload;
         damaged[12] ^= 1;
         assert!(decode_catalog(&damaged).is_none());

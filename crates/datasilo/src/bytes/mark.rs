@@ -85,16 +85,8 @@ mod tests {
 
     #[test]
     fn the_newer_valid_mark_counts() {
-        let older = SyncMark {
-            counter: 4,
-            segment: 1,
-            synced: 64,
-        };
-        let newer = SyncMark {
-            counter: 5,
-            segment: 2,
-            synced: 128,
-        };
+        let older = SyncMark { counter: 4, segment: 1, synced: 64 };
+        let newer = SyncMark { counter: 5, segment: 2, synced: 128 };
         let mut file = [older.encode([3; 16]), newer.encode([3; 16])].concat();
         assert_eq!(SyncMark::newest(&file, [3; 16]), Some(newer));
         assert_eq!(SyncMark::newest(&file, [4; 16]), None);

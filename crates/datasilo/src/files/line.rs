@@ -14,10 +14,7 @@ pub(crate) type Line = [U64; LINE_SLOTS];
 #[inline]
 pub(crate) fn matching(slots: &Line, tag: u32) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    #[expect(
-        unsafe_code,
-        reason = "functions with target features are unsafe to call"
-    )]
+    #[expect(unsafe_code, reason = "functions with target features are unsafe to call")]
     // SAFETY: SSE2 is part of every x86-64 processor.
     let mask = unsafe { sse2::matching(slots, tag) };
     #[cfg(not(target_arch = "x86_64"))]
@@ -35,18 +32,14 @@ fn matching_scalar(slots: &Line, tag: u32) -> u32 {
 /// A slot of a line.
 #[inline]
 pub(crate) fn slot_at(slots: &Line, at: u32) -> Slot {
-    Slot(
-        slots
-            .get(at as usize % LINE_SLOTS)
-            .map_or(0, |word| word.get()),
-    )
+    Slot(slots.get(at as usize % LINE_SLOTS).map_or(0, |word| word.get()))
 }
 
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
     use std::arch::x86_64::{
-        __m128i, _mm_castps_si128, _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_movemask_ps,
-        _mm_set_epi64x, _mm_set1_epi32, _mm_shuffle_ps, _mm_srli_epi32,
+        __m128i, _mm_castps_si128, _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_movemask_ps, _mm_set_epi64x,
+        _mm_set1_epi32, _mm_shuffle_ps, _mm_srli_epi32,
     };
 
     use super::Line;
@@ -69,8 +62,7 @@ mod sse2 {
     #[inline]
     #[target_feature(enable = "sse2")]
     fn four(first: __m128i, second: __m128i, tag: __m128i) -> u32 {
-        let upper =
-            _mm_shuffle_ps::<UPPER_HALVES>(_mm_castsi128_ps(first), _mm_castsi128_ps(second));
+        let upper = _mm_shuffle_ps::<UPPER_HALVES>(_mm_castsi128_ps(first), _mm_castsi128_ps(second));
         let tags = _mm_srli_epi32::<ADDRESS_BITS>(_mm_castps_si128(upper));
         _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(tags, tag))).cast_unsigned()
     }
@@ -86,22 +78,14 @@ mod tests {
         for _ in 0..10_000 {
             let words: Vec<u64> = (0..8)
                 .map(|_| {
-                    state = state
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1);
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     // Few tags, so that they meet; any address.
-                    if state >> 61 == 0 {
-                        0
-                    } else {
-                        (state >> 60) << 42 | state >> 22
-                    }
+                    if state >> 61 == 0 { 0 } else { (state >> 60) << 42 | state >> 22 }
                 })
                 .collect();
             let slots: Line = std::array::from_fn(|at| words[at].into());
             for tag in (0..16).chain([(1 << 22) - 1]) {
-                let expected: u32 = (0..8)
-                    .map(|at| u32::from((words[at] >> 42) as u32 == tag) << at)
-                    .sum();
+                let expected: u32 = (0..8).map(|at| u32::from((words[at] >> 42) as u32 == tag) << at).sum();
                 assert_eq!(matching(&slots, tag), expected);
                 assert_eq!(matching_scalar(&slots, tag), expected);
             }

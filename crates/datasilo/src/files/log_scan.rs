@@ -33,9 +33,7 @@ pub(crate) struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn from(&self, offset: u64) -> &'a [u8] {
-        let at = offset
-            .checked_sub(self.base)
-            .and_then(|at| usize::try_from(at).ok());
+        let at = offset.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.bytes.get(at..)).unwrap_or_default()
     }
 }
@@ -73,10 +71,7 @@ pub(crate) fn next_batch<'a>(window: &Window<'a>, offset: u64) -> Step<'a> {
 }
 
 /// The group at `offset`: header checked, payload in bounds.
-pub(crate) fn next_group<'a>(
-    window: &Window<'a>,
-    offset: u64,
-) -> Result<GroupView<'a>, &'static str> {
+pub(crate) fn next_group<'a>(window: &Window<'a>, offset: u64) -> Result<GroupView<'a>, &'static str> {
     let rest = window.from(offset);
     let group = Group::decode(rest, window.seed, offset)?;
     let payload = usize::try_from(group.payload_len)
@@ -101,9 +96,7 @@ pub(crate) fn verify_group(view: &GroupView<'_>) -> Result<(), (u64, &'static st
 }
 
 /// The frames of a group with their offsets in the payload. Ends early at what is no frame.
-pub(crate) fn frames<'a>(
-    view: &GroupView<'a>,
-) -> impl Iterator<Item = (usize, FrameView<'a>)> + use<'a> {
+pub(crate) fn frames<'a>(view: &GroupView<'a>) -> impl Iterator<Item = (usize, FrameView<'a>)> + use<'a> {
     let payload = view.payload;
     let align = view.group.align();
     let mut at = 0;
@@ -143,10 +136,7 @@ pub(crate) fn all_frames<'a>(
 }
 
 /// All valid group headers at or behind `from`, found by trying every word.
-pub(crate) fn groups_behind<'a>(
-    window: &Window<'a>,
-    from: u64,
-) -> impl Iterator<Item = Group> + use<'a> {
+pub(crate) fn groups_behind<'a>(window: &Window<'a>, from: u64) -> impl Iterator<Item = Group> + use<'a> {
     let window = *window;
     let mut at = from.next_multiple_of(8);
     std::iter::from_fn(move || {

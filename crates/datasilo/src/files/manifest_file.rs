@@ -26,9 +26,7 @@ pub(crate) fn read(files: &DirFiles) -> Result<Manifest> {
 /// directory sync it is unknown which one will be found after a power loss.
 pub(crate) fn replace(files: &DirFiles, manifest: &Manifest) -> Result<(), ReplaceError> {
     prepare(files, manifest).map_err(ReplaceError::Unchanged)?;
-    files
-        .rename(MANIFEST_NEXT, MANIFEST)
-        .map_err(ReplaceError::Unknown)?;
+    files.rename(MANIFEST_NEXT, MANIFEST).map_err(ReplaceError::Unknown)?;
     files.sync().map_err(ReplaceError::Unknown)
 }
 

@@ -23,11 +23,7 @@ impl MarkFile {
         let file = files.open_or_create(MARK)?;
         file.allocate(0, 2 * MARK_SLOT_LEN as u64)?;
         let counter = read(files, silo_id)?.map_or(0, |mark| mark.counter);
-        Ok(Self {
-            file,
-            silo_id,
-            counter,
-        })
+        Ok(Self { file, silo_id, counter })
     }
 
     /// Notes up to where a segment was synced.

@@ -9,8 +9,8 @@ use zerocopy::little_endian::U64;
 use crate::bytes::address::{FileNumber, FrameAddress};
 use crate::bytes::file_header::{FILE_HEADER_LEN, FileKind, SiloId};
 use crate::bytes::index::{
-    Geometry, INDEX_HEADER_LEN, IndexHeader, LINE_SLOTS, PAGE_LEN, PAGE_LINES, PAGE_SLOTS,
-    PAGE_SPILLS, PageTrailer, PartRow, Slot, TAG_BITS, address_in_part, decode_chain, page_check,
+    Geometry, INDEX_HEADER_LEN, IndexHeader, LINE_SLOTS, PAGE_LEN, PAGE_LINES, PAGE_SLOTS, PAGE_SPILLS,
+    PageTrailer, PartRow, Slot, TAG_BITS, address_in_part, decode_chain, page_check,
 };
 use crate::bytes::manifest::RunRecord;
 use crate::error::{Error, Result};
@@ -41,17 +41,12 @@ impl SegmentMap {
         {
             return Some(last);
         }
-        let at = self
-            .segments
-            .binary_search_by_key(&number, |s| s.number())
-            .ok()?;
+        let at = self.segments.binary_search_by_key(&number, |s| s.number()).ok()?;
         self.segments.get(at)
     }
 
     pub(crate) fn insert(&mut self, segment: Arc<Segment>) {
-        let at = self
-            .segments
-            .partition_point(|s| s.number() < segment.number());
+        let at = self.segments.partition_point(|s| s.number() < segment.number());
         self.segments.insert(at, segment);
     }
 
@@ -133,10 +128,7 @@ impl Run {
         let header = read_header(&file, FileKind::Index, record.file, record.origin)?;
         let file_len = file.len()?;
         if file_len != record.file_len {
-            let what = format!(
-                "the file has {file_len} bytes, the manifest says {}",
-                record.file_len
-            );
+            let what = format!("the file has {file_len} bytes, the manifest says {}", record.file_len);
             return Err(Error::corrupt(&path, file_len.min(record.file_len), what));
         }
         let region = file.map(file_len)?;
@@ -146,17 +138,9 @@ impl Run {
             .get(FILE_HEADER_LEN..FILE_HEADER_LEN + INDEX_HEADER_LEN)
             .and_then(|b| IndexHeader::read_from_bytes(b).ok())
             .filter(|h| h.crc.get() == h.expected_crc())
-            .ok_or_else(|| {
-                damaged(
-                    FILE_HEADER_LEN,
-                    "the index header's checksum does not match",
-                )
-            })?;
+            .ok_or_else(|| damaged(FILE_HEADER_LEN, "the index header's checksum does not match"))?;
         if header.detail.get() != keyspace || index_header.hash_seed.get() != hash_seed {
-            return Err(damaged(
-                FILE_HEADER_LEN,
-                "the index run belongs to another keyspace or silo",
-            ));
+            return Err(damaged(FILE_HEADER_LEN, "the index run belongs to another keyspace or silo"));
         }
         let geometry = Geometry::from_header(&index_header)
             .ok_or_else(|| damaged(FILE_HEADER_LEN, "the index header describes no table"))?;
@@ -170,10 +154,7 @@ impl Run {
         }
         let rows = bytes.get(shape.parts..shape.chains).unwrap_or_default();
         if crc32fast::hash(rows) != index_header.parts_crc.get() {
-            return Err(damaged(
-                shape.parts,
-                "the part table's checksum does not match",
-            ));
+            return Err(damaged(shape.parts, "the part table's checksum does not match"));
         }
         let rows = <[PartRow]>::ref_from_bytes(rows)
             .map_err(|_| damaged(shape.parts, "the part table has a broken length"))?;
@@ -182,18 +163,10 @@ impl Run {
             .map(|row| {
                 let segment = segments.get(row.segment.get())?;
                 let base = address_in_part(*row, 0)?;
-                Some(Part {
-                    segment: Arc::clone(segment),
-                    base_word: base.word(),
-                })
+                Some(Part { segment: Arc::clone(segment), base_word: base.word() })
             })
             .collect::<Option<Vec<Part>>>()
-            .ok_or_else(|| {
-                damaged(
-                    shape.parts,
-                    "the part table names a segment that is not there",
-                )
-            })?;
+            .ok_or_else(|| damaged(shape.parts, "the part table names a segment that is not there"))?;
         advise(&region, Access::Point, 0, shape.file_len);
         Ok(Self {
             number: record.file,
@@ -251,21 +224,13 @@ impl Run {
     pub(crate) fn prefetch(&self, hash: u64) {
         let (page, tag) = self.geometry.place(hash);
         if let Ok(page) = usize::try_from(page) {
-            prefetch(
-                self.region.bytes(),
-                (page + 1) * PAGE_LEN + self.geometry.line(tag) * 64,
-            );
+            prefetch(self.region.bytes(), (page + 1) * PAGE_LEN + self.geometry.line(tag) * 64);
         }
     }
 
     /// Asks the kernel to read the whole run.
     pub(crate) fn read_ahead(&self) {
-        advise(
-            &self.region,
-            Access::Soon,
-            0,
-            usize::try_from(self.file_len).unwrap_or(usize::MAX),
-        );
+        advise(&self.region, Access::Soon, 0, usize::try_from(self.file_len).unwrap_or(usize::MAX));
     }
 
     /// The words of a page, verified when first touched.
@@ -273,20 +238,12 @@ impl Run {
     pub(crate) fn page(&self, page: u64) -> Result<&PageWords> {
         let words = usize::try_from(page)
             .ok()
-            .and_then(|page| {
-                self.region
-                    .bytes()
-                    .get((page + 1) * PAGE_LEN..)?
-                    .get(..PAGE_LEN)
-            })
+            .and_then(|page| self.region.bytes().get((page + 1) * PAGE_LEN..)?.get(..PAGE_LEN))
             .and_then(|bytes| PageWords::ref_from_bytes(bytes).ok());
         let Some(words) = words else {
             return Err(self.corrupt(page, "the page is behind the end of the table"));
         };
-        if self
-            .verified
-            .check(page, || page_is_intact(words, self.number, page))
-        {
+        if self.verified.check(page, || page_is_intact(words, self.number, page)) {
             Ok(words)
         } else {
             Err(self.corrupt(page, "the index page's checksum does not match"))
@@ -338,12 +295,7 @@ impl Run {
     /// Passes every slot in use to `visit`, in file order.
     pub(crate) fn for_each_slot(&self, mut visit: impl FnMut(Slot) -> Result<()>) -> Result<()> {
         for page in 0..self.table_pages {
-            for word in self
-                .page(page)?
-                .iter()
-                .take(PAGE_SLOTS)
-                .filter(|word| word.get() != 0)
-            {
+            for word in self.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
                 visit(Slot(word.get()))?;
             }
         }
@@ -358,11 +310,7 @@ impl Run {
         };
         match self.parts.get(row) {
             Some(part) => Ok(Some((&part.segment, part.base_word | slot.word()))),
-            None => Err(Error::corrupt(
-                self.file.path(),
-                0,
-                "a slot names a part that is not there",
-            )),
+            None => Err(Error::corrupt(self.file.path(), 0, "a slot names a part that is not there")),
         }
     }
 
@@ -375,11 +323,7 @@ impl Run {
             .and_then(decode_chain)
             .filter(|chain| !chain.is_empty())
             .ok_or_else(|| {
-                Error::corrupt(
-                    self.file.path(),
-                    offset as u64,
-                    "the chain's checksum does not match",
-                )
+                Error::corrupt(self.file.path(), offset as u64, "the chain's checksum does not match")
             })
     }
 
@@ -405,11 +349,7 @@ impl Shape {
         let parts = pages.checked_add(1)?.checked_mul(PAGE_LEN)?;
         let chains = parts.checked_add(header.part_count.get() as usize * size_of::<PartRow>())?;
         let file_len = chains.checked_add(usize::try_from(header.chain_bytes.get()).ok()?)?;
-        Some(Self {
-            parts,
-            chains,
-            file_len,
-        })
+        Some(Self { parts, chains, file_len })
     }
 }
 
@@ -448,12 +388,7 @@ fn page_is_intact(words: &PageWords, number: FileNumber, page: u64) -> bool {
     let slots = words.get(..PAGE_SLOTS).unwrap_or_default();
     trailer.flags.get() & !PAGE_SPILLS == 0
         && trailer.check.get()
-            == page_check(
-                zerocopy::IntoBytes::as_bytes(slots),
-                number,
-                page,
-                trailer.flags.get(),
-            )
+            == page_check(zerocopy::IntoBytes::as_bytes(slots), number, page, trailer.flags.get())
 }
 
 const _: () = assert!(TAG_BITS >= 6, "the line of a key comes from its tag");

@@ -7,8 +7,8 @@ use zerocopy::IntoBytes;
 use crate::bytes::address::FileNumber;
 use crate::bytes::file_header::{FileHeader, FileKind, SiloId};
 use crate::bytes::index::{
-    Geometry, IndexHeader, LINE_SLOTS, MAX_PARTS, PAGE_LEN, PAGE_LINES, PAGE_SLOTS, PAGE_SPILLS,
-    PageTrailer, PartRow, Slot, encode_chain, page_check, part_of,
+    Geometry, IndexHeader, LINE_SLOTS, MAX_PARTS, PAGE_LEN, PAGE_LINES, PAGE_SLOTS, PAGE_SPILLS, PageTrailer,
+    PartRow, Slot, encode_chain, page_check, part_of,
 };
 use crate::bytes::manifest::RunRecord;
 use crate::error::{Error, Result};
@@ -61,10 +61,7 @@ struct Page {
 
 impl Page {
     fn new() -> Self {
-        Self {
-            slots: Box::new([0; PAGE_SLOTS]),
-            used: 0,
-        }
+        Self { slots: Box::new([0; PAGE_SLOTS]), used: 0 }
     }
 
     /// Puts a slot into the first free place from its home line on. False if the page is full.
@@ -112,10 +109,7 @@ impl RunBuilder {
     /// Adds the entry of a key. `hash` need only be right in its known bits.
     pub(crate) fn push(&mut self, hash: u64, target: &Target) -> Result<()> {
         let (page, tag) = self.spec.geometry.place(hash);
-        assert!(
-            page >= self.page_number,
-            "entries of a run come in the order of their hashes"
-        );
+        assert!(page >= self.page_number, "entries of a run come in the order of their hashes");
         while self.page_number < page {
             self.emit_page()?;
         }
@@ -127,10 +121,7 @@ impl RunBuilder {
             Target::Chain(addresses) => {
                 let word = u32::try_from(self.chains.len() / 8).unwrap_or(u32::MAX);
                 if word >= 1 << 25 {
-                    return Err(Error::TooManySegments {
-                        parts: self.parts.len(),
-                        max: MAX_PARTS,
-                    });
+                    return Err(Error::TooManySegments { parts: self.parts.len(), max: MAX_PARTS });
                 }
                 encode_chain(&mut self.chains, addresses);
                 Slot::new(tag, 0, word)
@@ -155,10 +146,7 @@ impl RunBuilder {
             ordinal
         } else {
             if self.parts.len() >= MAX_PARTS {
-                return Err(Error::TooManySegments {
-                    parts: self.parts.len(),
-                    max: MAX_PARTS,
-                });
+                return Err(Error::TooManySegments { parts: self.parts.len(), max: MAX_PARTS });
             }
             self.parts.push(row);
             let ordinal = u32::try_from(self.parts.len()).expect("parts are below 2^17");
@@ -171,19 +159,12 @@ impl RunBuilder {
 
     /// Writes the current page and begins the next one with what this one spills.
     fn emit_page(&mut self) -> Result<()> {
-        let flags = if self.carry.is_empty() {
-            0
-        } else {
-            PAGE_SPILLS
-        };
+        let flags = if self.carry.is_empty() { 0 } else { PAGE_SPILLS };
         self.spilled |= flags != 0;
         let slots = self.page.slots.as_bytes();
         let check = page_check(slots, self.spec.number, self.page_number, flags);
         self.buffer.extend_from_slice(slots);
-        let trailer = PageTrailer {
-            check: check.into(),
-            flags: flags.into(),
-        };
+        let trailer = PageTrailer { check: check.into(), flags: flags.into() };
         self.buffer.extend_from_slice(trailer.as_bytes());
         if self.buffer.len() == WRITE_LEN {
             self.flush()?;
@@ -220,41 +201,25 @@ impl RunBuilder {
             page_count: home_pages.into(),
             entry_count: self.entry_count.into(),
             chain_bytes: (chains.len() as u64).into(),
-            part_count: u32::try_from(parts.len())
-                .expect("parts are below 2^17")
-                .into(),
+            part_count: u32::try_from(parts.len()).expect("parts are below 2^17").into(),
             multiplier: self.spec.geometry.multiplier(),
             shift: self.spec.geometry.shift(),
             hash_bits: u8::try_from(self.spec.geometry.hash_bits()).expect("at most 64"),
             flags: u8::from(self.spilled),
             hash_seed: self.spec.hash_seed.into(),
             parts_crc: parts_crc.into(),
-            spill_pages: u32::try_from(self.page_number - home_pages)
-                .expect("spills are few")
-                .into(),
+            spill_pages: u32::try_from(self.page_number - home_pages).expect("spills are few").into(),
             reserved: [0; 12],
             crc: 0.into(),
         };
         header.crc = header.expected_crc().into();
-        let RunSpec {
-            number,
-            silo_id,
-            generation,
-            keyspace,
-            ..
-        } = self.spec;
+        let RunSpec { number, silo_id, generation, keyspace, .. } = self.spec;
         let mut file_header = FileHeader::new(FileKind::Index, silo_id, number, generation);
         file_header.detail = keyspace.into();
         let file_header = file_header.seal();
-        self.file
-            .write_all_at(&[file_header.as_bytes(), header.as_bytes()].concat(), 0)?;
+        self.file.write_all_at(&[file_header.as_bytes(), header.as_bytes()].concat(), 0)?;
         self.file.set_len(self.written)?;
         self.file.sync()?;
-        Ok(RunRecord {
-            file: number,
-            origin: silo_id,
-            file_len: self.written,
-            entries: self.entry_count,
-        })
+        Ok(RunRecord { file: number, origin: silo_id, file_len: self.written, entries: self.entry_count })
     }
 }

@@ -48,27 +48,14 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn new(run: &'a Arc<Run>, access: KeyAccess<'a>, mask: u64, by_key: bool) -> Result<Self> {
         run.read_ahead();
-        let mut source = Self {
-            run,
-            access,
-            mask,
-            pending: Vec::new(),
-            next_page: Some(0),
-        };
+        let mut source = Self { run, access, mask, pending: Vec::new(), next_page: Some(0) };
         if by_key {
             source.next_page = None;
             for page in 0..run.table_pages() {
-                for word in run
-                    .page(page)?
-                    .iter()
-                    .take(PAGE_SLOTS)
-                    .filter(|word| word.get() != 0)
-                {
+                for word in run.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
                     let slot = Slot(word.get());
                     let key = access.key_of(run, &run.target_of(slot)?)?;
-                    source
-                        .pending
-                        .push((key_hash(key, access.hash_seed) & mask, slot));
+                    source.pending.push((key_hash(key, access.hash_seed) & mask, slot));
                 }
             }
             source.pending.sort_unstable_by(|a, b| b.0.cmp(&a.0));
@@ -83,18 +70,10 @@ impl<'a> Source<'a> {
                 return Ok(None);
             };
             self.next_page = Some(page + 1);
-            for word in self
-                .run
-                .page(page)?
-                .iter()
-                .take(PAGE_SLOTS)
-                .filter(|word| word.get() != 0)
-            {
+            for word in self.run.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
                 let slot = Slot(word.get());
                 let Some(hash) = self.run.geometry().hash_of(page, slot.tag()) else {
-                    return Err(self
-                        .run
-                        .corrupt(page, "a slot's tag does not belong to its page"));
+                    return Err(self.run.corrupt(page, "a slot's tag does not belong to its page"));
                 };
                 self.pending.push((hash & self.mask, slot));
             }
@@ -116,11 +95,7 @@ pub(crate) struct RunMerge<'a> {
 /// How many hash bits a merge of these runs into a table of this shape can keep.
 pub(crate) fn merged_geometry(runs: &[Arc<Run>], shape: Geometry) -> Geometry {
     let shift = u32::from(shape.shift());
-    let kept = runs
-        .iter()
-        .filter(|run| !reads_keys(run, shift))
-        .map(|run| run.geometry().hash_bits())
-        .min();
+    let kept = runs.iter().filter(|run| !reads_keys(run, shift)).map(|run| run.geometry().hash_bits()).min();
     shape.with_hash_bits(kept.unwrap_or(shift + TAG_BITS))
 }
 
@@ -130,11 +105,7 @@ fn reads_keys(run: &Run, shift: u32) -> bool {
 
 impl<'a> RunMerge<'a> {
     /// Reads `runs`, newest first, for a table of a geometry from [`merged_geometry`].
-    pub(crate) fn new(
-        runs: &'a [Arc<Run>],
-        access: KeyAccess<'a>,
-        geometry: Geometry,
-    ) -> Result<Self> {
+    pub(crate) fn new(runs: &'a [Arc<Run>], access: KeyAccess<'a>, geometry: Geometry) -> Result<Self> {
         let mask = u64::MAX << (64 - geometry.hash_bits());
         let shift = u32::from(geometry.shift());
         let sources = runs
@@ -205,9 +176,7 @@ impl<'a> RunMerge<'a> {
     fn is_dead(&self, rank: usize, slot: Slot, is_live: impl Fn(FrameAddress) -> Option<bool>) -> bool {
         let source = self.sources.get(rank);
         let frame = source.and_then(|source| source.run.frame_of(slot).ok().flatten());
-        frame.is_some_and(|(segment, word)| {
-            is_live(FrameAddress::new(segment.number(), word)) == Some(false)
-        })
+        frame.is_some_and(|(segment, word)| is_live(FrameAddress::new(segment.number(), word)) == Some(false))
     }
 
     fn emit(

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use crate::bytes::address::{FileNumber, FrameAddress, WORD};
 use crate::bytes::file_header::{
-    FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, HeaderFlaw, KNOWN_FEATURES, SegmentRole,
-    SiloId,
+    FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, HeaderFlaw, KNOWN_FEATURES, SegmentRole, SiloId,
 };
 use crate::bytes::frame::{BLOCK_LEN, FrameView};
 use crate::bytes::group::segment_seed;
@@ -58,16 +57,9 @@ impl Segment {
     /// Creates the file with its header. Space is allocated by the caller.
     pub(crate) fn create(files: &DirFiles, spec: &SegmentSpec) -> Result<Self> {
         let file = files.create(&DirFiles::file_name(FileKind::Segment, spec.number))?;
-        let mut header = FileHeader::new(
-            FileKind::Segment,
-            spec.silo_id,
-            spec.number,
-            spec.generation,
-        );
+        let mut header = FileHeader::new(FileKind::Segment, spec.silo_id, spec.number, spec.generation);
         header.role = spec.role.to_code().into();
-        header.detail = u32::try_from(spec.capacity.div_ceil(WORD))
-            .unwrap_or(u32::MAX)
-            .into();
+        header.detail = u32::try_from(spec.capacity.div_ceil(WORD)).unwrap_or(u32::MAX).into();
         if let Some((number, used)) = spec.previous {
             header.prev_number = number.into();
             header.prev_words = crate::bytes::address::words(used).into();
@@ -104,15 +96,8 @@ impl Segment {
         let capacity = readable.unwrap_or(file_len.max(u64::from(header.detail.get()) * WORD));
         let region = file.map(capacity)?;
         let segment = Self::assemble(file, header, region, capacity);
-        advise(
-            &segment.region,
-            Access::Point,
-            0,
-            usize::try_from(capacity).unwrap_or(usize::MAX),
-        );
-        segment
-            .region
-            .raise_readable(readable.unwrap_or(FIRST_GROUP).min(file_len));
+        advise(&segment.region, Access::Point, 0, usize::try_from(capacity).unwrap_or(usize::MAX));
+        segment.region.raise_readable(readable.unwrap_or(FIRST_GROUP).min(file_len));
         Ok(segment)
     }
 
@@ -201,11 +186,7 @@ impl Segment {
 
     /// The final bytes, for walking.
     pub(crate) fn window(&self) -> Window<'_> {
-        Window {
-            bytes: self.bytes(),
-            base: 0,
-            seed: self.seed,
-        }
+        Window { bytes: self.bytes(), base: 0, seed: self.seed }
     }
 
     /// The bytes that are final.
@@ -238,9 +219,7 @@ impl Segment {
             .ok()
             .and_then(|offset| self.bytes().get(offset..))
             .and_then(|bytes| FrameView::parse(bytes, align))
-            .ok_or_else(|| {
-                self.corrupt(offset, "an index entry leads to something that is no frame")
-            })
+            .ok_or_else(|| self.corrupt(offset, "an index entry leads to something that is no frame"))
     }
 
     /// Address of a place in this segment.
@@ -250,34 +229,18 @@ impl Segment {
 
     /// Checks a frame's own checksum: everything but the value of a blocked frame.
     #[inline]
-    pub(crate) fn verify_frame(
-        &self,
-        word: u32,
-        frame: &FrameView<'_>,
-        keyspace: u32,
-    ) -> Result<()> {
+    pub(crate) fn verify_frame(&self, word: u32, frame: &FrameView<'_>, keyspace: u32) -> Result<()> {
         let offset = u64::from(word) * WORD;
         let good = if frame.is_blocked() {
-            self.verify_once(offset, Verified::BlockedFrame, || {
-                frame.verify_frame(keyspace)
-            })
+            self.verify_once(offset, Verified::BlockedFrame, || frame.verify_frame(keyspace))
         } else {
             frame.verify_frame(keyspace)
         };
-        if good {
-            Ok(())
-        } else {
-            Err(self.corrupt(offset, "the frame's checksum does not match"))
-        }
+        if good { Ok(()) } else { Err(self.corrupt(offset, "the frame's checksum does not match")) }
     }
 
     /// Checks the blocks of a blocked frame's value that `range` touches.
-    pub(crate) fn verify_value(
-        &self,
-        word: u32,
-        frame: &FrameView<'_>,
-        range: Range<usize>,
-    ) -> Result<()> {
+    pub(crate) fn verify_value(&self, word: u32, frame: &FrameView<'_>, range: Range<usize>) -> Result<()> {
         if !frame.is_blocked() || range.is_empty() {
             return Ok(());
         }
@@ -285,11 +248,7 @@ impl Segment {
         let last = frame.block_count() - 1;
         for block in range.start / BLOCK_LEN..=(range.end - 1) / BLOCK_LEN {
             let offset = value_start + (block * BLOCK_LEN) as u64;
-            let kind = if block == last {
-                Verified::LastBlock
-            } else {
-                Verified::FullBlock
-            };
+            let kind = if block == last { Verified::LastBlock } else { Verified::FullBlock };
             if !self.verify_once(offset, kind, || frame.verify_block(block)) {
                 return Err(self.corrupt(offset, "a value block's checksum does not match"));
             }
@@ -299,8 +258,7 @@ impl Segment {
 
     #[inline]
     fn verify_once(&self, offset: u64, kind: Verified, verify: impl FnOnce() -> bool) -> bool {
-        self.verified
-            .check(offset / BLOCK_LEN as u64 * 4 + kind as u64, verify)
+        self.verified.check(offset / BLOCK_LEN as u64 * 4 + kind as u64, verify)
     }
 }
 
@@ -320,11 +278,7 @@ pub(crate) fn read_header(
         return Err(Error::corrupt(file.path(), 0, what));
     }
     if header.silo_id != origin {
-        return Err(Error::corrupt(
-            file.path(),
-            0,
-            "the file belongs to another silo",
-        ));
+        return Err(Error::corrupt(file.path(), 0, "the file belongs to another silo"));
     }
     Ok(header)
 }
@@ -333,14 +287,11 @@ pub(crate) fn read_header(
 pub(crate) fn header_error(path: &std::path::Path, flaw: HeaderFlaw) -> Error {
     match flaw {
         HeaderFlaw::Damaged(what) => Error::corrupt(path, 0, what),
-        HeaderFlaw::Version(found) => Error::UnsupportedVersion {
-            path: path.to_path_buf(),
-            found,
-            supported: FORMAT_VERSION,
-        },
-        HeaderFlaw::Features(features) => Error::UnsupportedFeatures {
-            path: path.to_path_buf(),
-            features: features & !KNOWN_FEATURES,
-        },
+        HeaderFlaw::Version(found) => {
+            Error::UnsupportedVersion { path: path.to_path_buf(), found, supported: FORMAT_VERSION }
+        }
+        HeaderFlaw::Features(features) => {
+            Error::UnsupportedFeatures { path: path.to_path_buf(), features: features & !KNOWN_FEATURES }
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::bytes::address::align_up;
 pub(crate) use crate::bytes::address::MAX_SEGMENT_LEN;
+use crate::bytes::address::align_up;
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::error::{Error, Result};
 
@@ -65,12 +65,7 @@ fn place(groups: &[GroupFrames<'_>], start: u64, synced: u64) -> (PlacedGroups, 
             at += gap;
         }
         let payload_len = frames.pieces.iter().map(|piece| piece.len() as u64).sum();
-        let group = Group {
-            offset: at,
-            payload_len,
-            synced,
-            ..frames.template
-        };
+        let group = Group { offset: at, payload_len, synced, ..frames.template };
         at = group.end();
         placed.push((group, Some(index)));
     }
@@ -155,9 +150,8 @@ impl SegmentWriter {
         }
         let least = align_up(needed - self.allocated, 4096);
         let end = |step: u64| (self.allocated + step).min(self.capacity).max(needed);
-        let reserve = |end: u64| {
-            self.segment.file().allocate(self.allocated, end - self.allocated).map(|()| end)
-        };
+        let reserve =
+            |end: u64| self.segment.file().allocate(self.allocated, end - self.allocated).map(|()| end);
         self.allocated = match reserve(end(least.max(self.allocate_step))) {
             // A disk that is nearly full may still have room for what is needed now.
             Err(Error::DiskFull { .. }) if least < self.allocate_step => reserve(end(least))?,
@@ -211,19 +205,11 @@ impl SegmentWriter {
     /// write elsewhere in the segment.
     pub(crate) fn lease(&mut self, groups: &[GroupFrames<'_>]) -> Result<Lease> {
         let (placed, end) = place(groups, self.tail, self.synced);
-        assert!(
-            end <= self.capacity,
-            "the caller made sure that the batch fits"
-        );
+        assert!(end <= self.capacity, "the caller made sure that the batch fits");
         self.allocate(end - self.tail)?;
         let start = self.tail;
         self.tail = end;
-        Ok(Lease {
-            segment: Arc::clone(&self.segment),
-            start,
-            end,
-            placed,
-        })
+        Ok(Lease { segment: Arc::clone(&self.segment), start, end, placed })
     }
 
     /// [`SegmentWriter::lease`] for a batch of about [`HUGE_WRITE`] bytes: padded up to the next
@@ -256,13 +242,8 @@ impl SegmentWriter {
             return Ok(());
         };
         let payload_len = end - self.tail - GROUP_HEADER_LEN as u64;
-        let pad = Group {
-            synced: self.synced,
-            ..Group::alone(GroupKind::Pad, self.tail, payload_len)
-        };
-        self.segment
-            .file()
-            .write_all_at(&pad.encode(self.segment.seed()), self.tail)?;
+        let pad = Group { synced: self.synced, ..Group::alone(GroupKind::Pad, self.tail, payload_len) };
+        self.segment.file().write_all_at(&pad.encode(self.segment.seed()), self.tail)?;
         self.damaged = None;
         self.advance(end);
         Ok(())
@@ -271,10 +252,7 @@ impl SegmentWriter {
     /// Refuses batches that no segment can hold.
     pub(crate) fn check_len(len: u64) -> Result<()> {
         if FIRST_GROUP + len > MAX_SEGMENT_LEN {
-            return Err(Error::BatchTooLarge {
-                bytes: len,
-                max: MAX_SEGMENT_LEN - FIRST_GROUP,
-            });
+            return Err(Error::BatchTooLarge { bytes: len, max: MAX_SEGMENT_LEN - FIRST_GROUP });
         }
         Ok(())
     }
@@ -293,36 +271,25 @@ impl Lease {
     /// Writes the groups that the lease was made for. Returns the offsets of their payloads.
     pub(crate) fn write(&self, groups: &[GroupFrames<'_>]) -> Result<Payloads> {
         let seed = self.segment.seed();
-        let headers: SmallVec<[[u8; GROUP_HEADER_LEN]; 2]> = self
-            .placed
-            .iter()
-            .map(|(group, _)| group.encode(seed))
-            .collect();
+        let headers: SmallVec<[[u8; GROUP_HEADER_LEN]; 2]> =
+            self.placed.iter().map(|(group, _)| group.encode(seed)).collect();
         let mut slices: SmallVec<[IoSlice<'_>; 4]> = SmallVec::new();
         for ((group, index), header) in self.placed.iter().zip(&headers) {
             slices.push(IoSlice::new(header));
             match index.and_then(|index| groups.get(index)) {
-                Some(frames) => {
-                    slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece)))
-                }
+                Some(frames) => slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece))),
                 None => {
                     let len = usize::try_from(group.payload_len).expect("pads are short");
-                    slices.push(IoSlice::new(
-                        ZEROS.get(..len).expect("pads are below 64 KiB"),
-                    ));
+                    slices.push(IoSlice::new(ZEROS.get(..len).expect("pads are below 64 KiB")));
                 }
             }
         }
         if self.len() <= SMALL_WRITE as u64 {
             let mut small: SmallVec<[u8; SMALL_WRITE]> = SmallVec::new();
-            slices
-                .iter()
-                .for_each(|slice| small.extend_from_slice(slice));
+            slices.iter().for_each(|slice| small.extend_from_slice(slice));
             self.segment.file().write_all_at(&small, self.start)?;
         } else {
-            self.segment
-                .file()
-                .write_slices_at(&mut slices, self.start)?;
+            self.segment.file().write_slices_at(&mut slices, self.start)?;
         }
         let offsets = self.placed.iter().filter(|(_, index)| index.is_some());
         Ok(offsets.map(|(group, _)| group.payload_offset()).collect())

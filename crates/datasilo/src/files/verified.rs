@@ -13,10 +13,7 @@ pub(crate) struct VerifiedBits {
 impl VerifiedBits {
     /// Room for `count` bits; memory is taken at the first one set.
     pub(crate) fn new(count: u64) -> Self {
-        Self {
-            words: OnceLock::new(),
-            count,
-        }
+        Self { words: OnceLock::new(), count }
     }
 
     #[inline]
@@ -58,10 +55,7 @@ mod tests {
         assert!(bits.check(69, || true));
         assert!(bits.check(69, || unreachable!("already verified")));
         assert!(!bits.check(68, || false));
-        assert!(
-            bits.check(1000, || true),
-            "out of range is verified each time"
-        );
+        assert!(bits.check(1000, || true), "out of range is verified each time");
         assert!(!bits.check(1000, || false));
     }
 }

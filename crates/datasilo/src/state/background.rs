@@ -53,9 +53,7 @@ impl Wakeup {
     pub(crate) fn wait_while(&self, condition: impl Fn() -> bool) {
         let mut requests = lock(&self.requests);
         while condition() && !requests.stop {
-            let waited = self
-                .progress
-                .wait_timeout(requests, Duration::from_millis(20));
+            let waited = self.progress.wait_timeout(requests, Duration::from_millis(20));
             requests = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -64,10 +62,7 @@ impl Wakeup {
     fn next(&self) -> bool {
         let mut requests = lock(&self.requests);
         while !requests.checkpoint && !requests.stop {
-            requests = self
-                .work
-                .wait(requests)
-                .unwrap_or_else(PoisonError::into_inner);
+            requests = self.work.wait(requests).unwrap_or_else(PoisonError::into_inner);
         }
         requests.checkpoint = false;
         !requests.stop
@@ -100,9 +95,5 @@ pub(crate) fn start(core: Arc<Core>) -> Result<JoinHandle<()>> {
                 }
             }
         })
-        .map_err(|source| Error::Io {
-            action: "start the maintenance thread of",
-            path,
-            source,
-        })
+        .map_err(|source| Error::Io { action: "start the maintenance thread of", path, source })
 }

@@ -30,9 +30,7 @@ pub(crate) fn backup(core: &Core, target: &Path) -> Result<BackupReport> {
     let into = core.files.at(target);
     into.create_dir()?;
     if !into.list()?.is_empty() {
-        return Err(Error::AlreadyExists {
-            path: target.to_path_buf(),
-        });
+        return Err(Error::AlreadyExists { path: target.to_path_buf() });
     }
     let mut report = BackupReport::default();
     let result = copy_files(&core.files, &into, &manifest, &mut report);
@@ -64,15 +62,8 @@ impl Core {
 
 /// Number, kind and length of every file that a manifest names.
 fn named_files(manifest: &Manifest) -> impl Iterator<Item = (FileKind, FileNumber, u64)> {
-    let segments = manifest
-        .segments
-        .iter()
-        .map(|s| (FileKind::Segment, s.file, s.file_len));
-    let runs = manifest
-        .keyspaces
-        .iter()
-        .flat_map(|k| &k.runs)
-        .map(|r| (FileKind::Index, r.file, r.file_len));
+    let segments = manifest.segments.iter().map(|s| (FileKind::Segment, s.file, s.file_len));
+    let runs = manifest.keyspaces.iter().flat_map(|k| &k.runs).map(|r| (FileKind::Index, r.file, r.file_len));
     segments.chain(runs)
 }
 
@@ -115,11 +106,7 @@ fn copy_file(from: &DirFiles, into: &DirFiles, name: &str, len: u64) -> Result<(
         let piece = buffer.get_mut(..step).unwrap_or_default();
         let read = source.read_at(piece, at)?;
         if read < step {
-            return Err(Error::corrupt(
-                source.path(),
-                at + read as u64,
-                "the file ends before its length",
-            ));
+            return Err(Error::corrupt(source.path(), at + read as u64, "the file ends before its length"));
         }
         target.write_all_at(piece, at)?;
         at += step as u64;

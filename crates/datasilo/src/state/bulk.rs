@@ -96,11 +96,7 @@ impl Core {
         self.check_poison()?;
         let ops = outcome.entries.values().map(|e| e.len() as u64).sum();
         if ops == 0 {
-            return Ok(BulkReport {
-                ops: 0,
-                replaced: 0,
-                bytes: 0,
-            });
+            return Ok(BulkReport { ops: 0, replaced: 0, bytes: 0 });
         }
         let seq_base = self.reserve_seqs(outcome.ranks);
         for writer in &mut outcome.segments {
@@ -129,10 +125,7 @@ impl Core {
                     let Some(keyspace) = version.keyspace_by_id(id) else {
                         continue;
                     };
-                    runs.insert(
-                        id,
-                        build.keyspace(&mut new_runs, keyspace, std::mem::take(entries))?,
-                    );
+                    runs.insert(id, build.keyspace(&mut new_runs, keyspace, std::mem::take(entries))?);
                 }
                 Ok::<_, crate::Error>((runs, build.usage, build.replaced))
             },
@@ -146,11 +139,7 @@ impl Core {
         self.switch_to_bulk(&outcome, &runs, &dead, seq_base, &ends)?;
         new_runs.keep();
         tracing::info!(ops, bytes, replaced, "bulk session published");
-        Ok(BulkReport {
-            ops,
-            replaced,
-            bytes,
-        })
+        Ok(BulkReport { ops, replaced, bytes })
     }
 
     /// Takes a stretch of sequence numbers, after everything acknowledged so far.
@@ -176,9 +165,7 @@ impl Core {
             |manifest| {
                 manifest.next_seq = manifest.next_seq.max(seq_base + outcome.ranks);
                 for writer in &outcome.segments {
-                    manifest
-                        .segments
-                        .push(bulk_record(writer, outcome, seq_base));
+                    manifest.segments.push(bulk_record(writer, outcome, seq_base));
                 }
                 raise_synced(manifest, ends);
                 for record in &mut manifest.segments {
@@ -215,19 +202,15 @@ impl Core {
 fn seal(writer: &mut SegmentWriter, seq_base: SeqNo) -> Result<()> {
     let base = seq_base.to_le_bytes();
     let check = u64::from(crc32fast::hash(&base)).to_le_bytes();
-    writer.append(&[GroupFrames {
-        template: Group::alone(GroupKind::Seal, 0, 0),
-        pieces: &[&base, &check],
-    }])?;
+    writer
+        .append(&[GroupFrames { template: Group::alone(GroupKind::Seal, 0, 0), pieces: &[&base, &check] }])?;
     writer.segment().file().set_len(writer.tail())?;
     writer.segment().raise_readable(writer.tail());
     Ok(())
 }
 
 fn sync_segments(segments: &[SegmentWriter]) -> Result<()> {
-    segments
-        .iter()
-        .try_for_each(|writer| writer.segment().file().sync())
+    segments.iter().try_for_each(|writer| writer.segment().file().sync())
 }
 
 fn bulk_record(writer: &SegmentWriter, outcome: &BulkOutcome, seq_base: SeqNo) -> SegmentRecord {
@@ -281,13 +264,8 @@ impl<'a> Build<'a> {
             let mut resolver = Resolver::new(self.core, self.version, keyspace, &mut dead);
             let mut at = 0;
             while let Some(&(hash, _)) = sorted.get(at) {
-                let end = at
-                    + sorted
-                        .get(at..)
-                        .unwrap_or_default()
-                        .iter()
-                        .take_while(|e| e.0 == hash)
-                        .count();
+                let end =
+                    at + sorted.get(at..).unwrap_or_default().iter().take_while(|e| e.0 == hash).count();
                 let list = sorted.get(at..end).unwrap_or_default().to_vec();
                 at = end;
                 for entry in self.latest_of(keyspace, &list, &mut resolver, &mut live_change)? {
@@ -309,10 +287,7 @@ impl<'a> Build<'a> {
         let current = self.with_log_segments();
         let run = new_runs.write(&keyspace.meta, &current, &index)?;
         let runs = new_runs.stack(keyspace, &current, run)?;
-        Ok((
-            runs,
-            keyspace.live_entries.saturating_add_signed(live_change),
-        ))
+        Ok((runs, keyspace.live_entries.saturating_add_signed(live_change)))
     }
 
     /// The session's version with log segments that folds may have begun.
@@ -355,19 +330,15 @@ impl<'a> Build<'a> {
         let mut kept = Vec::new();
         while let Some(&(_, newest)) = frames.first() {
             let key = newest.frame.key();
-            let of_key: Vec<_> = frames
-                .iter()
-                .filter(|(_, f)| f.frame.key() == key)
-                .copied()
-                .collect();
+            let of_key: Vec<_> = frames.iter().filter(|(_, f)| f.frame.key() == key).copied().collect();
             frames.retain(|(_, f)| f.frame.key() != key);
             self.replaced += of_key.len() as u64 - 1;
             if newest.frame.kind() == FrameKind::Merge {
                 resolver.resolve(key, hash, &of_key)?;
             } else {
                 let older = find_target(self.version, keyspace, key, hash)?.unwrap_or_default();
-                *live_change += i64::from(newest.frame.kind() != FrameKind::Delete)
-                    - i64::from(is_live(&older));
+                *live_change +=
+                    i64::from(newest.frame.kind() != FrameKind::Delete) - i64::from(is_live(&older));
                 let dead = of_key.iter().skip(1).map(|(_, f)| *f).chain(older);
                 count_dead(&mut self.usage, keyspace.meta.id, dead);
                 kept.push((hash, newest.address().to_bits()));
@@ -396,13 +367,8 @@ impl<'a> Build<'a> {
     }
 
     fn rank_of(&self, frame: &FrameRef<'_>) -> u64 {
-        let at = self
-            .groups
-            .partition_point(|group| group.start <= frame.address());
-        let base = at
-            .checked_sub(1)
-            .and_then(|at| self.groups.get(at))
-            .map_or(0, |g| g.base_rank);
+        let at = self.groups.partition_point(|group| group.start <= frame.address());
+        let base = at.checked_sub(1).and_then(|at| self.groups.get(at)).map_or(0, |g| g.base_rank);
         base + u64::from(frame.frame.ordinal())
     }
 }

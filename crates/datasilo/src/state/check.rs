@@ -39,11 +39,7 @@ impl CheckReport {
 
 /// Checks a version. If `strict`, the first problem is an error.
 pub(crate) fn check_version(version: &Version, strict: bool) -> Result<CheckReport> {
-    let mut checker = Checker {
-        version,
-        strict,
-        report: CheckReport::default(),
-    };
+    let mut checker = Checker { version, strict, report: CheckReport::default() };
     for segment in version.segments.iter() {
         checker.segment(segment)?;
     }
@@ -125,11 +121,7 @@ impl Checker<'_> {
                 while let Ok(view) = next_group(&window, at) {
                     at = view.group.end();
                 }
-                let known = self
-                    .version
-                    .records
-                    .get(&segment.number())
-                    .map_or(0, |r| r.file_len);
+                let known = self.version.records.get(&segment.number()).map_or(0, |r| r.file_len);
                 at.max(known).min(readable)
             }
         }
@@ -155,10 +147,7 @@ impl Checker<'_> {
         }
         self.report.index_entries += entries;
         if entries != run.entry_count() && self.report.is_clean() {
-            let what = format!(
-                "the table has {entries} entries, its header says {}",
-                run.entry_count()
-            );
+            let what = format!("the table has {entries} entries, its header says {}", run.entry_count());
             self.problem(run.corrupt(0, &what))?;
         }
         Ok(())
@@ -173,12 +162,7 @@ impl Checker<'_> {
                 return Err(run.corrupt(page, "an entry leads to a segment that is not there"));
             };
             let frame = segment.frame(address.word(), meta.align())?;
-            FrameRef {
-                segment,
-                word: address.word(),
-                frame,
-            }
-            .verify(meta.id)?;
+            FrameRef { segment, word: address.word(), frame }.verify(meta.id)?;
             if key.is_some_and(|key| key != frame.key()) {
                 return Err(run.corrupt(page, "a chain mixes keys"));
             }
@@ -189,21 +173,14 @@ impl Checker<'_> {
         if tag != slot.tag() || (home != page && !run.is_spilled()) {
             return Err(run.corrupt(page, "an entry is not where its key's hash leads"));
         }
-        if run
-            .find(hash, |found| Ok((found == slot).then_some(())))?
-            .is_none()
-        {
+        if run.find(hash, |found| Ok((found == slot).then_some(())))?.is_none() {
             return Err(run.corrupt(page, "an entry cannot be reached from its key's hash"));
         }
         Ok(())
     }
 
     /// Counts a keyspace's keys and live frames, and compares the keys.
-    fn keyspace_counts(
-        &mut self,
-        keyspace: &KeyspaceVersion,
-        counted: &mut LiveCounts,
-    ) -> Result<()> {
+    fn keyspace_counts(&mut self, keyspace: &KeyspaceVersion, counted: &mut LiveCounts) -> Result<()> {
         let mut keys = 0;
         let mut problem = None;
         let align = keyspace.meta.align();
@@ -212,9 +189,7 @@ impl Checker<'_> {
             for &address in target.frames() {
                 let frame = self.version.frame(address, align)?;
                 has_value |= frame.frame.kind() != FrameKind::Delete;
-                let counts = counted
-                    .entry((address.segment(), keyspace.meta.id))
-                    .or_default();
+                let counts = counted.entry((address.segment(), keyspace.meta.id)).or_default();
                 counts.0 += 1;
                 counts.1 += frame.frame.len() as u64;
             }
@@ -241,10 +216,7 @@ impl Checker<'_> {
                 if self.version.keyspace_by_id(usage.keyspace).is_none() {
                     continue;
                 }
-                let (frames, _) = counted
-                    .get(&(record.file, usage.keyspace))
-                    .copied()
-                    .unwrap_or_default();
+                let (frames, _) = counted.get(&(record.file, usage.keyspace)).copied().unwrap_or_default();
                 let expected = usage.frames.saturating_sub(usage.dead_frames);
                 if frames != expected
                     && let Some(segment) = self.version.segments.get(record.file)

@@ -66,10 +66,7 @@ impl Core {
         self.checkpoint_with(&mut maintenance)
     }
 
-    pub(crate) fn checkpoint_with(
-        &self,
-        maintenance: &mut Maintenance,
-    ) -> Result<CheckpointReport> {
+    pub(crate) fn checkpoint_with(&self, maintenance: &mut Maintenance) -> Result<CheckpointReport> {
         self.check_poison()?;
         let Some(boundary) = self.begin_checkpoint(maintenance.boundary.take()) else {
             return Ok(CheckpointReport::default());
@@ -85,7 +82,12 @@ impl Core {
     fn begin_checkpoint(&self, before: Option<Boundary>) -> Option<Boundary> {
         let mut log = lock(&self.log);
         let folded = self.version.load().memtables.len() == 1;
-        if before.is_none() && folded && log.memtable.is_empty() && log.full.is_empty() && log.usage.is_empty() {
+        if before.is_none()
+            && folded
+            && log.memtable.is_empty()
+            && log.full.is_empty()
+            && log.usage.is_empty()
+        {
             return None;
         }
         self.quiesce(&log);
@@ -101,10 +103,7 @@ impl Core {
         let mut boundary = Boundary {
             usage: std::mem::take(&mut log.usage),
             full: std::mem::take(&mut log.full),
-            active: log
-                .writer
-                .as_ref()
-                .map(|w| (Arc::clone(w.segment()), w.tail())),
+            active: log.writer.as_ref().map(|w| (Arc::clone(w.segment()), w.tail())),
             next_seq: log.next_seq,
             position: log.appended,
         };
@@ -163,14 +162,8 @@ impl Core {
                             segment.add_to(record);
                         }
                     }
-                    let full = boundary
-                        .full
-                        .iter()
-                        .find(|f| f.segment.number() == record.file);
-                    let active = boundary
-                        .active
-                        .iter()
-                        .find(|(s, _)| s.number() == record.file);
+                    let full = boundary.full.iter().find(|f| f.segment.number() == record.file);
+                    let active = boundary.active.iter().find(|(s, _)| s.number() == record.file);
                     if let Some(len) = full.map(|f| f.len).or(active.map(|a| a.1)) {
                         record.file_len = len;
                         record.replay_from = len;
@@ -225,11 +218,7 @@ impl Core {
     pub(crate) fn remove_replaced_runs(&self, replaced: &[Arc<Run>]) {
         let version = self.version.load();
         for run in replaced {
-            let named = version
-                .keyspaces
-                .iter()
-                .flat_map(|k| &k.runs)
-                .any(|r| r.number() == run.number());
+            let named = version.keyspaces.iter().flat_map(|k| &k.runs).any(|r| r.number() == run.number());
             if !named {
                 self.remove_unfinished(FileKind::Index, run.number());
             }
@@ -251,10 +240,7 @@ impl Core {
         let frames: Vec<GroupFrames<'_>> = groups
             .iter()
             .zip(&pieces)
-            .map(|(group, pieces)| GroupFrames {
-                template: group.template,
-                pieces,
-            })
+            .map(|(group, pieces)| GroupFrames { template: group.template, pieces })
             .collect();
         let mut guard = lock(&self.log);
         let log: &mut LogState = &mut guard;
@@ -270,15 +256,9 @@ impl Core {
         let usage = usage.entry(segment).or_default();
         let mut addresses = vec![FrameAddress::from_bits(0); folds.len()];
         for (group, payload) in groups.iter().zip(payloads) {
-            usage.add_frames(
-                meta.id,
-                group.members.len() as u64,
-                group.frames.len() as u64,
-                0,
-            );
+            usage.add_frames(meta.id, group.members.len() as u64, group.frames.len() as u64, 0);
             for &(fold, offset) in &group.members {
-                let word =
-                    u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
+                let word = u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
                 if let (Some(address), Some(fold)) = (addresses.get_mut(fold), folds.get(fold)) {
                     *address = FrameAddress::new(segment, word);
                     usage.add_seqs(fold.seq, fold.seq);
@@ -329,16 +309,8 @@ struct KeyVersion {
 
 fn versions_by_keyspace(memtables: &[Arc<Memtable>]) -> HashMap<u32, Vec<KeyVersion>> {
     let mut keyspaces: HashMap<u32, Vec<KeyVersion>> = HashMap::new();
-    for entry in memtables
-        .iter()
-        .flat_map(|memtable| memtable.lists())
-        .flatten()
-    {
-        let version = KeyVersion {
-            hash: entry.hash(),
-            seq: entry.seq(),
-            address: entry.address(),
-        };
+    for entry in memtables.iter().flat_map(|memtable| memtable.lists()).flatten() {
+        let version = KeyVersion { hash: entry.hash(), seq: entry.seq(), address: entry.address() };
         keyspaces.entry(entry.keyspace()).or_default().push(version);
     }
     keyspaces
@@ -365,11 +337,7 @@ struct FoldGroup {
 
 /// Encodes folds in groups, so that the sequence numbers of a group are within 2¹⁶.
 fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
-    let mut order: Vec<(SeqNo, usize)> = folds
-        .iter()
-        .enumerate()
-        .map(|(at, fold)| (fold.seq, at))
-        .collect();
+    let mut order: Vec<(SeqNo, usize)> = folds.iter().enumerate().map(|(at, fold)| (fold.seq, at)).collect();
     order.sort_unstable();
     let mut groups: Vec<FoldGroup> = Vec::new();
     for (seq, at) in order {
@@ -382,11 +350,7 @@ fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
                 align_shift: meta.align_shift,
                 ..Group::alone(GroupKind::Fold, 0, 0)
             };
-            groups.push(FoldGroup {
-                template,
-                frames: Vec::new(),
-                members: Vec::new(),
-            });
+            groups.push(FoldGroup { template, frames: Vec::new(), members: Vec::new() });
         }
         let Some(group) = groups.last_mut() else {
             continue;
@@ -398,13 +362,8 @@ fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
         }
         group.members.push((at, group.frames.len()));
         let ordinal = u16::try_from(seq - group.template.base_seq).unwrap_or(u16::MAX);
-        let input = FrameInput {
-            kind: fold.kind,
-            ordinal,
-            combined: true,
-            key: &fold.key,
-            value: &fold.value,
-        };
+        let input =
+            FrameInput { kind: fold.kind, ordinal, combined: true, key: &fold.key, value: &fold.value };
         encode_frame(&mut group.frames, meta.id, meta.align(), &input);
         group.template.frame_count += 1;
     }
@@ -446,9 +405,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
     fn resolve_list(&mut self, list: &[KeyVersion]) -> Result<()> {
         let mut frames = Vec::with_capacity(list.len());
         for version in list {
-            let frame = self
-                .version
-                .frame(version.address, self.keyspace.meta.align())?;
+            let frame = self.version.frame(version.address, self.keyspace.meta.align())?;
             frame.verify(self.keyspace.meta.id)?;
             frames.push((version.seq, frame));
         }
@@ -457,11 +414,8 @@ impl<'a, 'u> Resolver<'a, 'u> {
         };
         while let Some(&(_, newest)) = frames.first() {
             let key = newest.frame.key();
-            let of_key: Vec<(SeqNo, FrameRef<'a>)> = frames
-                .iter()
-                .filter(|(_, f)| f.frame.key() == key)
-                .copied()
-                .collect();
+            let of_key: Vec<(SeqNo, FrameRef<'a>)> =
+                frames.iter().filter(|(_, f)| f.frame.key() == key).copied().collect();
             frames.retain(|(_, f)| f.frame.key() != key);
             self.resolve(key, hash, &of_key)?;
         }
@@ -469,19 +423,11 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// Resolves one key, whose new frames are given newest first.
-    pub(crate) fn resolve(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        frames: &[(SeqNo, FrameRef<'a>)],
-    ) -> Result<()> {
+    pub(crate) fn resolve(&mut self, key: &[u8], hash: u64, frames: &[(SeqNo, FrameRef<'a>)]) -> Result<()> {
         let id = self.keyspace.meta.id;
         let older = find_target(self.version, self.keyspace, key, hash)?.unwrap_or_default();
         let was_live = is_live(&older);
-        let operands = frames
-            .iter()
-            .take_while(|(_, f)| f.frame.kind() == FrameKind::Merge)
-            .count();
+        let operands = frames.iter().take_while(|(_, f)| f.frame.kind() == FrameKind::Merge).count();
         let (merges, rest) = frames.split_at(operands);
         let is_live = if let [] = merges {
             // Newest is a put or a delete; everything before it is dead.
@@ -510,26 +456,14 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// Resolves operands on top of a base: `stack` holds the base, if any, and operands in order.
-    fn resolve_merges(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        seq: SeqNo,
-        stack: Vec<FrameRef<'a>>,
-    ) -> Result<()> {
+    fn resolve_merges(&mut self, key: &[u8], hash: u64, seq: SeqNo, stack: Vec<FrameRef<'a>>) -> Result<()> {
         let meta = &self.keyspace.meta;
-        let base_count = usize::from(
-            stack
-                .first()
-                .is_some_and(|f| f.frame.kind() != FrameKind::Merge),
-        );
+        let base_count = usize::from(stack.first().is_some_and(|f| f.frame.kind() != FrameKind::Merge));
         let (base, operands) = stack.split_at(base_count);
         let base = base.first().copied();
         let put = base.filter(|f| f.frame.kind() == FrameKind::Put);
         for frame in operands {
-            frame
-                .segment
-                .verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
+            frame.segment.verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
         }
         let bytes: Vec<&[u8]> = operands.iter().map(|f| f.frame.value()).collect();
         let pending_len = bytes.iter().map(|b| b.len()).sum();
@@ -538,8 +472,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
         let folds = operator.should_fold(base_len, pending_len);
         let result = if folds {
             if let Some(put) = put {
-                put.segment
-                    .verify_value(put.word, &put.frame, 0..put.frame.value_len())?;
+                put.segment.verify_value(put.word, &put.frame, 0..put.frame.value_len())?;
             }
             operator.fold(key, put.map(|f| f.frame.value()), &bytes)
         } else if operands.len() > 1 {
@@ -569,14 +502,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
         }
         count_dead(self.usage, meta.id, operands.iter().copied());
         let base = base.map(|f| f.address());
-        self.add_fold(Fold {
-            seq,
-            kind: FrameKind::Merge,
-            key: key.to_vec(),
-            value,
-            hash,
-            base,
-        })
+        self.add_fold(Fold { seq, kind: FrameKind::Merge, key: key.to_vec(), value, hash, base })
     }
 
     /// The key's entry leads to its base and operands as they are.
@@ -589,11 +515,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
         crate::api::batch::check_lengths(&fold.key, &fold.value)?;
         self.fold_bytes += fold.key.len() + fold.value.len();
         self.folds.push(fold);
-        if self.fold_bytes >= FOLD_BATCH_BYTES {
-            self.flush_folds()
-        } else {
-            Ok(())
-        }
+        if self.fold_bytes >= FOLD_BATCH_BYTES { self.flush_folds() } else { Ok(()) }
     }
 
     fn flush_folds(&mut self) -> Result<()> {
@@ -602,9 +524,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
         }
         let folds = std::mem::take(&mut self.folds);
         self.fold_bytes = 0;
-        let addresses = self
-            .core
-            .append_folds(&self.keyspace.meta, &folds, self.usage)?;
+        let addresses = self.core.append_folds(&self.keyspace.meta, &folds, self.usage)?;
         for (fold, address) in folds.iter().zip(addresses) {
             let target = match (fold.kind, fold.base) {
                 (FrameKind::Put, _) => Target::Frame(address),

@@ -43,8 +43,7 @@ impl Core {
         let last_seq = appended.first_seq + batch.len() as u64 - 1;
         appended.memtable.insert(&new_entries(batch, &appended));
         self.publish(appended.first_seq, last_seq);
-        self.user_bytes
-            .fetch_add(batch.user_bytes(), Ordering::Relaxed);
+        self.user_bytes.fetch_add(batch.user_bytes(), Ordering::Relaxed);
         batch.clear();
         if appended.checkpoint_due {
             self.wakeup.request_checkpoint();
@@ -66,9 +65,7 @@ impl Core {
         for group in batch.groups() {
             version.keyspace(&group.meta)?;
             if log.bulk.contains(&group.meta.id) {
-                return Err(Error::BulkSessionOpen {
-                    keyspace: group.meta.name.clone(),
-                });
+                return Err(Error::BulkSessionOpen { keyspace: group.meta.name.clone() });
             }
         }
         let first_seq = log.next_seq;
@@ -89,12 +86,7 @@ impl Core {
         let usage = log.usage.entry(segment).or_default();
         usage.add_seqs(first_seq, log.next_seq - 1);
         for group in batch.groups() {
-            usage.add_frames(
-                group.meta.id,
-                group.ops.len() as u64,
-                group.frames_len(),
-                group.delete_bytes,
-            );
+            usage.add_frames(group.meta.id, group.ops.len() as u64, group.frames_len(), group.delete_bytes);
         }
         self.count_written(bytes);
         Ok(Appended {
@@ -122,11 +114,7 @@ impl Core {
         {
             // The commit before this one is being inserted by another thread right now.
             spins += 1;
-            if spins < 100 {
-                std::hint::spin_loop()
-            } else {
-                std::thread::yield_now()
-            }
+            if spins < 100 { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
     }
 
@@ -143,8 +131,7 @@ impl Core {
         if crowded() {
             tracing::debug!("commits wait for a checkpoint");
             self.wakeup.request_checkpoint();
-            self.wakeup
-                .wait_while(|| self.check_poison().is_ok() && crowded());
+            self.wakeup.wait_while(|| self.check_poison().is_ok() && crowded());
         }
         self.check_poison()
     }
@@ -155,15 +142,10 @@ fn new_entries(batch: &Batch, appended: &Appended) -> SmallVec<[NewEntry; 8]> {
     let mut seq = appended.first_seq;
     for (group, payload) in batch.groups().zip(&appended.payloads) {
         for &(hash, offset) in &group.ops {
-            let word = u32::try_from((payload + offset as u64) / WORD)
-                .expect("segments have at most 2^32 words");
+            let word =
+                u32::try_from((payload + offset as u64) / WORD).expect("segments have at most 2^32 words");
             let address = FrameAddress::new(appended.segment, word);
-            entries.push(NewEntry {
-                hash,
-                seq,
-                address,
-                keyspace: group.meta.id,
-            });
+            entries.push(NewEntry { hash, seq, address, keyspace: group.meta.id });
             seq += 1;
         }
     }

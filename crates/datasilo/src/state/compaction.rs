@@ -73,22 +73,12 @@ impl Core {
         self.seal_active()?;
         self.checkpoint_with(&mut maintenance)?;
         let manifest = lock(&self.structure).clone();
-        let shrinks =
-            |r: &&SegmentRecord| r.is_settled() && (r.dead_bytes() > 0 || r.delete_bytes() > 0);
-        let mut selected: Vec<FileNumber> = manifest
-            .segments
-            .iter()
-            .filter(shrinks)
-            .map(|r| r.file)
-            .collect();
+        let shrinks = |r: &&SegmentRecord| r.is_settled() && (r.dead_bytes() > 0 || r.delete_bytes() > 0);
+        let mut selected: Vec<FileNumber> =
+            manifest.segments.iter().filter(shrinks).map(|r| r.file).collect();
         let small = small_segments(&manifest.segments, self.options.segment_bytes);
         if small.len() > 1 {
-            selected.extend(
-                small
-                    .into_iter()
-                    .filter(|n| !selected.contains(n))
-                    .collect::<Vec<_>>(),
-            );
+            selected.extend(small.into_iter().filter(|n| !selected.contains(n)).collect::<Vec<_>>());
         }
         if selected.is_empty() {
             return Ok(CompactionReport::default());
@@ -109,34 +99,20 @@ impl Core {
             let (segment, len) = (Arc::clone(writer.segment()), writer.tail());
             log.ended = Some((segment.number(), len));
             log.unsynced.push(Arc::clone(&segment));
-            log.full.push(FullSegment {
-                segment,
-                len,
-                trim: true,
-            });
+            log.full.push(FullSegment { segment, len, trim: true });
         }
         Ok(())
     }
 
     fn due_segments(&self) -> Vec<FileNumber> {
         let manifest = lock(&self.structure);
-        let settled: Vec<&SegmentRecord> = manifest
-            .segments
-            .iter()
-            .filter(|r| r.is_settled())
-            .collect();
+        let settled: Vec<&SegmentRecord> = manifest.segments.iter().filter(|r| r.is_settled()).collect();
         let mut due: Vec<FileNumber> = Vec::new();
         let mut bytes = 0;
         for record in &settled {
             let mut dead = record.dead_bytes();
-            let older = |other: &&SegmentRecord| {
-                other.file != record.file && other.min_seq <= record.max_seq
-            };
-            if !manifest
-                .segments
-                .iter()
-                .any(|other| older(&other) && !due.contains(&other.file))
-            {
+            let older = |other: &&SegmentRecord| other.file != record.file && other.min_seq <= record.max_seq;
+            if !manifest.segments.iter().any(|other| older(&other) && !due.contains(&other.file)) {
                 dead += record.delete_bytes();
             }
             #[expect(clippy::cast_precision_loss, reason = "a ratio of byte counts")]
@@ -157,15 +133,8 @@ impl Core {
 
     fn alarm_pinned(&self) {
         let pinned = self.pinned_bytes();
-        if self
-            .options
-            .pinned_alarm_bytes
-            .is_some_and(|limit| pinned > limit)
-        {
-            tracing::warn!(
-                bytes = pinned,
-                "snapshots hold segments that were compacted away"
-            );
+        if self.options.pinned_alarm_bytes.is_some_and(|limit| pinned > limit) {
+            tracing::warn!(bytes = pinned, "snapshots hold segments that were compacted away");
         }
     }
 
@@ -178,22 +147,9 @@ impl Core {
         let started = Instant::now();
         self.check_poison()?;
         let version = self.version.load_full();
-        let records = selected
-            .iter()
-            .filter_map(|number| version.records.get(number));
-        let staying = version
-            .records
-            .values()
-            .filter(|r| !selected.contains(&r.file));
-        let oldest_staying = staying
-            .map(|r| {
-                if r.usage.is_empty() {
-                    SeqNo::MAX
-                } else {
-                    r.min_seq
-                }
-            })
-            .min();
+        let records = selected.iter().filter_map(|number| version.records.get(number));
+        let staying = version.records.values().filter(|r| !selected.contains(&r.file));
+        let oldest_staying = staying.map(|r| if r.usage.is_empty() { SeqNo::MAX } else { r.min_seq }).min();
         let mut live = LiveMap::default();
         let mut touched: Vec<u32> = Vec::new();
         for record in records.clone() {
@@ -202,29 +158,14 @@ impl Core {
         }
         touched.sort_unstable();
         touched.dedup();
-        for keyspace in version
-            .keyspaces
-            .iter()
-            .filter(|k| touched.contains(&k.meta.id))
-        {
+        for keyspace in version.keyspaces.iter().filter(|k| touched.contains(&k.meta.id)) {
             live.mark_keyspace(&version, keyspace, |_| true)?;
         }
-        let mut mover = Mover::new(
-            self,
-            &version,
-            oldest_staying.unwrap_or(SeqNo::MAX),
-            may_stop,
-        );
+        let mut mover = Mover::new(self, &version, oldest_staying.unwrap_or(SeqNo::MAX), may_stop);
         let mut jobs = Vec::new();
         for record in records.clone() {
-            if let (Some(segment), Some(bits)) =
-                (version.segments.get(record.file), live.take(record.file))
-            {
-                jobs.push(Job {
-                    segment: Arc::clone(segment),
-                    record: record.clone(),
-                    bits,
-                });
+            if let (Some(segment), Some(bits)) = (version.segments.get(record.file), live.take(record.file)) {
+                jobs.push(Job { segment: Arc::clone(segment), record: record.clone(), bits });
             }
         }
         let freed: u64 = records.map(|r| r.file_len).sum();
@@ -236,10 +177,8 @@ impl Core {
         }
         let mut new_runs = NewRuns::new(self);
         let mut runs = BTreeMap::new();
-        for keyspace in version
-            .keyspaces
-            .iter()
-            .filter(|k| touched.contains(&k.meta.id) && !k.runs.is_empty())
+        for keyspace in
+            version.keyspaces.iter().filter(|k| touched.contains(&k.meta.id) && !k.runs.is_empty())
         {
             let run = new_runs.rewrite(
                 &keyspace.meta,
@@ -256,9 +195,7 @@ impl Core {
         self.change(
             |manifest| {
                 manifest.segments.retain(|r| !selected.contains(&r.file));
-                manifest
-                    .segments
-                    .extend(outputs.iter().map(|o| o.record.clone()));
+                manifest.segments.extend(outputs.iter().map(|o| o.record.clone()));
                 for keyspace in &mut manifest.keyspaces {
                     if let Some(run) = runs.get(&keyspace.id) {
                         keyspace.runs = vec![run.record()];
@@ -351,10 +288,7 @@ impl Moved {
         match target {
             Target::Frame(address) => self.address(address).map(Target::Frame),
             Target::Chain(addresses) => {
-                let kept: Vec<FrameAddress> = addresses
-                    .into_iter()
-                    .filter_map(|a| self.address(a))
-                    .collect();
+                let kept: Vec<FrameAddress> = addresses.into_iter().filter_map(|a| self.address(a)).collect();
                 (!kept.is_empty()).then_some(Target::Chain(kept))
             }
         }
@@ -394,9 +328,7 @@ impl<'a> Mover<'a> {
     fn run(&mut self, jobs: Vec<Job>) -> Result<(Moved, Vec<Output>)> {
         let bytes: u64 = jobs.iter().map(|job| job.record.file_len).sum();
         let most = usize::try_from(bytes / self.core.options.segment_bytes).unwrap_or(usize::MAX);
-        let threads = rayon::current_num_threads()
-            .min(most.max(1))
-            .min(jobs.len().max(1));
+        let threads = rayon::current_num_threads().min(most.max(1)).min(jobs.len().max(1));
         let mut shares: Vec<Vec<Job>> = (0..threads).map(|_| Vec::new()).collect();
         for (at, job) in jobs.into_iter().enumerate() {
             if let Some(share) = shares.get_mut(at % threads) {
@@ -423,9 +355,7 @@ impl<'a> Mover<'a> {
                 Ok((sources, worker.outputs))
             })
             .collect();
-        let mut moved = Moved {
-            sources: BTreeMap::new(),
-        };
+        let mut moved = Moved { sources: BTreeMap::new() };
         let mut outputs = Vec::new();
         for result in results {
             let (sources, mut done) = result?;
@@ -449,9 +379,7 @@ impl<'a> Mover<'a> {
             #[expect(clippy::cast_precision_loss, reason = "a duration from byte counts")]
             let due = Duration::from_secs_f64(written as f64 / rate as f64);
             match due.checked_sub(self.started.elapsed()) {
-                Some(early) if !early.is_zero() => {
-                    std::thread::sleep(early.min(Duration::from_millis(50)))
-                }
+                Some(early) if !early.is_zero() => std::thread::sleep(early.min(Duration::from_millis(50))),
                 _ => return Ok(()),
             }
         }
@@ -551,10 +479,7 @@ impl Worker<'_, '_> {
             let pieces = self.pending_pieces + bundle.pieces.len();
             let full = self.pending_bytes + bundle.len + frame.len() > self.batch_room();
             if full || pieces >= BATCH_PIECES {
-                bundles.push(std::mem::replace(
-                    &mut bundle,
-                    Bundle::new(&group, record.seq_base),
-                ));
+                bundles.push(std::mem::replace(&mut bundle, Bundle::new(&group, record.seq_base)));
                 end_of_last = None;
                 self.write(bundles, new)?;
             }
@@ -577,15 +502,12 @@ impl Worker<'_, '_> {
 
     /// Bytes of frames for the next write, so that it ends at a multiple of a huge page.
     fn batch_room(&self) -> usize {
-        let room = self.writer.as_ref().map_or(BATCH_BYTES, |w| {
-            usize::try_from(w.huge_room()).unwrap_or(BATCH_BYTES)
-        });
+        let room = self
+            .writer
+            .as_ref()
+            .map_or(BATCH_BYTES, |w| usize::try_from(w.huge_room()).unwrap_or(BATCH_BYTES));
         // Close to the end of a huge page the next one is begun as well.
-        let room = if room < BATCH_BYTES / 4 {
-            room + BATCH_BYTES
-        } else {
-            room
-        };
+        let room = if room < BATCH_BYTES / 4 { room + BATCH_BYTES } else { room };
         room - HUGE_WRITE_SLACK
     }
 
@@ -596,24 +518,15 @@ impl Worker<'_, '_> {
         let mut payloads = Payloads::new();
         let mut number = 0;
         if !filled.is_empty() {
-            let pieces: Vec<Vec<&[u8]>> = filled
-                .iter()
-                .map(|b| b.pieces.iter().map(AsRef::as_ref).collect())
-                .collect();
+            let pieces: Vec<Vec<&[u8]>> =
+                filled.iter().map(|b| b.pieces.iter().map(AsRef::as_ref).collect()).collect();
             let groups: Vec<GroupFrames<'_>> = filled
                 .iter()
                 .zip(&pieces)
-                .map(|(bundle, pieces)| GroupFrames {
-                    template: bundle.template,
-                    pieces,
-                })
+                .map(|(bundle, pieces)| GroupFrames { template: bundle.template, pieces })
                 .collect();
             let len = SegmentWriter::worst_len(&groups);
-            if !self
-                .writer
-                .as_ref()
-                .is_some_and(|writer| writer.has_room(len))
-            {
+            if !self.writer.as_ref().is_some_and(|writer| writer.has_room(len)) {
                 self.finish_segment()?;
                 self.begin_segment(len)?;
             }
@@ -625,26 +538,19 @@ impl Worker<'_, '_> {
             for bundle in &filled {
                 let frames = bundle.offsets.iter().filter(|&&o| o != usize::MAX).count() as u64;
                 let keyspace = bundle.template.keyspace;
-                self.usage
-                    .add_frames(keyspace, frames, bundle.len as u64, bundle.delete_bytes);
-                self.usage
-                    .add_seqs(bundle.template.base_seq, bundle.last_seq);
+                self.usage.add_frames(keyspace, frames, bundle.len as u64, bundle.delete_bytes);
+                self.usage.add_seqs(bundle.template.base_seq, bundle.last_seq);
             }
             self.mover.pace(len)?;
         }
         let mut payloads = payloads.into_iter();
         for bundle in bundles.drain(..) {
-            let payload = if bundle.pieces.is_empty() {
-                0
-            } else {
-                payloads.next().unwrap_or(0)
-            };
+            let payload = if bundle.pieces.is_empty() { 0 } else { payloads.next().unwrap_or(0) };
             for offset in bundle.offsets {
                 new.push(if offset == usize::MAX {
                     DROPPED
                 } else {
-                    let word =
-                        u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
+                    let word = u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
                     FrameAddress::new(number, word).to_bits()
                 });
             }
@@ -706,11 +612,7 @@ impl<'s> Bundle<'s> {
     fn new(group: &Group, seq_base: SeqNo) -> Self {
         let base_seq = group.base_seq + seq_base;
         Self {
-            template: Group {
-                base_seq,
-                frame_count: 0,
-                ..*group
-            },
+            template: Group { base_seq, frame_count: 0, ..*group },
             pieces: Vec::new(),
             len: 0,
             offsets: Vec::new(),
@@ -735,8 +637,7 @@ impl<'s> Bundle<'s> {
             let start = at - last.len();
             *last = payload.get(start..at + len).unwrap_or_default();
         } else {
-            self.pieces
-                .push(payload.get(at..at + len).unwrap_or_default().into());
+            self.pieces.push(payload.get(at..at + len).unwrap_or_default().into());
         }
     }
 }

@@ -41,17 +41,10 @@ pub(crate) struct SegmentUsage {
 
 impl SegmentUsage {
     pub(crate) fn of(&mut self, keyspace: u32) -> &mut UsageRecord {
-        let at = self
-            .keyspaces
-            .iter()
-            .position(|u| u.keyspace == keyspace)
-            .unwrap_or_else(|| {
-                self.keyspaces.push(UsageRecord {
-                    keyspace,
-                    ..UsageRecord::default()
-                });
-                self.keyspaces.len() - 1
-            });
+        let at = self.keyspaces.iter().position(|u| u.keyspace == keyspace).unwrap_or_else(|| {
+            self.keyspaces.push(UsageRecord { keyspace, ..UsageRecord::default() });
+            self.keyspaces.len() - 1
+        });
         match self.keyspaces.get_mut(at) {
             Some(usage) => usage,
             None => unreachable!("the position was just found or made"),
@@ -79,18 +72,11 @@ impl SegmentUsage {
     /// Adds this to a segment's record.
     pub(crate) fn add_to(&self, record: &mut SegmentRecord) {
         if let Some((low, high)) = self.seqs {
-            record.min_seq = if record.max_seq == 0 {
-                low
-            } else {
-                record.min_seq.min(low)
-            };
+            record.min_seq = if record.max_seq == 0 { low } else { record.min_seq.min(low) };
             record.max_seq = record.max_seq.max(high);
         }
         for usage in &self.keyspaces {
-            let at = record
-                .usage
-                .iter_mut()
-                .find(|u| u.keyspace == usage.keyspace);
+            let at = record.usage.iter_mut().find(|u| u.keyspace == usage.keyspace);
             match at {
                 Some(existing) => existing.add(usage),
                 None => record.usage.push(*usage),
@@ -172,15 +158,7 @@ pub(crate) struct CoreParts {
 
 impl Core {
     pub(crate) fn new(parts: CoreParts) -> Self {
-        let CoreParts {
-            files,
-            options,
-            lock,
-            manifest,
-            version,
-            log,
-            sync,
-        } = parts;
+        let CoreParts { files, options, lock, manifest, version, log, sync } = parts;
         Self {
             files,
             options,
@@ -274,7 +252,11 @@ impl Core {
     ///
     /// What a failed batch may have left is covered first, and takes room. As long as that fails there
     /// is no writer: a new segment would bury it in the log, where a recovery would find it.
-    pub(crate) fn writer_with_room<'l>(&self, log: &'l mut LogState, len: u64) -> Result<&'l mut SegmentWriter> {
+    pub(crate) fn writer_with_room<'l>(
+        &self,
+        log: &'l mut LogState,
+        len: u64,
+    ) -> Result<&'l mut SegmentWriter> {
         if let Some(writer) = log.writer.as_mut() {
             writer.cover_damage()?;
         }
@@ -337,11 +319,7 @@ impl Core {
         if let Some(writer) = log.writer.take() {
             log.unsynced.push(Arc::clone(writer.segment()));
             let len = writer.tail();
-            log.full.push(FullSegment {
-                segment: Arc::clone(writer.segment()),
-                len,
-                trim: true,
-            });
+            log.full.push(FullSegment { segment: Arc::clone(writer.segment()), len, trim: true });
         }
         log.writer = Some(writer);
         Ok(())
@@ -397,11 +375,7 @@ impl Core {
         lock(&self.log).unsynced.retain(|held| !segments.iter().any(|s| s.number() == held.number()));
         let mut retired = lock(&self.retired);
         retired.retain(|(segment, _)| segment.strong_count() > 0);
-        retired.extend(
-            segments
-                .iter()
-                .map(|s| (Arc::downgrade(s), s.bytes().len() as u64)),
-        );
+        retired.extend(segments.iter().map(|s| (Arc::downgrade(s), s.bytes().len() as u64)));
     }
 
     /// Bytes of segments that are out of the manifest but held by snapshots.

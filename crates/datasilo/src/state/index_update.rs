@@ -63,9 +63,7 @@ impl IndexEntries {
         if address.segment() != 0 {
             return Target::Frame(address);
         }
-        let chain = usize::try_from(bits)
-            .ok()
-            .and_then(|at| self.chains.get(at));
+        let chain = usize::try_from(bits).ok().and_then(|at| self.chains.get(at));
         Target::Chain(chain.cloned().unwrap_or_default())
     }
 }
@@ -128,10 +126,7 @@ pub(crate) struct NewRuns<'a> {
 
 impl<'a> NewRuns<'a> {
     pub(crate) fn new(core: &'a Core) -> Self {
-        Self {
-            core,
-            files: Vec::new(),
-        }
+        Self { core, files: Vec::new() }
     }
 
     /// The manifest names the files now.
@@ -139,12 +134,7 @@ impl<'a> NewRuns<'a> {
         self.files.clear();
     }
 
-    fn builder(
-        &mut self,
-        meta: &KeyspaceMeta,
-        version: &Version,
-        geometry: Geometry,
-    ) -> Result<RunBuilder> {
+    fn builder(&mut self, meta: &KeyspaceMeta, version: &Version, geometry: Geometry) -> Result<RunBuilder> {
         let number = self.core.next_file();
         self.files.push(number);
         let spec = RunSpec {
@@ -160,13 +150,7 @@ impl<'a> NewRuns<'a> {
 
     fn open(&self, record: &RunRecord, meta: &KeyspaceMeta, version: &Version) -> Result<Arc<Run>> {
         self.core.count_written(record.file_len);
-        let run = Run::open(
-            &self.core.files,
-            record,
-            meta.id,
-            self.core.hash_seed,
-            &version.segments,
-        )?;
+        let run = Run::open(&self.core.files, record, meta.id, self.core.hash_seed, &version.segments)?;
         Ok(Arc::new(run))
     }
 
@@ -182,8 +166,7 @@ impl<'a> NewRuns<'a> {
         version: &Version,
         entries: &IndexEntries,
     ) -> Result<Arc<Run>> {
-        let mut builder =
-            self.builder(meta, version, Geometry::for_entries(entries.len() as u64))?;
+        let mut builder = self.builder(meta, version, Geometry::for_entries(entries.len() as u64))?;
         for &(hash, bits) in &entries.entries {
             builder.push(hash, &entries.target(bits))?;
         }
@@ -224,9 +207,7 @@ impl<'a> NewRuns<'a> {
         let mut entries = runs.first().map_or(0, |run| run.entry_count());
         for (at, run) in runs.iter().enumerate().skip(1) {
             let too_many = runs.len() - merged + 1 > MAX_RUNS && at == merged;
-            if at == merged
-                && (entries.saturating_mul(MERGE_RATIO) >= run.entry_count() || too_many)
-            {
+            if at == merged && (entries.saturating_mul(MERGE_RATIO) >= run.entry_count() || too_many) {
                 entries += run.entry_count();
                 merged += 1;
             }

@@ -30,12 +30,8 @@ pub(crate) struct LiveBits {
 impl LiveBits {
     /// For a segment of so many bytes.
     pub(crate) fn new(segment_len: u64) -> Self {
-        let len =
-            usize::try_from(segment_len.div_ceil(8 * 64)).expect("segments have at most 32 GiB");
-        Self {
-            words: vec![0; len],
-            before: Vec::new(),
-        }
+        let len = usize::try_from(segment_len.div_ceil(8 * 64)).expect("segments have at most 32 GiB");
+        Self { words: vec![0; len], before: Vec::new() }
     }
 
     #[inline]
@@ -53,9 +49,7 @@ impl LiveBits {
 
     #[inline]
     pub(crate) fn is_set(&self, word: u32) -> bool {
-        self.words
-            .get(word as usize / 64)
-            .is_some_and(|bits| bits >> (word % 64) & 1 != 0)
+        self.words.get(word as usize / 64).is_some_and(|bits| bits >> (word % 64) & 1 != 0)
     }
 
     /// Prepares [`LiveBits::rank`]; returns the number of set bits.
@@ -77,13 +71,8 @@ impl LiveBits {
     #[inline]
     pub(crate) fn rank(&self, word: u32) -> usize {
         let at = word as usize / 64;
-        let below = self
-            .words
-            .get(at)
-            .map_or(0, |bits| (bits & ((1 << (word % 64)) - 1)).count_ones());
-        self.before
-            .get(at)
-            .map_or(0, |before| (before + below) as usize)
+        let below = self.words.get(at).map_or(0, |bits| (bits & ((1 << (word % 64)) - 1)).count_ones());
+        self.before.get(at).map_or(0, |before| (before + below) as usize)
     }
 
     /// Bytes of memory for a segment of so many bytes.

@@ -39,10 +39,8 @@ pub(crate) fn open_version(
         }
         segment.raise_readable(record.file_len.min(segment.file().len()?));
         if (segment.bytes().len() as u64) < record.file_len {
-            return Err(segment.corrupt(
-                segment.bytes().len() as u64,
-                "the segment is shorter than the manifest says",
-            ));
+            return Err(segment
+                .corrupt(segment.bytes().len() as u64, "the segment is shorter than the manifest says"));
         }
         segments.insert(segment);
     }
@@ -113,9 +111,6 @@ pub(crate) fn operator(
     }
     match options.operator(name) {
         Some(operator) => Ok(Some(operator)),
-        None => Err(Error::OperatorMissing {
-            keyspace: keyspace.to_owned(),
-            operator: name.to_owned(),
-        }),
+        None => Err(Error::OperatorMissing { keyspace: keyspace.to_owned(), operator: name.to_owned() }),
     }
 }

@@ -87,18 +87,11 @@ struct Table {
 
 impl Table {
     fn new(len: usize) -> Self {
-        Self {
-            slots: (0..len.next_power_of_two())
-                .map(|_| AtomicU64::new(0))
-                .collect(),
-        }
+        Self { slots: (0..len.next_power_of_two()).map(|_| AtomicU64::new(0)).collect() }
     }
 
     /// Slots from the home of a mixed hash on, round and round.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the low bits choose the slot"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits choose the slot")]
     fn probe(&self, mixed: u64) -> impl Iterator<Item = &AtomicU64> {
         let start = mixed as usize & (self.slots.len() - 1);
         let (before, from) = self.slots.split_at(start);
@@ -128,10 +121,7 @@ fn slot_word(mixed: u64, index: u32) -> u64 {
 }
 
 /// The entry index in a slot, if its half of the hash matches.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low half holds the index"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half holds the index")]
 fn slot_index(word: u64, mixed: u64) -> Option<u32> {
     (word >> 32 == mixed >> 32).then(|| (word as u32).wrapping_sub(1))
 }
@@ -190,10 +180,7 @@ impl Memtable {
     pub(crate) fn insert(&self, entries: &[NewEntry]) {
         self.reserve(entries.len());
         let mut added = 0;
-        let _inserting = self
-            .inserting
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _inserting = self.inserting.read().unwrap_or_else(PoisonError::into_inner);
         let table = self.table.load();
         let first = self.len.fetch_add(entries.len(), Ordering::Relaxed);
         for (at, new) in entries.iter().enumerate() {
@@ -201,14 +188,11 @@ impl Memtable {
             let entry = self.entry(index);
             entry.hash.store(new.hash, Ordering::Relaxed);
             entry.seq.store(new.seq, Ordering::Relaxed);
-            entry
-                .address
-                .store(new.address.to_bits(), Ordering::Relaxed);
+            entry.address.store(new.address.to_bits(), Ordering::Relaxed);
             entry.keyspace.store(new.keyspace, Ordering::Relaxed);
             added += usize::from(self.link(&table, index, new));
         }
-        self.lists
-            .fetch_sub(entries.len() - added, Ordering::Relaxed);
+        self.lists.fetch_sub(entries.len() - added, Ordering::Relaxed);
     }
 
     /// Grows the table so that so many more lists fit at half load.
@@ -217,32 +201,18 @@ impl Memtable {
         if self.table.load().slots.len() >= needed {
             return;
         }
-        let _alone = self
-            .inserting
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.inserting.write().unwrap_or_else(PoisonError::into_inner);
         let old = self.table.load();
         let needed = self.lists.load(Ordering::Relaxed) * 2;
         if old.slots.len() >= needed {
             return;
         }
         let new = Table::new(needed.max(old.slots.len() * 2));
-        for word in old
-            .slots
-            .iter()
-            .map(|slot| slot.load(Ordering::Relaxed))
-            .filter(|&w| w != 0)
-        {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the low half holds the index"
-            )]
+        for word in old.slots.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|&w| w != 0) {
+            #[expect(clippy::cast_possible_truncation, reason = "the low half holds the index")]
             let entry = self.entry((word as u32) - 1);
             let mixed = mix(entry.hash(), entry.keyspace());
-            if let Some(free) = new
-                .probe(mixed)
-                .find(|slot| slot.load(Ordering::Relaxed) == 0)
-            {
+            if let Some(free) = new.probe(mixed).find(|slot| slot.load(Ordering::Relaxed) == 0) {
                 free.store(word, Ordering::Relaxed);
             }
         }
@@ -260,8 +230,7 @@ impl Memtable {
                     entry.older.store(NONE, Ordering::Relaxed);
                 } else {
                     let head = slot_index(word, mixed).map(|head| (head, self.entry(head)));
-                    let Some((head, head_entry)) =
-                        head.filter(|(_, e)| is_list(e, new.hash, new.keyspace))
+                    let Some((head, head_entry)) = head.filter(|(_, e)| is_list(e, new.hash, new.keyspace))
                     else {
                         break; // another list: look at the next slot
                     };
@@ -292,11 +261,7 @@ impl Memtable {
                 continue;
             }
             entry.older.store(older, Ordering::Relaxed);
-            if newer
-                .older
-                .compare_exchange(older, index, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
-            {
+            if newer.older.compare_exchange(older, index, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return;
             }
         }
@@ -315,16 +280,10 @@ impl Memtable {
             if let Some(head) = slot_index(word, mixed)
                 && is_list(self.entry(head), hash, keyspace)
             {
-                return Versions {
-                    memtable: self,
-                    next: head,
-                };
+                return Versions { memtable: self, next: head };
             }
         }
-        Versions {
-            memtable: self,
-            next: NONE,
-        }
+        Versions { memtable: self, next: NONE }
     }
 
     /// Every list, as its versions from the newest on. For use when nobody inserts.
@@ -336,14 +295,8 @@ impl Memtable {
                 let word = table.slots.get(at)?.load(Ordering::Acquire);
                 at += 1;
                 if word != 0 {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        reason = "the low half holds the index"
-                    )]
-                    return Some(Versions {
-                        memtable: self,
-                        next: (word as u32) - 1,
-                    });
+                    #[expect(clippy::cast_possible_truncation, reason = "the low half holds the index")]
+                    return Some(Versions { memtable: self, next: (word as u32) - 1 });
                 }
             }
         })
@@ -380,12 +333,7 @@ mod tests {
     use super::*;
 
     fn new(hash: u64, seq: SeqNo) -> NewEntry {
-        NewEntry {
-            hash,
-            seq,
-            address: FrameAddress::from_bits(seq * 8),
-            keyspace: 1,
-        }
+        NewEntry { hash, seq, address: FrameAddress::from_bits(seq * 8), keyspace: 1 }
     }
 
     fn seqs(memtable: &Memtable, hash: u64) -> Vec<SeqNo> {
@@ -437,17 +385,11 @@ mod tests {
                 scope.spawn(move || {
                     for batch in 0..200u64 {
                         let entries: Vec<NewEntry> = (0..50)
-                            .map(|i| {
-                                new((batch * 50 + i) % 3000, (batch * 50 + i) * 4 + thread + 1)
-                            })
+                            .map(|i| new((batch * 50 + i) % 3000, (batch * 50 + i) * 4 + thread + 1))
                             .collect();
                         memtable.insert(&entries);
                         for entry in &entries {
-                            assert!(
-                                memtable
-                                    .versions(1, entry.hash)
-                                    .any(|e| e.seq() == entry.seq)
-                            );
+                            assert!(memtable.versions(1, entry.hash).any(|e| e.seq() == entry.seq));
                         }
                     }
                 });

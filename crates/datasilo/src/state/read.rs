@@ -30,10 +30,7 @@ pub(crate) enum Found<'v> {
     /// A value, nothing pending.
     Put(FrameRef<'v>),
     /// Operands on top of a base, or of nothing. Oldest first.
-    Pending {
-        base: Option<FrameRef<'v>>,
-        pending: Vec<PendingRef<'v>>,
-    },
+    Pending { base: Option<FrameRef<'v>>, pending: Vec<PendingRef<'v>> },
 }
 
 /// What one memtable or run says about a key.
@@ -81,12 +78,7 @@ impl<'v> Lookup<'v> {
 
     /// Starts loading the frame that the key most likely has, if the index is in the cache.
     #[inline]
-    pub(crate) fn prefetch_frame(
-        &self,
-        keyspace: &KeyspaceVersion,
-        hash: u64,
-        lines: usize,
-    ) -> Result<()> {
+    pub(crate) fn prefetch_frame(&self, keyspace: &KeyspaceVersion, hash: u64, lines: usize) -> Result<()> {
         for run in &keyspace.runs {
             if let Some((segment, word)) = run.find(hash, |slot| run.frame_of(slot))? {
                 for line in 0..lines {
@@ -121,17 +113,12 @@ impl<'v> Lookup<'v> {
             let Some((segment, word)) = candidate.filter(|_| keyspace.meta.align_shift == 0) else {
                 return Ok(Plain::Unknown);
             };
-            let Some(put) = segment
-                .bytes()
-                .get(word as usize * 8..)
-                .and_then(|b| PlainPut::parse(b, key))
+            let Some(put) = segment.bytes().get(word as usize * 8..).and_then(|b| PlainPut::parse(b, key))
             else {
                 return Ok(Plain::Unknown);
             };
             if self.verify && !put.verify(id) {
-                return Err(
-                    segment.corrupt(u64::from(word) * 8, "the frame's checksum does not match")
-                );
+                return Err(segment.corrupt(u64::from(word) * 8, "the frame's checksum does not match"));
             }
             return Ok(Plain::Value(put.value));
         }
@@ -139,12 +126,7 @@ impl<'v> Lookup<'v> {
     }
 
     /// Finds what the key has.
-    pub(crate) fn find(
-        &self,
-        keyspace: &'v KeyspaceVersion,
-        key: &[u8],
-        hash: u64,
-    ) -> Result<Found<'v>> {
+    pub(crate) fn find(&self, keyspace: &'v KeyspaceVersion, key: &[u8], hash: u64) -> Result<Found<'v>> {
         let mut newer: Vec<Vec<PendingRef<'v>>> = Vec::new();
         let mut base = None;
         let memtables = self.version.memtables.iter().filter(|m| !m.is_empty());
@@ -163,10 +145,7 @@ impl<'v> Lookup<'v> {
                 Layer::Nothing => continue,
                 Layer::Put(frame) => base = Some(frame),
                 Layer::Delete => {}
-                Layer::Merges {
-                    base: ends_at,
-                    pending,
-                } => {
+                Layer::Merges { base: ends_at, pending } => {
                     newer.push(pending);
                     match ends_at {
                         None if decides => {}
@@ -181,10 +160,7 @@ impl<'v> Lookup<'v> {
         if newer.is_empty() {
             return Ok(base.map_or(Found::Absent, Found::Put));
         }
-        Ok(Found::Pending {
-            base,
-            pending: newer.into_iter().rev().flatten().collect(),
-        })
+        Ok(Found::Pending { base, pending: newer.into_iter().rev().flatten().collect() })
     }
 
     #[inline]
@@ -195,13 +171,7 @@ impl<'v> Lookup<'v> {
         Ok(frame)
     }
 
-    fn in_run(
-        &self,
-        run: &'v Arc<Run>,
-        meta: &KeyspaceMeta,
-        key: &[u8],
-        hash: u64,
-    ) -> Result<Layer<'v>> {
+    fn in_run(&self, run: &'v Arc<Run>, meta: &KeyspaceMeta, key: &[u8], hash: u64) -> Result<Layer<'v>> {
         let align = meta.align();
         let layer = run.find(hash, |slot| match run.frame_of(slot)? {
             Some((segment, word)) => {
@@ -214,10 +184,9 @@ impl<'v> Lookup<'v> {
                 Ok(Some(match frame.frame.kind() {
                     FrameKind::Put => Layer::Put(frame),
                     FrameKind::Delete => Layer::Delete,
-                    FrameKind::Merge => Layer::Merges {
-                        base: None,
-                        pending: vec![PendingRef::Operand(frame)],
-                    },
+                    FrameKind::Merge => {
+                        Layer::Merges { base: None, pending: vec![PendingRef::Operand(frame)] }
+                    }
                     FrameKind::Fill => return Err(unexpected(&frame)),
                 }))
             }
@@ -258,9 +227,7 @@ impl<'v> Lookup<'v> {
         key: &[u8],
         hash: u64,
     ) -> Result<Layer<'v>> {
-        let mut versions = memtable
-            .versions(meta.id, hash)
-            .filter(|e| e.seq() <= self.seq);
+        let mut versions = memtable.versions(meta.id, hash).filter(|e| e.seq() <= self.seq);
         while let Some(entry) = versions.next() {
             let frame = self.checked(self.version.frame(entry.address(), meta.align())?, meta)?;
             if frame.frame.key() != key {
@@ -307,20 +274,13 @@ impl<'v> Lookup<'v> {
             }
         }
         if let Some((_, shared)) = &before {
-            base = shared
-                .base
-                .map(|address| self.version.frame(address, meta.align()))
-                .transpose()?;
+            base = shared.base.map(|address| self.version.frame(address, meta.align())).transpose()?;
         }
         let delta = match &before {
             Some((_, shared)) if operands.is_empty() => Arc::clone(&shared.delta),
             _ => {
                 for frame in &operands {
-                    frame.segment.verify_value(
-                        frame.word,
-                        &frame.frame,
-                        0..frame.frame.value_len(),
-                    )?;
+                    frame.segment.verify_value(frame.word, &frame.frame, 0..frame.frame.value_len())?;
                 }
                 let bytes: Vec<&[u8]> = operands.iter().rev().map(|f| f.frame.value()).collect();
                 let delta = meta
@@ -328,10 +288,7 @@ impl<'v> Lookup<'v> {
                     .extend(before.as_ref().map(|(_, shared)| &shared.delta), &bytes)
                     .map_err(|message| meta.merge_error(message))?;
                 let base = base.map(|frame| frame.address());
-                newest.delta().store(Some(Arc::new(SharedDelta {
-                    delta: Arc::clone(&delta),
-                    base,
-                })));
+                newest.delta().store(Some(Arc::new(SharedDelta { delta: Arc::clone(&delta), base })));
                 // What was extended is seldom asked for again; an old snapshot that does
                 // combines its operands anew and keeps the result at its own version.
                 if let Some((entry, _)) = before {
@@ -347,17 +304,11 @@ impl<'v> Lookup<'v> {
                 _ => Some(Base::Delete),
             },
         };
-        Ok(Layer::Merges {
-            base,
-            pending: vec![PendingRef::Delta(delta)],
-        })
+        Ok(Layer::Merges { base, pending: vec![PendingRef::Delta(delta)] })
     }
 }
 
 #[cold]
 fn unexpected(frame: &FrameRef<'_>) -> Error {
-    frame.segment.corrupt(
-        frame.address().offset(),
-        "an index entry leads to a fill frame",
-    )
+    frame.segment.corrupt(frame.address().offset(), "an index entry leads to a fill frame")
 }

@@ -15,7 +15,9 @@ use crate::options::Options;
 use crate::stats::RecoveryReport;
 use crate::storage::{DirFiles, SiloFile};
 
-use super::core::{Catalog, Core, CoreParts, FullSegment, LogState, UsageMap, begin_segment, new_segment_record};
+use super::core::{
+    Catalog, Core, CoreParts, FullSegment, LogState, UsageMap, begin_segment, new_segment_record,
+};
 use super::load::open_version;
 use super::memtable::Memtable;
 use super::replay::{LogAccess, Replay, ScannedSegment, count_group, moved_entries, replay};
@@ -28,7 +30,8 @@ const LOCK: &str = "LOCK";
 pub(crate) fn take_lock(files: &DirFiles) -> Result<SiloFile> {
     let lock = files.open_or_create(LOCK)?;
     if !lock.try_lock()? {
-        let pid = files.read(LOCK, 32).ok().and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
+        let pid =
+            files.read(LOCK, 32).ok().and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
         return Err(Error::Locked { path: files.dir().to_path_buf(), pid });
     }
     lock.set_len(0)?;
@@ -70,10 +73,7 @@ fn prepare_directory(files: &DirFiles, options: &Options) -> Result<()> {
 /// Says why a directory without a manifest cannot be opened, or that a silo may be made there.
 pub(crate) fn check_without_manifest(files: &DirFiles, create: bool) -> Result<()> {
     let names = files.list()?;
-    let hint = if names
-        .iter()
-        .any(|name| DirFiles::parse_name(name).is_some())
-    {
+    let hint = if names.iter().any(|name| DirFiles::parse_name(name).is_some()) {
         "its segments are there, so the manifest was lost: run `repair`"
     } else if !create {
         "give the path of a silo, or allow creating one"
@@ -82,10 +82,7 @@ pub(crate) fn check_without_manifest(files: &DirFiles, create: bool) -> Result<(
     } else {
         return Ok(());
     };
-    Err(Error::NotASilo {
-        path: files.dir().to_path_buf(),
-        hint,
-    })
+    Err(Error::NotASilo { path: files.dir().to_path_buf(), hint })
 }
 
 fn create_silo(files: &DirFiles, options: &Options) -> Result<Manifest> {
@@ -95,9 +92,7 @@ fn create_silo(files: &DirFiles, options: &Options) -> Result<Manifest> {
     let manifest = Manifest {
         silo_id: random_id(),
         generation: 1,
-        hash_seed: half
-            .iter()
-            .fold(0, |seed, &byte| seed << 8 | u64::from(byte)),
+        hash_seed: half.iter().fold(0, |seed, &byte| seed << 8 | u64::from(byte)),
         next_file: 1,
         next_keyspace: 1,
         next_seq: 1,
@@ -148,37 +143,19 @@ pub(crate) fn open_locked(
         usage: UsageMap::new(),
         writers: Vec::new(),
         full: Vec::new(),
-        report: RecoveryReport {
-            dropped_bytes: replay.dropped_bytes,
-            ..RecoveryReport::default()
-        },
+        report: RecoveryReport { dropped_bytes: replay.dropped_bytes, ..RecoveryReport::default() },
     };
     let mut mark_file = MarkFile::open(&files, recovery.manifest.silo_id)?;
     recovery.run(&replay, &mut mark_file)?;
-    let Recovery {
-        manifest,
-        version,
-        usage,
-        mut writers,
-        mut full,
-        report,
-        ..
-    } = recovery;
+    let Recovery { manifest, version, usage, mut writers, mut full, report, .. } = recovery;
     let writer = writers.pop();
     full.extend(writers.into_iter().map(|w| FullSegment {
         segment: Arc::clone(w.segment()),
         len: w.tail(),
         trim: true,
     }));
-    let bytes = usage
-        .values()
-        .flat_map(|u| &u.keyspaces)
-        .map(|u| u.bytes)
-        .sum();
-    let memtable = version
-        .memtables
-        .first()
-        .map_or_else(|| Arc::new(Memtable::new()), Arc::clone);
+    let bytes = usage.values().flat_map(|u| &u.keyspaces).map(|u| u.bytes).sum();
+    let memtable = version.memtables.first().map_or_else(|| Arc::new(Memtable::new()), Arc::clone);
     let log = LogState {
         writer,
         next_seq: manifest.next_seq,
@@ -197,28 +174,22 @@ pub(crate) fn open_locked(
         batches = report.batches, dropped_bytes = report.dropped_bytes, "opened for writing"
     );
     let sync = SyncState::new(mark_file);
-    Ok((
-        Core::new(CoreParts {
-            files,
-            options,
-            lock,
-            manifest,
-            version,
-            log,
-            sync,
-        }),
-        report,
-    ))
+    Ok((Core::new(CoreParts { files, options, lock, manifest, version, log, sync }), report))
 }
 
 /// Refuses a manifest that is older than other files: an old copy was put back. Going on would take
 /// the segments that it does not name for leftovers.
 ///
 /// Costs a read of the header of each leftover.
-pub(crate) fn check_not_outdated(files: &DirFiles, manifest: &Manifest, mark: Option<SyncMark>) -> Result<()> {
+pub(crate) fn check_not_outdated(
+    files: &DirFiles,
+    manifest: &Manifest,
+    mark: Option<SyncMark>,
+) -> Result<()> {
     check_not_older_than_mark(files, manifest, mark)?;
     for name in files.list()? {
-        let Some((kind, number)) = DirFiles::parse_name(&name).filter(|(_, number)| *number >= manifest.next_file)
+        let Some((kind, number)) =
+            DirFiles::parse_name(&name).filter(|(_, number)| *number >= manifest.next_file)
         else {
             continue;
         };
@@ -237,7 +208,11 @@ pub(crate) fn check_not_outdated(files: &DirFiles, manifest: &Manifest, mark: Op
 }
 
 /// Marks are written for segments that a durable manifest names.
-pub(crate) fn check_not_older_than_mark(files: &DirFiles, manifest: &Manifest, mark: Option<SyncMark>) -> Result<()> {
+pub(crate) fn check_not_older_than_mark(
+    files: &DirFiles,
+    manifest: &Manifest,
+    mark: Option<SyncMark>,
+) -> Result<()> {
     match mark.filter(|mark| mark.segment >= manifest.next_file) {
         Some(_) => Err(outdated(files, MARK)),
         None => Ok(()),
@@ -254,11 +229,7 @@ fn outdated(files: &DirFiles, newer: &str) -> Error {
 fn remove_orphans(files: &DirFiles, manifest: &Manifest) -> Result<()> {
     let named = |kind, number| match kind {
         FileKind::Segment => manifest.segments.iter().any(|s| s.file == number),
-        FileKind::Index => manifest
-            .keyspaces
-            .iter()
-            .flat_map(|k| &k.runs)
-            .any(|r| r.file == number),
+        FileKind::Index => manifest.keyspaces.iter().flat_map(|k| &k.runs).any(|r| r.file == number),
     };
     for name in files.list()? {
         if let Some((kind, number)) = DirFiles::parse_name(&name)
@@ -325,8 +296,7 @@ impl Recovery<'_> {
         }
         for number in removed {
             self.version.segments.remove(number);
-            self.files
-                .remove(&DirFiles::file_name(FileKind::Segment, number))?;
+            self.files.remove(&DirFiles::file_name(FileKind::Segment, number))?;
         }
         Ok(())
     }
@@ -372,37 +342,24 @@ impl Recovery<'_> {
     }
 
     fn rewrite_batch(&mut self, scan: &ScannedSegment, positions: &[usize]) -> Result<()> {
-        let groups: Vec<_> = positions
-            .iter()
-            .filter_map(|&at| scan.groups.get(at))
-            .collect();
+        let groups: Vec<_> = positions.iter().filter_map(|&at| scan.groups.get(at)).collect();
         let bytes = scan.segment.bytes();
         let payloads: Vec<[&[u8]; 1]> = groups
             .iter()
             .map(|scanned| {
                 let group = &scanned.group;
-                let range = usize::try_from(group.payload_offset())
-                    .ok()
-                    .zip(usize::try_from(group.end()).ok());
-                [range
-                    .and_then(|(from, to)| bytes.get(from..to))
-                    .unwrap_or_default()]
+                let range =
+                    usize::try_from(group.payload_offset()).ok().zip(usize::try_from(group.end()).ok());
+                [range.and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default()]
             })
             .collect();
         let frames: Vec<GroupFrames<'_>> = groups
             .iter()
             .zip(&payloads)
-            .map(|(scanned, pieces)| GroupFrames {
-                template: scanned.group,
-                pieces,
-            })
+            .map(|(scanned, pieces)| GroupFrames { template: scanned.group, pieces })
             .collect();
         let len = SegmentWriter::worst_len(&frames);
-        if !self
-            .writers
-            .last()
-            .is_some_and(|writer| writer.has_room(len))
-        {
+        if !self.writers.last().is_some_and(|writer| writer.has_room(len)) {
             self.begin_segment(len)?;
         }
         let Some(writer) = self.writers.last_mut() else {
@@ -432,28 +389,13 @@ impl Recovery<'_> {
             silo_id: manifest.silo_id,
             role: SegmentRole::Log,
             generation: manifest.generation + 1,
-            capacity: self
-                .options
-                .segment_bytes
-                .max(overhead + batch_len)
-                .min(MAX_SEGMENT_LEN),
-            previous: self
-                .writers
-                .last()
-                .map(|w| (w.segment().number(), w.tail())),
+            capacity: self.options.segment_bytes.max(overhead + batch_len).min(MAX_SEGMENT_LEN),
+            previous: self.writers.last().map(|w| (w.segment().number(), w.tail())),
         };
         manifest.next_file += 1;
-        let writer = begin_segment(
-            self.files,
-            &spec,
-            &catalog,
-            self.options.allocate_bytes,
-            batch_len,
-        )?;
+        let writer = begin_segment(self.files, &spec, &catalog, self.options.allocate_bytes, batch_len)?;
         self.version.segments.insert(Arc::clone(writer.segment()));
-        self.manifest
-            .segments
-            .push(new_segment_record(writer.segment(), writer.tail()));
+        self.manifest.segments.push(new_segment_record(writer.segment(), writer.tail()));
         self.writers.push(writer);
         Ok(())
     }
@@ -478,11 +420,8 @@ impl Recovery<'_> {
             record.sealed = true;
             record.file_len = len;
         }
-        self.manifest
-            .segments
-            .retain(|record| !removed.contains(&record.file));
-        self.full
-            .retain(|full| !removed.contains(&full.segment.number()));
+        self.manifest.segments.retain(|record| !removed.contains(&record.file));
+        self.full.retain(|full| !removed.contains(&full.segment.number()));
         for writer in &self.writers {
             let number = writer.segment().number();
             if let Some(record) = self.manifest.segments.iter_mut().find(|r| r.file == number) {

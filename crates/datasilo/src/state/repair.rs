@@ -52,7 +52,8 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport> 
     }
     let _lock = take_lock(&files)?;
     let mut report = RepairReport::default();
-    let on_disk: Vec<FileNumber> = numbered.filter(|(kind, _)| *kind == FileKind::Segment).map(|n| n.1).collect();
+    let on_disk: Vec<FileNumber> =
+        numbered.filter(|(kind, _)| *kind == FileKind::Segment).map(|n| n.1).collect();
     let old = match read_newest(&files) {
         Ok(manifest) => Some(manifest),
         Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => {
@@ -112,7 +113,9 @@ fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) 
         let opened = Segment::open(files, record.file, record.origin, None);
         let headless = matches!(opened, Err(Error::Corrupt(_)));
         let opened = match opened {
-            Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => return Err(error),
+            Err(error @ (Error::UnsupportedVersion { .. } | Error::UnsupportedFeatures { .. })) => {
+                return Err(error);
+            }
             Err(_) if headless => Segment::open_headless(files, record.file, record.origin, record.role),
             opened => opened,
         };
@@ -126,9 +129,7 @@ fn open_named(files: &DirFiles, manifest: &Manifest, report: &mut RepairReport) 
             }),
             Err(error) => {
                 tracing::warn!(%error, "a segment cannot be read at all");
-                report
-                    .missing_files
-                    .push(DirFiles::file_name(FileKind::Segment, record.file));
+                report.missing_files.push(DirFiles::file_name(FileKind::Segment, record.file));
             }
         }
     }
@@ -158,9 +159,7 @@ fn open_found(files: &DirFiles, numbers: &[FileNumber], report: &mut RepairRepor
             }
             Err(error) => {
                 tracing::warn!(%error, "a segment cannot be read at all");
-                report
-                    .missing_files
-                    .push(DirFiles::file_name(FileKind::Segment, number));
+                report.missing_files.push(DirFiles::file_name(FileKind::Segment, number));
             }
         }
     }
@@ -169,18 +168,10 @@ fn open_found(files: &DirFiles, numbers: &[FileNumber], report: &mut RepairRepor
 
 /// The manifest to start from: the old one without its files, or one from the newest catalog.
 fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -> Manifest {
-    let highest = names
-        .iter()
-        .filter_map(|name| DirFiles::parse_name(name))
-        .map(|(_, n)| n)
-        .max()
-        .unwrap_or(0);
+    let highest =
+        names.iter().filter_map(|name| DirFiles::parse_name(name)).map(|(_, n)| n).max().unwrap_or(0);
     if let Some(old) = old {
-        let mut manifest = Manifest {
-            segments: Vec::new(),
-            closed_cleanly: true,
-            ..old.clone()
-        };
+        let mut manifest = Manifest { segments: Vec::new(), closed_cleanly: true, ..old.clone() };
         manifest.next_file = manifest.next_file.max(highest + 1);
         for keyspace in &mut manifest.keyspaces {
             keyspace.runs.clear();
@@ -237,11 +228,7 @@ struct Walk<'s> {
 impl<'s> Walk<'s> {
     fn new(segment: &'s Segment, len: Option<u64>) -> Self {
         let readable = segment.bytes().len() as u64;
-        Self {
-            segment,
-            at: FIRST_GROUP,
-            len: len.unwrap_or(readable).min(readable),
-        }
+        Self { segment, at: FIRST_GROUP, len: len.unwrap_or(readable).min(readable) }
     }
 }
 
@@ -258,20 +245,14 @@ impl<'s> Iterator for Walk<'s> {
             return Some(Ok(view));
         }
         let start = self.at;
-        let next = groups_behind(&window, self.at + 8)
-            .map(|g| g.offset)
-            .find(|&at| at < self.len);
+        let next = groups_behind(&window, self.at + 8).map(|g| g.offset).find(|&at| at < self.len);
         self.at = next.unwrap_or(self.len);
         let (from, to) = (usize::try_from(start).ok()?, usize::try_from(self.at).ok()?);
         let lost = self.segment.bytes().get(from..to).unwrap_or_default();
         // Space at the end that was reserved and never written is no loss.
         let zeros = if next.is_some() { 0 } else { lost.iter().rev().take_while(|&&b| b == 0).count() };
         let lost = (lost.len() - zeros) as u64;
-        if lost == 0 {
-            self.next()
-        } else {
-            Some(Err(lost))
-        }
+        if lost == 0 { self.next() } else { Some(Err(lost)) }
     }
 }
 
@@ -309,10 +290,7 @@ impl Repair<'_> {
         let seq_base = source.seq_base.or_else(|| sealed_base(segment));
         let Some(seq_base) = seq_base else {
             // A bulk session that was never finished.
-            tracing::info!(
-                segment = segment.number(),
-                "leaving an unfinished bulk segment out"
-            );
+            tracing::info!(segment = segment.number(), "leaving an unfinished bulk segment out");
             return Ok(());
         };
         let mut lost = if source.headless { FIRST_GROUP } else { 0 };
@@ -343,9 +321,7 @@ impl Repair<'_> {
             self.take_in_place(segment, &groups, seq_base, end);
             Ok(())
         } else {
-            self.report
-                .damaged_segments
-                .push(DirFiles::file_name(FileKind::Segment, segment.number()));
+            self.report.damaged_segments.push(DirFiles::file_name(FileKind::Segment, segment.number()));
             self.move_frames(&groups, seq_base)
         }
     }
@@ -355,10 +331,7 @@ impl Repair<'_> {
         if !matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
             return 0;
         }
-        let good: usize = self
-            .readable_frames(view)
-            .map(|(_, frame)| frame.len())
-            .sum();
+        let good: usize = self.readable_frames(view).map(|(_, frame)| frame.len()).sum();
         (view.payload.len() - good) as u64
     }
 
@@ -371,13 +344,7 @@ impl Repair<'_> {
         frames(view).filter(move |(_, frame)| frame.verify_whole(keyspace))
     }
 
-    fn take_in_place(
-        &mut self,
-        segment: &Arc<Segment>,
-        groups: &[GroupView<'_>],
-        seq_base: SeqNo,
-        end: u64,
-    ) {
+    fn take_in_place(&mut self, segment: &Arc<Segment>, groups: &[GroupView<'_>], seq_base: SeqNo, end: u64) {
         let mut usage = SegmentUsage::default();
         for view in groups {
             for (at, frame) in self.readable_frames(view) {
@@ -432,26 +399,19 @@ impl Repair<'_> {
         }
         let seq = seq_base + group.base_seq + u64::from(frame.ordinal());
         let len = frame.len() as u64;
-        let delete = if frame.kind() == FrameKind::Delete {
-            len
-        } else {
-            0
-        };
+        let delete = if frame.kind() == FrameKind::Delete { len } else { 0 };
         usage.add_frames(group.keyspace, 1, len, delete);
         usage.add_seqs(seq, seq);
         self.report.frames += 1;
         self.manifest.next_seq = self.manifest.next_seq.max(seq + 1);
-        self.found
-            .entry(group.keyspace)
-            .or_default()
-            .push(FoundFrame {
-                hash: key_hash(frame.key(), self.manifest.hash_seed),
-                seq,
-                combined: frame.is_combined(),
-                kind: frame.kind(),
-                address,
-                len,
-            });
+        self.found.entry(group.keyspace).or_default().push(FoundFrame {
+            hash: key_hash(frame.key(), self.manifest.hash_seed),
+            seq,
+            combined: frame.is_combined(),
+            kind: frame.kind(),
+            address,
+            len,
+        });
     }
 
     /// Moves the readable frames of a damaged segment to new ones.
@@ -523,11 +483,7 @@ impl Repair<'_> {
                 }
             }
             self.report.entries += live_entries;
-            let run = if entries.is_empty() {
-                None
-            } else {
-                Some(self.write_run(id, &entries)?)
-            };
+            let run = if entries.is_empty() { None } else { Some(self.write_run(id, &entries)?) };
             if let Some(keyspace) = self.manifest.keyspaces.iter_mut().find(|k| k.id == id) {
                 keyspace.runs = run.into_iter().collect();
                 keyspace.live_entries = live_entries;
@@ -537,12 +493,7 @@ impl Repair<'_> {
     }
 
     /// The entries of the keys that share a hash, and whether they have a value.
-    fn resolve(
-        &mut self,
-        id: u32,
-        align_shift: u8,
-        list: &[FoundFrame],
-    ) -> Result<Vec<(Target, bool)>> {
+    fn resolve(&mut self, id: u32, align_shift: u8, list: &[FoundFrame]) -> Result<Vec<(Target, bool)>> {
         let mut entries = Vec::new();
         let mut keyed = Vec::with_capacity(list.len());
         for found in list {
@@ -553,11 +504,7 @@ impl Repair<'_> {
             keyed.push((frame.key().to_vec(), *found));
         }
         while let Some((key, _)) = keyed.first().cloned() {
-            let of_key: Vec<FoundFrame> = keyed
-                .iter()
-                .filter(|(k, _)| *k == key)
-                .map(|(_, f)| *f)
-                .collect();
+            let of_key: Vec<FoundFrame> = keyed.iter().filter(|(k, _)| *k == key).map(|(_, f)| *f).collect();
             keyed.retain(|(k, _)| *k != key);
             let mut chain = Vec::new();
             let mut covered = false;
@@ -590,11 +537,7 @@ impl Repair<'_> {
 
     fn count_dead(&mut self, id: u32, frames: &[FoundFrame], live: &[FrameAddress]) {
         for found in frames.iter().filter(|f| !live.contains(&f.address)) {
-            let record = self
-                .manifest
-                .segments
-                .iter_mut()
-                .find(|r| r.file == found.address.segment());
+            let record = self.manifest.segments.iter_mut().find(|r| r.file == found.address.segment());
             let usage = record.and_then(|r| r.usage.iter_mut().find(|u| u.keyspace == id));
             if let Some(usage) = usage {
                 usage.dead_frames += 1;
@@ -603,11 +546,7 @@ impl Repair<'_> {
         }
     }
 
-    fn write_run(
-        &mut self,
-        id: u32,
-        entries: &[(u64, Target)],
-    ) -> Result<crate::bytes::manifest::RunRecord> {
+    fn write_run(&mut self, id: u32, entries: &[(u64, Target)]) -> Result<crate::bytes::manifest::RunRecord> {
         let number = self.manifest.next_file;
         self.manifest.next_file += 1;
         let spec = RunSpec {
@@ -645,27 +584,19 @@ impl Repair<'_> {
             self.files.rename(name, &format!("{name}.damaged"))?;
         }
         self.files.sync()?;
-        tracing::info!(
-            entries = self.report.entries,
-            lost = self.report.lost_bytes,
-            "repaired"
-        );
+        tracing::info!(entries = self.report.entries, lost = self.report.lost_bytes, "repaired");
         Ok(self.report)
     }
 }
 
 /// The base of a bulk segment's sequence numbers, from its seal.
 fn sealed_base(segment: &Segment) -> Option<SeqNo> {
-    Walk::new(segment, None)
-        .filter_map(|item| item.ok())
-        .find_map(|view| {
-            let (base, rest) = view
-                .payload
-                .split_first_chunk::<8>()
-                .filter(|_| view.group.kind == GroupKind::Seal)?;
-            let check = rest.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))?;
-            (check == u64::from(crc32fast::hash(base))).then(|| u64::from_le_bytes(*base))
-        })
+    Walk::new(segment, None).filter_map(|item| item.ok()).find_map(|view| {
+        let (base, rest) =
+            view.payload.split_first_chunk::<8>().filter(|_| view.group.kind == GroupKind::Seal)?;
+        let check = rest.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))?;
+        (check == u64::from(crc32fast::hash(base))).then(|| u64::from_le_bytes(*base))
+    })
 }
 
 /// Removes a silo with all its files; other files in the directory stay, and then so does the directory.
@@ -675,31 +606,22 @@ fn sealed_base(segment: &Segment) -> Option<SeqNo> {
 /// the system.
 pub fn destroy(dir: impl AsRef<Path>, options: &Options) -> Result<()> {
     let files = DirFiles::new(Arc::clone(&options.storage), dir.as_ref());
-    super::recovery::read_manifest(&files)
-        .map(|_| ())
-        .or_else(|error| match error {
-            Error::Corrupt(_) => Ok(()),
-            other => Err(other),
-        })?;
+    super::recovery::read_manifest(&files).map(|_| ()).or_else(|error| match error {
+        Error::Corrupt(_) => Ok(()),
+        other => Err(other),
+    })?;
     let lock = take_lock(&files)?;
     // Without a manifest there is no silo, whatever comes next.
     files.remove(MANIFEST)?;
     files.sync()?;
     for name in files.list()? {
         let own = DirFiles::parse_name(name.strip_suffix(".damaged").unwrap_or(&name)).is_some()
-            || matches!(
-                name.as_str(),
-                "MARK" | "LOCK" | "MANIFEST.tmp" | "MANIFEST.damaged"
-            );
+            || matches!(name.as_str(), "MARK" | "LOCK" | "MANIFEST.tmp" | "MANIFEST.damaged");
         if own {
             files.remove(&name)?;
         }
     }
     drop(lock);
     files.sync()?;
-    if files.list()?.is_empty() {
-        files.remove_dir()
-    } else {
-        Ok(())
-    }
+    if files.list()?.is_empty() { files.remove_dir() } else { Ok(()) }
 }

@@ -83,11 +83,7 @@ pub(crate) fn replay(
     access: LogAccess,
 ) -> Result<Replay> {
     let mut scanned = Vec::new();
-    for record in manifest
-        .segments
-        .iter()
-        .filter(|r| !r.sealed || r.replay_from < r.file_len)
-    {
+    for record in manifest.segments.iter().filter(|r| !r.sealed || r.replay_from < r.file_len) {
         let Some(segment) = version.segments.get(record.file) else {
             continue; // the version has every segment of its manifest
         };
@@ -120,12 +116,8 @@ fn apply_later_marks(scanned: &mut [ScannedSegment], manifest: &Manifest, mark: 
 fn cut_at_gap(scanned: Vec<ScannedSegment>) -> Result<Replay> {
     let mut replay = Replay { segments: Vec::new(), dropped: Vec::new(), dropped_bytes: 0 };
     let mut gap = false;
-    let followers: Vec<Option<(FileNumber, u64)>> = scanned
-        .iter()
-        .skip(1)
-        .map(|s| s.segment.previous())
-        .chain([None])
-        .collect();
+    let followers: Vec<Option<(FileNumber, u64)>> =
+        scanned.iter().skip(1).map(|s| s.segment.previous()).chain([None]).collect();
     for (scan, follower) in scanned.into_iter().zip(followers) {
         let number = scan.segment.number();
         let expected = follower.filter(|(previous, _)| *previous == number).map(|(_, len)| len);
@@ -144,10 +136,7 @@ fn cut_at_gap(scanned: Vec<ScannedSegment>) -> Result<Replay> {
 
 impl ScannedSegment {
     fn new(segment: Arc<Segment>, record: &SegmentRecord) -> Self {
-        Self {
-            synced: record.file_len,
-            ..Self::resume(segment, record.replay_from)
-        }
+        Self { synced: record.file_len, ..Self::resume(segment, record.replay_from) }
     }
 
     /// Notes what the mark says, which was read before the log: also beside a writer, the log
@@ -171,13 +160,8 @@ impl ScannedSegment {
         let segment = Arc::clone(&self.segment);
         if record.sealed {
             let bytes = segment.bytes();
-            let len = usize::try_from(record.file_len)
-                .unwrap_or(bytes.len())
-                .min(bytes.len());
-            let window = Window {
-                bytes: bytes.get(..len).unwrap_or(bytes),
-                ..segment.window()
-            };
+            let len = usize::try_from(record.file_len).unwrap_or(bytes.len()).min(bytes.len());
+            let window = Window { bytes: bytes.get(..len).unwrap_or(bytes), ..segment.window() };
             self.scan(version, &window);
         } else if access == LogAccess::Exclusive {
             // Nobody writes to this file any more: all of it is final.
@@ -218,11 +202,7 @@ impl ScannedSegment {
             let mut buffer = vec![0; usize::try_from(available).unwrap_or(0)];
             let read = segment.file().read_at(&mut buffer, self.end)?;
             buffer.truncate(read);
-            let window = Window {
-                bytes: &buffer,
-                base: self.end,
-                seed: segment.seed(),
-            };
+            let window = Window { bytes: &buffer, base: self.end, seed: segment.seed() };
             let before = self.end;
             self.damage = None;
             self.torn_bytes = 0;
@@ -281,11 +261,7 @@ impl ScannedSegment {
 
     fn take_group(&mut self, version: &Version, view: &GroupView<'_>) {
         let group = view.group;
-        let mut scanned = ScannedGroup {
-            group,
-            first_entry: self.entries.len(),
-            delete_bytes: 0,
-        };
+        let mut scanned = ScannedGroup { group, first_entry: self.entries.len(), delete_bytes: 0 };
         self.end = group.end();
         self.synced = self.synced.max(group.synced);
         if group.kind != GroupKind::Frames || version.keyspace_by_id(group.keyspace).is_none() {
@@ -311,40 +287,23 @@ impl ScannedSegment {
     /// Group headers behind damage tell whether it lies below a synced position.
     fn look_behind_damage(&mut self, window: &Window<'_>) {
         if let Some((offset, _)) = self.damage {
-            let highest = groups_behind(window, offset)
-                .map(|group| group.synced)
-                .max();
+            let highest = groups_behind(window, offset).map(|group| group.synced).max();
             self.synced = self.synced.max(highest.unwrap_or(0));
         }
     }
 
     /// Entries of the group at a position of `groups`.
     pub(crate) fn entries_of(&self, position: usize) -> &[NewEntry] {
-        let start = self
-            .groups
-            .get(position)
-            .map_or(self.entries.len(), |g| g.first_entry);
-        let end = self
-            .groups
-            .get(position + 1)
-            .map_or(self.entries.len(), |g| g.first_entry);
+        let start = self.groups.get(position).map_or(self.entries.len(), |g| g.first_entry);
+        let end = self.groups.get(position + 1).map_or(self.entries.len(), |g| g.first_entry);
         self.entries.get(start..end).unwrap_or_default()
     }
 
     /// Counts the frames of the groups below `limit`.
     pub(crate) fn count_usage(&self, usage: &mut UsageMap, limit: u64) {
-        let below = self
-            .groups
-            .iter()
-            .enumerate()
-            .filter(|(_, g)| g.group.end() <= limit);
+        let below = self.groups.iter().enumerate().filter(|(_, g)| g.group.end() <= limit);
         for (position, scanned) in below {
-            count_group(
-                usage,
-                self.segment.number(),
-                scanned,
-                self.entries_of(position),
-            );
+            count_group(usage, self.segment.number(), scanned, self.entries_of(position));
         }
     }
 }
@@ -362,17 +321,8 @@ pub(crate) fn count_group(
         return;
     }
     let sum = usage.entry(segment).or_default();
-    sum.add_frames(
-        group.keyspace,
-        entries.len() as u64,
-        group.payload_len,
-        scanned.delete_bytes,
-    );
-    let last = entries
-        .iter()
-        .map(|e| e.seq)
-        .max()
-        .unwrap_or(group.base_seq);
+    sum.add_frames(group.keyspace, entries.len() as u64, group.payload_len, scanned.delete_bytes);
+    let last = entries.iter().map(|e| e.seq).max().unwrap_or(group.base_seq);
     sum.add_seqs(group.base_seq, last);
 }
 
@@ -387,9 +337,6 @@ pub(crate) fn moved_entries(
     entries.iter().map(move |entry| {
         let offset = entry.address.offset() - old + payload_offset;
         let word = u32::try_from(offset / WORD).expect("segments have at most 2^32 words");
-        NewEntry {
-            address: FrameAddress::new(segment, word),
-            ..*entry
-        }
+        NewEntry { address: FrameAddress::new(segment, word), ..*entry }
     })
 }

@@ -31,12 +31,7 @@ struct SyncProgress {
 impl SyncState {
     pub(crate) fn new(mark: MarkFile) -> Self {
         Self {
-            progress: Mutex::new(SyncProgress {
-                synced: 0,
-                running: false,
-                last_callers: 1,
-                mark,
-            }),
+            progress: Mutex::new(SyncProgress { synced: 0, running: false, last_callers: 1, mark }),
             changed: Condvar::new(),
             callers: AtomicUsize::new(0),
         }
@@ -79,11 +74,7 @@ impl Core {
             if !progress.running {
                 break;
             }
-            progress = self
-                .sync
-                .changed
-                .wait(progress)
-                .unwrap_or_else(PoisonError::into_inner);
+            progress = self.sync.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
         progress.running = true;
         let expected = progress.last_callers;
@@ -106,9 +97,7 @@ impl Core {
     /// loop come back within microseconds, and one sync for all of them beats one for each.
     fn gather(&self, expected: usize) {
         let deadline = std::time::Instant::now() + self.options.group_commit_wait;
-        while self.sync.callers.load(Ordering::Relaxed) < expected
-            && std::time::Instant::now() < deadline
-        {
+        while self.sync.callers.load(Ordering::Relaxed) < expected && std::time::Instant::now() < deadline {
             std::thread::yield_now();
         }
     }
@@ -117,10 +106,7 @@ impl Core {
     fn sync_files(&self) -> Result<u64> {
         let (full, active, position) = {
             let log = lock(&self.log);
-            let active = log
-                .writer
-                .as_ref()
-                .map(|w| (std::sync::Arc::clone(w.segment()), w.tail()));
+            let active = log.writer.as_ref().map(|w| (std::sync::Arc::clone(w.segment()), w.tail()));
             (log.unsynced.clone(), active, log.appended)
         };
         for segment in &full {
@@ -133,11 +119,7 @@ impl Core {
                 tracing::warn!(%error, "the sync mark could not be noted");
             }
             let mut log = lock(&self.log);
-            if let Some(writer) = log
-                .writer
-                .as_mut()
-                .filter(|w| w.segment().number() == segment.number())
-            {
+            if let Some(writer) = log.writer.as_mut().filter(|w| w.segment().number() == segment.number()) {
                 writer.note_synced(tail);
             }
         }

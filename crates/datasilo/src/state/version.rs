@@ -37,24 +37,13 @@ impl KeyspaceMeta {
     }
 
     pub(crate) fn operator(&self) -> Result<&Arc<dyn MergeOperator>> {
-        self.operator
-            .as_ref()
-            .ok_or_else(|| Error::NoMergeOperator {
-                keyspace: self.name.clone(),
-            })
+        self.operator.as_ref().ok_or_else(|| Error::NoMergeOperator { keyspace: self.name.clone() })
     }
 
     /// The error for an operator's refusal.
     pub(crate) fn merge_error(&self, message: String) -> Error {
-        let operator = self
-            .operator
-            .as_ref()
-            .map_or_else(String::new, |o| o.name().to_owned());
-        Error::Merge {
-            keyspace: self.name.clone(),
-            operator,
-            message,
-        }
+        let operator = self.operator.as_ref().map_or_else(String::new, |o| o.name().to_owned());
+        Error::Merge { keyspace: self.name.clone(), operator, message }
     }
 }
 
@@ -73,19 +62,14 @@ pub(crate) struct KeyspaceVersion {
 impl KeyspaceVersion {
     /// Cache lines that a frame of average length spans, up to a limit.
     pub(crate) fn typical_frame_lines(&self) -> usize {
-        usize::try_from(self.typical_frame_len / 64 + 1)
-            .map_or(MOST_LINES, |lines| lines.min(MOST_LINES))
+        usize::try_from(self.typical_frame_len / 64 + 1).map_or(MOST_LINES, |lines| lines.min(MOST_LINES))
     }
 
     pub(crate) fn record(&self) -> KeyspaceRecord {
         KeyspaceRecord {
             id: self.meta.id,
             name: self.meta.name.clone(),
-            operator: self
-                .meta
-                .operator
-                .as_ref()
-                .map_or_else(String::new, |o| o.name().to_owned()),
+            operator: self.meta.operator.as_ref().map_or_else(String::new, |o| o.name().to_owned()),
             align_shift: self.meta.align_shift,
             live_entries: self.live_entries,
             runs: self.runs.iter().map(|run| run.record()).collect(),
@@ -130,19 +114,17 @@ impl FrameRef<'_> {
 #[cold]
 fn missing_segment(address: FrameAddress) -> Error {
     let file = DirFiles::file_name(FileKind::Segment, address.segment());
-    Error::corrupt(Path::new(&file), address.offset(), "an index entry leads into this segment, which is not there")
+    Error::corrupt(
+        Path::new(&file),
+        address.offset(),
+        "an index entry leads into this segment, which is not there",
+    )
 }
 
 impl Version {
     /// Takes over from a manifest what it says about segments and the keyspaces' frames.
     pub(crate) fn note_usage(&mut self, manifest: &Manifest) {
-        self.records = Arc::new(
-            manifest
-                .segments
-                .iter()
-                .map(|r| (r.file, r.clone()))
-                .collect(),
-        );
+        self.records = Arc::new(manifest.segments.iter().map(|r| (r.file, r.clone())).collect());
         for keyspace in &mut self.keyspaces {
             let usage = manifest.segments.iter().flat_map(|s| &s.usage);
             let (frames, bytes) = usage
@@ -155,10 +137,7 @@ impl Version {
     #[inline]
     pub(crate) fn keyspace(&self, meta: &KeyspaceMeta) -> Result<&KeyspaceVersion> {
         self.keyspace_by_id(meta.id)
-            .ok_or_else(|| Error::KeyspaceDropped {
-                name: meta.name.clone(),
-                id: meta.id,
-            })
+            .ok_or_else(|| Error::KeyspaceDropped { name: meta.name.clone(), id: meta.id })
     }
 
     #[inline]
@@ -172,20 +151,9 @@ impl Version {
 
     /// The error for a name that no keyspace has.
     pub(crate) fn unknown_keyspace(&self, name: &str) -> Error {
-        let names: Vec<&str> = self
-            .keyspaces
-            .iter()
-            .map(|k| k.meta.name.as_str())
-            .collect();
-        let known = if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        };
-        Error::UnknownKeyspace {
-            name: name.to_owned(),
-            known,
-        }
+        let names: Vec<&str> = self.keyspaces.iter().map(|k| k.meta.name.as_str()).collect();
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Error::UnknownKeyspace { name: name.to_owned(), known }
     }
 
     /// The frame at an address that an index run or a memtable gave.
@@ -195,11 +163,7 @@ impl Version {
             return Err(missing_segment(address));
         };
         let frame = segment.frame(address.word(), align)?;
-        Ok(FrameRef {
-            segment,
-            word: address.word(),
-            frame,
-        })
+        Ok(FrameRef { segment, word: address.word(), frame })
     }
 
     /// What reading the keys of a keyspace's entries needs.

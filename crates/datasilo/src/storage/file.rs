@@ -34,19 +34,12 @@ impl SiloFile {
     }
 
     /// Writes all slices, one behind the other, however the system cuts them.
-    pub(crate) fn write_slices_at(
-        &self,
-        slices: &mut [IoSlice<'_>],
-        mut offset: u64,
-    ) -> Result<()> {
+    pub(crate) fn write_slices_at(&self, slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<()> {
         let mut rest = slices;
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             let count = rest.len().min(MAX_SLICES);
-            match self
-                .file
-                .write_at(rest.get(..count).unwrap_or_default(), offset)
-            {
+            match self.file.write_at(rest.get(..count).unwrap_or_default(), offset) {
                 Ok(0) => return self.wrap("write", Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     offset += written as u64;
@@ -112,10 +105,7 @@ pub(crate) struct DirFiles {
 
 impl DirFiles {
     pub(crate) fn new(storage: Arc<dyn Storage>, dir: &Path) -> Self {
-        Self {
-            storage,
-            dir: dir.to_path_buf(),
-        }
+        Self { storage, dir: dir.to_path_buf() }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -127,10 +117,7 @@ impl DirFiles {
     }
 
     pub(crate) fn at(&self, dir: &Path) -> Self {
-        Self {
-            storage: Arc::clone(&self.storage),
-            dir: dir.to_path_buf(),
-        }
+        Self { storage: Arc::clone(&self.storage), dir: dir.to_path_buf() }
     }
 
     /// Name of a numbered file.
@@ -223,9 +210,7 @@ impl DirFiles {
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (from, to) = (self.path(from), self.path(to));
-        self.storage
-            .rename(&from, &to)
-            .map_err(|e| Error::io("replace", &to, e))
+        self.storage.rename(&from, &to).map_err(|e| Error::io("replace", &to, e))
     }
 
     /// Gives a file of this directory the same name in another.
@@ -235,22 +220,16 @@ impl DirFiles {
 
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name);
-        self.storage
-            .remove(&path)
-            .map_err(|e| Error::io("remove", &path, e))
+        self.storage.remove(&path).map_err(|e| Error::io("remove", &path, e))
     }
 
     /// Removes the directory itself, which must be empty.
     pub(crate) fn remove_dir(&self) -> Result<()> {
-        self.storage
-            .remove_dir(&self.dir)
-            .map_err(|e| Error::io("remove", &self.dir, e))
+        self.storage.remove_dir(&self.dir).map_err(|e| Error::io("remove", &self.dir, e))
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        self.storage
-            .sync_dir(&self.dir)
-            .map_err(|e| Error::io("sync", &self.dir, e))
+        self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, e))
     }
 }
 
@@ -266,14 +245,7 @@ mod tests {
                 assert_eq!(DirFiles::parse_name(&name), Some((kind, number)));
             }
         }
-        for other in [
-            "MANIFEST",
-            "seg-1",
-            "seg-00000000001",
-            "seg-000000000x",
-            "seg-9999999999",
-            "säg-1",
-        ] {
+        for other in ["MANIFEST", "seg-1", "seg-00000000001", "seg-000000000x", "seg-9999999999", "säg-1"] {
             assert_eq!(DirFiles::parse_name(other), None, "{other}");
         }
     }

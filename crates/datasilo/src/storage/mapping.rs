@@ -1,8 +1,5 @@
 //! Read-only mappings of files. One of the crate's few modules with unsafe code.
-#![expect(
-    unsafe_code,
-    reason = "mapping a file and lending its bytes cannot be expressed safely"
-)]
+#![expect(unsafe_code, reason = "mapping a file and lending its bytes cannot be expressed safely")]
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,10 +26,7 @@ impl MappedRegion {
     pub fn new(file: &std::fs::File, capacity: u64) -> io::Result<Self> {
         let len = usize::try_from(capacity.max(1)).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let map = MmapOptions::new().len(len).map_raw_read_only(file)?;
-        Ok(Self {
-            map,
-            readable: AtomicUsize::new(0),
-        })
+        Ok(Self { map, readable: AtomicUsize::new(0) })
     }
 
     /// The bytes that are final.
@@ -55,11 +49,7 @@ impl MappedRegion {
     /// Panics if the mapping is shorter.
     pub(crate) fn raise_readable(&self, len: u64) {
         let len = usize::try_from(len).expect("mapped lengths fit usize");
-        assert!(
-            len <= self.map.len(),
-            "a mapping of {} bytes cannot lend {len}",
-            self.map.len()
-        );
+        assert!(len <= self.map.len(), "a mapping of {} bytes cannot lend {len}", self.map.len());
         self.readable.fetch_max(len, Ordering::Release);
     }
 

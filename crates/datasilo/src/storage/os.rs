@@ -23,18 +23,12 @@ impl Storage for OsStorage {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         Ok(Box::new(OsFile(file)))
     }
 
     fn open(&self, path: &Path, write: bool) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(OsFile(
-            OpenOptions::new().read(true).write(write).open(path)?,
-        )))
+        Ok(Box::new(OsFile(OpenOptions::new().read(true).write(write).open(path)?)))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

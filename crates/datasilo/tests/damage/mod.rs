@@ -3,15 +3,8 @@
 //! A [`Specimen`] is the files of a silo in memory together with its history: what every key held
 //! after each commit. Tests put the files into a directory, damage them, and compare what the
 //! engine says with the history. Every test file uses a part of this module.
-#![allow(
-    dead_code,
-    reason = "each test binary uses its own part of this module"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests stop at the first surprise"
-)]
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use datasilo::{
-    Durability, Error, Keyspace, KeyspaceOptions, MergeOperator, MergeResult, Options,
-    RepairReport, Silo, SiloReader, Snapshot, Strictness, repair,
+    Durability, Error, Keyspace, KeyspaceOptions, MergeOperator, MergeResult, Options, RepairReport, Silo,
+    SiloReader, Snapshot, Strictness, repair,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -81,11 +74,7 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 /// A directory in memory, if there is such a thing.
 pub(crate) fn scratch() -> tempfile::TempDir {
     let fast = Path::new("/dev/shm");
-    if fast.is_dir() {
-        tempfile::tempdir_in(fast).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
-    }
+    if fast.is_dir() { tempfile::tempdir_in(fast).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 /// The files of a directory.
@@ -94,12 +83,7 @@ pub(crate) fn read_files(dir: &Path) -> Files {
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.file_type().unwrap().is_file())
-        .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                std::fs::read(entry.path()).unwrap(),
-            )
-        })
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
         .collect()
 }
 
@@ -243,11 +227,7 @@ impl Author {
                     state.entry((name, key)).or_default().extend(operand);
                 }
                 _ => {
-                    let value = if name == MERGED {
-                        self.operand()
-                    } else {
-                        self.value()
-                    };
+                    let value = if name == MERGED { self.operand() } else { self.value() };
                     batch.put(&space, &key, &value).unwrap();
                     self.puts.insert(((name, key.clone()), value.clone()));
                     state.insert((name, key), value);
@@ -343,13 +323,7 @@ impl Specimen {
         // Commits that no sync covers: what a loss of power may take.
         author.commit(0..24, 6, process);
         author.commit(0..24, 6, process);
-        let Author {
-            silo,
-            history,
-            puts,
-            mut durable,
-            ..
-        } = author;
+        let Author { silo, history, puts, mut durable, .. } = author;
         let files = match end {
             End::Killed => {
                 let files = read_files(&path);
@@ -362,16 +336,7 @@ impl Specimen {
                 read_files(&path)
             }
         };
-        Self {
-            shape,
-            end,
-            files,
-            history,
-            puts,
-            durable,
-            may_be_short: false,
-            earlier,
-        }
+        Self { shape, end, files, history, puts, durable, may_be_short: false, earlier }
     }
 
     /// What the keys hold in the end.
@@ -381,11 +346,7 @@ impl Specimen {
 
     /// Every key that ever was, and some that never were.
     pub(crate) fn keys(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self
-            .history
-            .iter()
-            .flat_map(|state| state.keys().cloned())
-            .collect();
+        let mut keys: Vec<Key> = self.history.iter().flat_map(|state| state.keys().cloned()).collect();
         for space in KEYSPACES {
             keys.extend((900..904).map(|number| (space, Author::key(space, number))));
             keys.push((space, Vec::new()));
@@ -397,9 +358,7 @@ impl Specimen {
 
     /// The segments, by name.
     pub(crate) fn segments(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
-        self.files
-            .iter()
-            .filter(|(name, _)| name.starts_with("seg-"))
+        self.files.iter().filter(|(name, _)| name.starts_with("seg-"))
     }
 }
 
@@ -423,9 +382,7 @@ pub(crate) fn read_all(snapshot: &Snapshot, keys: &[Key]) -> Reading {
         let space = match snapshot.keyspace(name) {
             Ok(space) => space,
             Err(error) => {
-                reading
-                    .wrong
-                    .push(format!("keyspace {name} is gone: {error}"));
+                reading.wrong.push(format!("keyspace {name} is gone: {error}"));
                 continue;
             }
         };
@@ -433,9 +390,7 @@ pub(crate) fn read_all(snapshot: &Snapshot, keys: &[Key]) -> Reading {
         for key in &own {
             match snapshot.get(&space, &key.1) {
                 Ok(value) => {
-                    reading
-                        .values
-                        .insert((*key).clone(), value.map(Cow::into_owned));
+                    reading.values.insert((*key).clone(), value.map(Cow::into_owned));
                 }
                 Err(error) => reading.errors.push(error),
             }
@@ -445,10 +400,7 @@ pub(crate) fn read_all(snapshot: &Snapshot, keys: &[Key]) -> Reading {
             Ok(values) => {
                 for (key, value) in own.iter().zip(values) {
                     if reading.values.get(*key) != Some(&value.map(Cow::into_owned)) {
-                        reading.wrong.push(format!(
-                            "multi_get and get differ on {name} {}",
-                            brief(&key.1)
-                        ));
+                        reading.wrong.push(format!("multi_get and get differ on {name} {}", brief(&key.1)));
                     }
                 }
             }
@@ -481,9 +433,7 @@ pub(crate) fn read_all(snapshot: &Snapshot, keys: &[Key]) -> Reading {
             if let Some(got) = reading.values.get(&(name, key.clone()))
                 && got.as_ref() != Some(value)
             {
-                reading
-                    .wrong
-                    .push(format!("iter and get differ on {name} {}", brief(key)));
+                reading.wrong.push(format!("iter and get differ on {name} {}", brief(key)));
             }
         }
         if complete {
@@ -495,9 +445,9 @@ pub(crate) fn read_all(snapshot: &Snapshot, keys: &[Key]) -> Reading {
             Ok::<(), Error>(())
         });
         match walked {
-            Ok(()) if complete && visited != listed => reading
-                .wrong
-                .push(format!("iter and for_each differ on {name}")),
+            Ok(()) if complete && visited != listed => {
+                reading.wrong.push(format!("iter and for_each differ on {name}"))
+            }
             Ok(()) => {}
             Err(error) => reading.errors.push(error),
         }
@@ -526,10 +476,8 @@ impl Reading {
                 .filter(|(k, _)| k.0 == *name)
                 .map(|(k, v)| (k.1.as_slice(), v.as_slice()))
                 .collect();
-            let listed: BTreeMap<&[u8], &[u8]> = listed
-                .iter()
-                .map(|(k, v)| (k.as_slice(), v.as_slice()))
-                .collect();
+            let listed: BTreeMap<&[u8], &[u8]> =
+                listed.iter().map(|(k, v)| (k.as_slice(), v.as_slice())).collect();
             if listed != expected {
                 wrong.push(format!(
                     "iter lists {} entries of {name}, {} are right",
@@ -571,11 +519,7 @@ impl Specimen {
     pub(crate) fn judge(&self, reading: &Reading, dropped: Option<u64>) -> Outcome {
         let differences = reading.differences(self.last());
         if differences.is_empty() {
-            return if reading.errors.is_empty() {
-                Outcome::Right
-            } else {
-                Outcome::Refused
-            };
+            return if reading.errors.is_empty() { Outcome::Right } else { Outcome::Refused };
         }
         if self.end == End::Killed && (self.may_be_short || dropped != Some(0)) {
             let prefix = (self.durable..self.history.len())
@@ -644,12 +588,7 @@ impl Specimen {
             if got.as_ref() == self.last().get(key) {
                 continue;
             }
-            let story = format!(
-                "{} {} is {} {report:?}",
-                key.0,
-                brief(&key.1),
-                show(got.as_ref())
-            );
+            let story = format!("{} {} is {} {report:?}", key.0, brief(&key.1), show(got.as_ref()));
             if !reported {
                 return Err(format!("changed without a report: {story}"));
             }
@@ -673,9 +612,7 @@ impl Specimen {
 /// what remains when some are lost.
 fn is_selection(value: &[u8]) -> bool {
     let tokens: Vec<&[u8]> = value.chunks(7).collect();
-    tokens
-        .iter()
-        .all(|t| t.len() == 7 && t[0] == b'<' && t[6] == b'>')
+    tokens.iter().all(|t| t.len() == 7 && t[0] == b'<' && t[6] == b'>')
         && tokens.windows(2).all(|w| w[0] < w[1])
 }
 
@@ -696,15 +633,9 @@ fn with_check(outcome: Outcome, reading: &Reading, problems: usize) -> Outcome {
     if problems == 0
         && let Some(error) = reading.errors.first()
     {
-        return Outcome::Wrong(format!(
-            "a lenient check did not find what a read ran into: {error}"
-        ));
+        return Outcome::Wrong(format!("a lenient check did not find what a read ran into: {error}"));
     }
-    if let Some(other) = reading
-        .errors
-        .iter()
-        .find(|error| !matches!(error, Error::Corrupt(_)))
-    {
+    if let Some(other) = reading.errors.iter().find(|error| !matches!(error, Error::Corrupt(_))) {
         return Outcome::Wrong(format!("a read of damage gave {other:?}"));
     }
     outcome
@@ -720,9 +651,7 @@ pub(crate) struct Damage {
 impl Damage {
     /// One byte.
     pub(crate) fn at(name: &str, offset: usize) -> Self {
-        Self {
-            hits: vec![(name.to_owned(), offset..offset + 1)],
-        }
+        Self { hits: vec![(name.to_owned(), offset..offset + 1)] }
     }
 
     /// True if a frame of this key lies in a group that was hit: frames of a group are found one
@@ -733,11 +662,7 @@ impl Damage {
             let Some(bytes) = files.get(name).filter(|_| name.starts_with("seg-")) else {
                 return false;
             };
-            let stretches = if by_batch {
-                batches(bytes)
-            } else {
-                groups(bytes)
-            };
+            let stretches = if by_batch { batches(bytes) } else { groups(bytes) };
             stretches
                 .into_iter()
                 .filter(|group| group.start < range.end && range.start < group.end)
@@ -747,9 +672,7 @@ impl Damage {
 }
 
 fn memchr(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes
-        .windows(needle.len().max(1))
-        .any(|window| window == needle)
+    bytes.windows(needle.len().max(1)).any(|window| window == needle)
 }
 
 /// The groups of an undamaged segment; see the format page.
@@ -823,11 +746,7 @@ impl Cases {
     }
 
     /// Runs a case; an error or a panic is a failure.
-    pub(crate) fn run(
-        &mut self,
-        name: impl FnOnce() -> String,
-        case: impl FnOnce() -> Result<(), String>,
-    ) {
+    pub(crate) fn run(&mut self, name: impl FnOnce() -> String, case: impl FnOnce() -> Result<(), String>) {
         self.count += 1;
         self.current.store(self.count, Ordering::Relaxed);
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(case));
@@ -841,29 +760,18 @@ impl Cases {
     /// Fails the test if any case did.
     pub(crate) fn finish(self) {
         println!("{} cases in {:?}", self.count, self.started.elapsed());
-        assert!(
-            self.failures.is_empty(),
-            "{} failures:\n{}",
-            self.failures.len(),
-            self.failures.join("\n")
-        );
+        assert!(self.failures.is_empty(), "{} failures:\n{}", self.failures.len(), self.failures.join("\n"));
     }
 }
 
 /// Seconds that a test may take: a campaign gives more.
 pub(crate) fn seconds(default: u64) -> u64 {
-    std::env::var("SILO_CAMPAIGN_SECONDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(default)
+    std::env::var("SILO_CAMPAIGN_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(default)
 }
 
 /// The seed of everything random in a test.
 pub(crate) fn seed() -> u64 {
-    std::env::var("SILO_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(1)
+    std::env::var("SILO_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
 }
 
 /// A path that the specimen is put at again and again.

@@ -79,9 +79,7 @@ pub struct RecordingStorage {
 
 impl std::fmt::Debug for RecordingStorage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecordingStorage")
-            .field("root", &self.root)
-            .finish_non_exhaustive()
+        f.debug_struct("RecordingStorage").field("root", &self.root).finish_non_exhaustive()
     }
 }
 
@@ -94,16 +92,11 @@ impl RecordingStorage {
     /// Goes on after earlier calls, whose result lies in `root`.
     pub fn resume(root: &Path, calls: Vec<Call>) -> Self {
         let recording = Arc::new(Mutex::new(Recording::of(calls)));
-        Self {
-            root: root.to_path_buf(),
-            recording,
-        }
+        Self { root: root.to_path_buf(), recording }
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Recording> {
-        self.recording
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes something of the test's own.
@@ -122,17 +115,11 @@ impl RecordingStorage {
     }
 
     fn relative(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.root)
-            .expect("paths of the silo lie under the root")
-            .to_path_buf()
+        path.strip_prefix(&self.root).expect("paths of the silo lie under the root").to_path_buf()
     }
 
     fn file(&self, inner: Box<dyn StorageFile>, id: FileId) -> Box<dyn StorageFile> {
-        Box::new(RecordedFile {
-            inner,
-            id,
-            storage: self.clone(),
-        })
+        Box::new(RecordedFile { inner, id, storage: self.clone() })
     }
 }
 
@@ -140,15 +127,10 @@ impl Storage for RecordingStorage {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut recording = self.locked();
         let relative = self.relative(path);
-        let missing: Vec<PathBuf> = relative
-            .ancestors()
-            .filter(|dir| !self.root.join(dir).is_dir())
-            .map(Path::to_path_buf)
-            .collect();
+        let missing: Vec<PathBuf> =
+            relative.ancestors().filter(|dir| !self.root.join(dir).is_dir()).map(Path::to_path_buf).collect();
         OsStorage.create_dir(path)?;
-        recording
-            .calls
-            .extend(missing.into_iter().rev().map(Call::CreateDir));
+        recording.calls.extend(missing.into_iter().rev().map(Call::CreateDir));
         Ok(())
     }
 
@@ -166,10 +148,7 @@ impl Storage for RecordingStorage {
         let recording = self.locked();
         let inner = OsStorage.open(path, write)?;
         let id = recording.names.get(&self.relative(path)).copied();
-        Ok(self.file(
-            inner,
-            id.expect("files come into being through this storage"),
-        ))
+        Ok(self.file(inner, id.expect("files come into being through this storage")))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -180,10 +159,7 @@ impl Storage for RecordingStorage {
         let mut recording = self.locked();
         OsStorage.rename(from, to)?;
         let (from, to) = (self.relative(from), self.relative(to));
-        let id = recording
-            .names
-            .remove(&from)
-            .expect("a renamed file has a name");
+        let id = recording.names.remove(&from).expect("a renamed file has a name");
         recording.names.insert(to.clone(), id);
         recording.calls.push(Call::Rename(from, to, id));
         Ok(())
@@ -238,14 +214,9 @@ impl StorageFile for RecordedFile {
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut recording = self.storage.locked();
         let written = self.inner.write_at(slices, offset)?;
-        let mut bytes: Vec<u8> = slices
-            .iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect();
+        let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         bytes.truncate(written);
-        recording
-            .calls
-            .push(Call::Write(self.id, offset, bytes.into()));
+        recording.calls.push(Call::Write(self.id, offset, bytes.into()));
         Ok(written)
     }
 
@@ -323,11 +294,7 @@ pub struct Loss {
 
 impl Loss {
     /// No power is lost: the process was killed.
-    pub const KILLED: Self = Self {
-        data: DataLoss::Kept,
-        names: NameLoss::Kept,
-        seed: 0,
-    };
+    pub const KILLED: Self = Self { data: DataLoss::Kept, names: NameLoss::Kept, seed: 0 };
 }
 
 /// Files and their contents.
@@ -422,12 +389,7 @@ impl<'c> Fate<'c> {
                 _ => {}
             }
         }
-        Self {
-            loss,
-            end: calls.len(),
-            synced_files,
-            synced_dirs,
-        }
+        Self { loss, end: calls.len(), synced_files, synced_dirs }
     }
 
     /// Whether a change of a name, made by call number `at`, is found.
@@ -453,9 +415,7 @@ impl<'c> Fate<'c> {
         match (self.loss.data, part) {
             (DataLoss::Kept, _) | (DataLoss::Zeros, 0) => self.end,
             (DataLoss::Dropped | DataLoss::Zeros, _) => synced,
-            (DataLoss::Torn(_), _) => {
-                moment(synced, self.end, mix([self.loss.seed, 3, id as u64, part]))
-            }
+            (DataLoss::Torn(_), _) => moment(synced, self.end, mix([self.loss.seed, 3, id as u64, part])),
         }
     }
 
@@ -511,9 +471,8 @@ impl<'c> Fate<'c> {
                         if at < self.moment_of(*id, sector + 1) {
                             let from = (sector * piece).max(start);
                             let to = ((sector + 1) * piece).min(stop);
-                            content[from as usize..to as usize].copy_from_slice(
-                                &bytes[(from - start) as usize..(to - start) as usize],
-                            );
+                            content[from as usize..to as usize]
+                                .copy_from_slice(&bytes[(from - start) as usize..(to - start) as usize]);
                         }
                     }
                 }

@@ -54,12 +54,7 @@ impl Fault {
     pub fn applies_to(self, kind: Kind) -> bool {
         let takes_space = matches!(
             kind,
-            Kind::CreateDir
-                | Kind::Create
-                | Kind::Rename
-                | Kind::Link
-                | Kind::Write
-                | Kind::Allocate
+            Kind::CreateDir | Kind::Create | Kind::Rename | Kind::Link | Kind::Write | Kind::Allocate
         );
         match self {
             Self::Io => true,
@@ -68,17 +63,9 @@ impl Fault {
             Self::Short | Self::Torn => kind == Kind::Write,
             Self::Done => matches!(
                 kind,
-                Kind::Write
-                    | Kind::Rename
-                    | Kind::Remove
-                    | Kind::SetLen
-                    | Kind::Create
-                    | Kind::Link
+                Kind::Write | Kind::Rename | Kind::Remove | Kind::SetLen | Kind::Create | Kind::Link
             ),
-            Self::Lasting => matches!(
-                kind,
-                Kind::Write | Kind::Allocate | Kind::Create | Kind::Remove
-            ),
+            Self::Lasting => matches!(kind, Kind::Write | Kind::Allocate | Kind::Create | Kind::Remove),
         }
     }
 
@@ -183,18 +170,12 @@ impl FaultyStorage {
                 return Verdict::Fail(if full { full_error() } else { io_error() });
             }
         }
-        let Some((_, fault)) = state
-            .plan
-            .filter(|(at, fault)| now >= *at && fault.applies_to(kind))
-        else {
+        let Some((_, fault)) = state.plan.filter(|(at, fault)| now >= *at && fault.applies_to(kind)) else {
             return Verdict::Pass;
         };
         state.plan = None;
         if fault.is_seen_by_callers() {
-            state.hit = Some(Hit {
-                kind,
-                path: path.to_path_buf(),
-            });
+            state.hit = Some(Hit { kind, path: path.to_path_buf() });
         }
         match fault {
             Fault::Io => Verdict::Fail(io_error()),
@@ -214,12 +195,7 @@ impl FaultyStorage {
         }
     }
 
-    fn call<T>(
-        &self,
-        kind: Kind,
-        path: &Path,
-        action: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
+    fn call<T>(&self, kind: Kind, path: &Path, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match self.judge(kind, path) {
             Verdict::Pass => action(),
             Verdict::Fail(error) => Err(error),
@@ -228,17 +204,9 @@ impl FaultyStorage {
         }
     }
 
-    fn file(
-        &self,
-        path: &Path,
-        inner: io::Result<Box<dyn StorageFile>>,
-    ) -> io::Result<Box<dyn StorageFile>> {
+    fn file(&self, path: &Path, inner: io::Result<Box<dyn StorageFile>>) -> io::Result<Box<dyn StorageFile>> {
         let storage = self.clone();
-        Ok(Box::new(FaultyFile {
-            inner: inner?,
-            path: path.to_path_buf(),
-            storage,
-        }))
+        Ok(Box::new(FaultyFile { inner: inner?, path: path.to_path_buf(), storage }))
     }
 }
 
@@ -248,17 +216,11 @@ impl Storage for FaultyStorage {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        self.file(
-            path,
-            self.call(Kind::Create, path, || OsStorage.create(path)),
-        )
+        self.file(path, self.call(Kind::Create, path, || OsStorage.create(path)))
     }
 
     fn open(&self, path: &Path, write: bool) -> io::Result<Box<dyn StorageFile>> {
-        self.file(
-            path,
-            self.call(Kind::Open, path, || OsStorage.open(path, write)),
-        )
+        self.file(path, self.call(Kind::Open, path, || OsStorage.open(path, write)))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -300,12 +262,8 @@ impl FaultyFile {
 
     /// Writes the first half of some slices.
     fn write_half(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let bytes: Vec<u8> = slices
-            .iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect();
-        self.inner
-            .write_at(&[IoSlice::new(&bytes[..bytes.len().div_ceil(2)])], offset)
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.inner.write_at(&[IoSlice::new(&bytes[..bytes.len().div_ceil(2)])], offset)
     }
 }
 
@@ -319,13 +277,8 @@ impl StorageFile for FaultyFile {
             Verdict::Pass => self.inner.write_at(slices, offset),
             Verdict::Fail(error) => Err(error),
             Verdict::Short => self.write_half(slices, offset),
-            Verdict::Torn => self
-                .write_half(slices, offset)
-                .and_then(|_| Err(io_error())),
-            Verdict::DoneButFailed => self
-                .inner
-                .write_at(slices, offset)
-                .and_then(|_| Err(io_error())),
+            Verdict::Torn => self.write_half(slices, offset).and_then(|_| Err(io_error())),
+            Verdict::DoneButFailed => self.inner.write_at(slices, offset).and_then(|_| Err(io_error())),
         }
     }
 

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datasilo::{
-    BulkSession, Durability, KeyspaceOptions, MergeOperator, MergeResult, Options, Silo, Snapshot,
-    Strictness,
+    BulkSession, Durability, KeyspaceOptions, MergeOperator, MergeResult, Options, Silo, Snapshot, Strictness,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -128,9 +127,7 @@ pub fn apply(contents: &mut Contents, ops: &[Op], counter: usize) {
             Op::Merge(_, key, operand) => keyspace.entry(key.clone()).or_default().extend(operand),
         }
     }
-    let docs = contents
-        .get_mut(DOCS)
-        .expect("events that write come after the keyspaces");
+    let docs = contents.get_mut(DOCS).expect("events that write come after the keyspaces");
     docs.insert(COUNTER.to_vec(), (counter as u64).to_le_bytes().to_vec());
 }
 
@@ -160,28 +157,18 @@ pub fn dump(snapshot: &Snapshot) -> Result<Contents, String> {
         let values = contents.entry(keyspace.name().to_owned()).or_default();
         for entry in snapshot.iter(&keyspace).map_err(|e| format!("scan: {e}"))? {
             let (key, value) = entry.map_err(|e| format!("scan of {}: {e}", keyspace.name()))?;
-            let found = snapshot
-                .get(&keyspace, key)
-                .map_err(|e| format!("get {key:?}: {e}"))?;
+            let found = snapshot.get(&keyspace, key).map_err(|e| format!("get {key:?}: {e}"))?;
             if found.as_deref() != Some(&*value) {
-                return Err(format!(
-                    "{}: scan and look-up of {key:?} disagree",
-                    keyspace.name()
-                ));
+                return Err(format!("{}: scan and look-up of {key:?} disagree", keyspace.name()));
             }
             if values.insert(key.to_vec(), value.into_owned()).is_some() {
                 return Err(format!("{}: the scan has {key:?} twice", keyspace.name()));
             }
         }
         for key in (0..24).map(nth_key) {
-            let found = snapshot
-                .get(&keyspace, &key)
-                .map_err(|e| format!("get {key:?}: {e}"))?;
+            let found = snapshot.get(&keyspace, &key).map_err(|e| format!("get {key:?}: {e}"))?;
             if found.as_deref() != values.get(&key).map(Vec::as_slice) {
-                return Err(format!(
-                    "{}: look-up and scan of {key:?} disagree",
-                    keyspace.name()
-                ));
+                return Err(format!("{}: look-up and scan of {key:?} disagree", keyspace.name()));
             }
         }
     }
@@ -192,12 +179,7 @@ pub fn dump(snapshot: &Snapshot) -> Result<Contents, String> {
 pub fn counter_of(contents: &Contents) -> usize {
     let value = contents.get(DOCS).and_then(|docs| docs.get(COUNTER));
     value.map_or(0, |bytes| {
-        u64::from_le_bytes(
-            bytes
-                .as_slice()
-                .try_into()
-                .expect("the counter has 8 bytes"),
-        ) as usize
+        u64::from_le_bytes(bytes.as_slice().try_into().expect("the counter has 8 bytes")) as usize
     })
 }
 
@@ -211,11 +193,7 @@ pub fn difference(found: &Contents, expected: &Contents) -> String {
             match other.get(key) {
                 Some(other) if other == value => {}
                 Some(other) => {
-                    return format!(
-                        "{name}/{key:?}: {} bytes, expected {}",
-                        other.len(),
-                        value.len()
-                    );
+                    return format!("{name}/{key:?}: {} bytes, expected {}", other.len(), value.len());
                 }
                 None => return format!("{name}/{key:?} is missing"),
             }
@@ -225,19 +203,11 @@ pub fn difference(found: &Contents, expected: &Contents) -> String {
         }
     }
     let strange = found.keys().find(|name| !expected.contains_key(*name));
-    strange.map_or_else(
-        || "none".to_owned(),
-        |name| format!("keyspace {name} should not be there"),
-    )
+    strange.map_or_else(|| "none".to_owned(), |name| format!("keyspace {name} should not be there"))
 }
 
 /// Commits mutations as one batch.
-pub fn commit(
-    silo: &Silo,
-    ops: &[Op],
-    counter: usize,
-    durability: Durability,
-) -> datasilo::Result<u64> {
+pub fn commit(silo: &Silo, ops: &[Op], counter: usize, durability: Durability) -> datasilo::Result<u64> {
     let mut batch = silo.batch();
     for op in ops {
         match op {
@@ -246,19 +216,12 @@ pub fn commit(
             Op::Merge(name, key, operand) => batch.merge(&silo.keyspace(name)?, key, operand)?,
         }
     }
-    batch.put(
-        &silo.keyspace(DOCS)?,
-        COUNTER,
-        (counter as u64).to_le_bytes(),
-    )?;
+    batch.put(&silo.keyspace(DOCS)?, COUNTER, (counter as u64).to_le_bytes())?;
     let ops = batch.len();
     let result = silo.commit(&mut batch, durability);
     match &result {
         Ok(_) => assert!(batch.is_empty()),
-        Err(_) => assert!(
-            batch.len() == ops || batch.is_empty(),
-            "a failed batch is whole"
-        ),
+        Err(_) => assert!(batch.len() == ops || batch.is_empty(), "a failed batch is whole"),
     }
     result
 }
@@ -276,11 +239,7 @@ pub fn bulk(silo: &Silo, ops: &[Op], counter: usize) -> datasilo::Result<()> {
             Op::Merge(name, key, operand) => writer.merge(&silo.keyspace(name)?, key, operand)?,
         }
     }
-    writer.put(
-        &silo.keyspace(DOCS)?,
-        COUNTER,
-        (counter as u64).to_le_bytes(),
-    )?;
+    writer.put(&silo.keyspace(DOCS)?, COUNTER, (counter as u64).to_le_bytes())?;
     writer.close()?;
     session.finish().map(|_| ())
 }
@@ -321,9 +280,7 @@ pub fn perform(
 /// Opens, checks and reads a silo that must be whole.
 pub fn open_and_dump(dir: &Path, options: &Options) -> Result<(Silo, Contents), String> {
     let silo = Silo::open(dir, options.clone()).map_err(|e| format!("open: {e}"))?;
-    let report = silo
-        .check(Strictness::Strict)
-        .map_err(|e| format!("check: {e}"))?;
+    let report = silo.check(Strictness::Strict).map_err(|e| format!("check: {e}"))?;
     if !report.is_clean() {
         return Err(format!("check: {:?}", report.problems));
     }
@@ -347,9 +304,7 @@ pub struct Generator {
 
 impl Generator {
     pub fn new(seed: u64) -> Self {
-        Self {
-            rng: StdRng::seed_from_u64(seed),
-        }
+        Self { rng: StdRng::seed_from_u64(seed) }
     }
 
     fn value(&mut self) -> Vec<u8> {
@@ -359,9 +314,7 @@ impl Generator {
             _ => self.rng.random_range(1..120),
         };
         let first: u8 = self.rng.random();
-        (0..len)
-            .map(|at: usize| first.wrapping_add((at / 7) as u8))
-            .collect()
+        (0..len).map(|at: usize| first.wrapping_add((at / 7) as u8)).collect()
     }
 
     fn key(&mut self) -> Vec<u8> {
@@ -410,11 +363,7 @@ impl Generator {
             21..24 => Event::Close,
             _ => {
                 let durable = self.rng.random_range(0..3) == 0;
-                let durability = if durable {
-                    Durability::Power
-                } else {
-                    Durability::Process
-                };
+                let durability = if durable { Durability::Power } else { Durability::Process };
                 let count = self.rng.random_range(0..8);
                 Event::Batch(self.ops(count, extra), durability)
             }

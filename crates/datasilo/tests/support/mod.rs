@@ -1,9 +1,5 @@
 //! What the tests of this crate share.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test binary uses a part of this module"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -21,23 +17,13 @@ use std::time::Duration;
 /// A directory of its own, in memory where the system has such a place.
 pub fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() {
-        memory.to_path_buf()
-    } else {
-        std::env::temp_dir()
-    };
-    tempfile::Builder::new()
-        .prefix("datasilo-test-")
-        .tempdir_in(parent)
-        .unwrap()
+    let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("datasilo-test-").tempdir_in(parent).unwrap()
 }
 
 /// Seed of this run: from the environment, so that a campaign can vary it, else fixed.
 pub fn seed() -> u64 {
-    std::env::var("SILO_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1)
+    std::env::var("SILO_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 /// How long a campaign asks each test to run. Without a campaign, tests do a fixed amount of work.
@@ -60,9 +46,8 @@ pub fn copy_dir(from: &Path, to: &Path) {
 /// Names of the files in a directory, sorted.
 pub fn file_names(dir: &Path) -> Vec<String> {
     let names = std::fs::read_dir(dir).unwrap();
-    let mut names: Vec<String> = names
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -70,30 +55,18 @@ pub fn file_names(dir: &Path) -> Vec<String> {
 /// Asserts that a directory holds nothing but what an open silo uses.
 pub fn assert_no_leftovers(silo: &datasilo::Silo, dir: &Path) {
     let stats = silo.stats().unwrap();
-    let mut segments: Vec<String> = stats
-        .segments
-        .iter()
-        .map(|s| format!("seg-{:010}", s.number))
-        .collect();
+    let mut segments: Vec<String> = stats.segments.iter().map(|s| format!("seg-{:010}", s.number)).collect();
     segments.sort();
     let names = file_names(dir);
-    let (numbered, fixed): (Vec<String>, Vec<String>) = names
-        .into_iter()
-        .partition(|name| name.starts_with("seg-") || name.starts_with("idx-"));
-    let (found, runs): (Vec<String>, Vec<String>) = numbered
-        .into_iter()
-        .partition(|name| name.starts_with("seg-"));
+    let (numbered, fixed): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| name.starts_with("seg-") || name.starts_with("idx-"));
+    let (found, runs): (Vec<String>, Vec<String>) =
+        numbered.into_iter().partition(|name| name.starts_with("seg-"));
     assert_eq!(found, segments, "segment files are those of the manifest");
     let known_runs: usize = stats.keyspaces.iter().map(|k| k.index_runs).sum();
-    assert_eq!(
-        runs.len(),
-        known_runs,
-        "index files are those of the manifest: {runs:?}"
-    );
-    let strange: Vec<&String> = fixed
-        .iter()
-        .filter(|name| !matches!(name.as_str(), "LOCK" | "MANIFEST" | "MARK"))
-        .collect();
+    assert_eq!(runs.len(), known_runs, "index files are those of the manifest: {runs:?}");
+    let strange: Vec<&String> =
+        fixed.iter().filter(|name| !matches!(name.as_str(), "LOCK" | "MANIFEST" | "MARK")).collect();
     assert!(strange.is_empty(), "leftover files: {strange:?}");
 }
 

@@ -21,12 +21,7 @@ pub(crate) struct Role {
 impl Role {
     /// Starts the test `entry` of this binary in a role.
     pub(crate) fn start(entry: &str, role: &str, dir: &Path) -> Self {
-        Self::from_command(
-            Command::new(std::env::current_exe().unwrap()),
-            entry,
-            role,
-            dir,
-        )
+        Self::from_command(Command::new(std::env::current_exe().unwrap()), entry, role, dir)
     }
 
     pub(crate) fn from_command(mut command: Command, entry: &str, role: &str, dir: &Path) -> Self {
@@ -39,11 +34,7 @@ impl Role {
             .spawn()
             .unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
-        Self {
-            child,
-            stdin,
-            lines: BufReader::new(stdout),
-        }
+        Self { child, stdin, lines: BufReader::new(stdout) }
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -15,36 +15,22 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 
 /// Names of files and their contents.
 pub(crate) fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let read = |entry: fs::DirEntry| {
-        (
-            entry.file_name().into_string().unwrap(),
-            fs::read(entry.path()).unwrap(),
-        )
-    };
-    fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| read(entry.unwrap()))
-        .collect()
+    let read =
+        |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap());
+    fs::read_dir(dir).unwrap().map(|entry| read(entry.unwrap())).collect()
 }
 
 /// Names of the segments and index runs in a directory.
 pub(crate) fn numbered_files(dir: &Path) -> Vec<String> {
-    let names = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names
-        .filter(|n| n.starts_with("seg-") || n.starts_with("idx-"))
-        .collect();
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|n| n.starts_with("seg-") || n.starts_with("idx-")).collect();
     names.sort();
     names
 }
 
 /// Bytes of all files in a directory.
 pub(crate) fn total_bytes(dir: &Path) -> u64 {
-    fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().metadata().unwrap().len())
-        .sum()
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
 
 /// Descriptors that this process has open.

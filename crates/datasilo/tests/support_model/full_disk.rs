@@ -19,9 +19,7 @@ impl Storage for FullDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        let segment = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("seg-"));
+        let segment = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("seg-"));
         if segment && self.full.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
         }

@@ -33,29 +33,18 @@ pub(crate) fn tiny() -> Options {
 
 /// [`tiny`], with the maintenance thread on and busy.
 pub(crate) fn tiny_with_maintenance() -> Options {
-    tiny()
-        .background(true)
-        .checkpoint_ops(40)
-        .checkpoint_bytes(8 << 10)
-        .dead_ratio(0.1)
+    tiny().background(true).checkpoint_ops(40).checkpoint_bytes(8 << 10).dead_ratio(0.1)
 }
 
 /// The seed that a run starts from: `SILO_SEED`, or a fixed one.
 pub(crate) fn seed() -> u64 {
-    std::env::var("SILO_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(1)
+    std::env::var("SILO_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
 /// How long a campaign goes on; `None` for the short default run.
 pub(crate) fn campaign() -> Option<Duration> {
     let seconds = std::env::var("SILO_CAMPAIGN_SECONDS").ok()?;
-    Some(Duration::from_secs(
-        seconds
-            .parse()
-            .expect("SILO_CAMPAIGN_SECONDS is a whole number"),
-    ))
+    Some(Duration::from_secs(seconds.parse().expect("SILO_CAMPAIGN_SECONDS is a whole number")))
 }
 
 /// `len` bytes that differ from seed to seed and from place to place.

@@ -18,24 +18,16 @@ pub(crate) struct Append {
 
 impl Append {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            lazy: false,
-            steps: AtomicU64::new(0),
-        }
+        Self { name, lazy: false, steps: AtomicU64::new(0) }
     }
 
     /// Checkpoints keep its operands beside the base.
     pub(crate) fn lazy(name: &'static str) -> Self {
-        Self {
-            lazy: true,
-            ..Self::new(name)
-        }
+        Self { lazy: true, ..Self::new(name) }
     }
 
     fn count(&self, operands: &[&[u8]]) {
-        self.steps
-            .fetch_add(operands.len() as u64, Ordering::Relaxed);
+        self.steps.fetch_add(operands.len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -54,9 +46,7 @@ impl MergeOperator for Append {
     fn fold(&self, _key: &[u8], base: Option<&[u8]>, operands: &[&[u8]]) -> MergeResult<Vec<u8>> {
         self.count(operands);
         let mut value = base.unwrap_or_default().to_vec();
-        operands
-            .iter()
-            .for_each(|operand| value.extend_from_slice(operand));
+        operands.iter().for_each(|operand| value.extend_from_slice(operand));
         Ok(value)
     }
 
@@ -83,10 +73,7 @@ impl Step {
     }
 
     fn then(self, next: Self) -> Self {
-        Self {
-            factor: self.factor.wrapping_mul(next.factor),
-            addend: next.apply(self.addend),
-        }
+        Self { factor: self.factor.wrapping_mul(next.factor), addend: next.apply(self.addend) }
     }
 }
 
@@ -106,14 +93,8 @@ impl AffineDelta {
         }
         for bytes in operand.chunks(9) {
             let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-            let step = Step {
-                factor: number(1),
-                addend: number(5),
-            };
-            self.0
-                .entry(bytes[0])
-                .and_modify(|before| *before = before.then(step))
-                .or_insert(step);
+            let step = Step { factor: number(1), addend: number(5) };
+            self.0.entry(bytes[0]).and_modify(|before| *before = before.then(step)).or_insert(step);
         }
         Ok(())
     }
@@ -121,10 +102,7 @@ impl AffineDelta {
 
 impl Delta for AffineDelta {
     fn encode(&self) -> Vec<u8> {
-        self.0
-            .iter()
-            .flat_map(|(&register, step)| affine_step(register, step.factor, step.addend))
-            .collect()
+        self.0.iter().flat_map(|(&register, step)| affine_step(register, step.factor, step.addend)).collect()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -154,10 +132,8 @@ impl MergeOperator for Affine {
         if !base.len().is_multiple_of(5) {
             return Err("an affine value has 5 bytes a register".to_owned());
         }
-        let mut registers: BTreeMap<u8, u32> = base
-            .chunks(5)
-            .map(|c| (c[0], u32::from_le_bytes(c[1..].try_into().unwrap())))
-            .collect();
+        let mut registers: BTreeMap<u8, u32> =
+            base.chunks(5).map(|c| (c[0], u32::from_le_bytes(c[1..].try_into().unwrap()))).collect();
         let mut delta = AffineDelta::default();
         operands.iter().try_for_each(|operand| delta.add(operand))?;
         for (register, step) in delta.0 {
@@ -178,18 +154,12 @@ impl MergeOperator for Affine {
         base_len.is_some_and(|base| pending_len > base)
     }
 
-    fn extend(
-        &self,
-        delta: Option<&Arc<dyn Delta>>,
-        operands: &[&[u8]],
-    ) -> MergeResult<Arc<dyn Delta>> {
+    fn extend(&self, delta: Option<&Arc<dyn Delta>>, operands: &[&[u8]]) -> MergeResult<Arc<dyn Delta>> {
         let mut next = match delta {
             None => AffineDelta::default(),
-            Some(before) => before
-                .as_any()
-                .downcast_ref::<AffineDelta>()
-                .ok_or("a delta of another kind")?
-                .clone(),
+            Some(before) => {
+                before.as_any().downcast_ref::<AffineDelta>().ok_or("a delta of another kind")?.clone()
+            }
         };
         operands.iter().try_for_each(|operand| next.add(operand))?;
         Ok(Arc::new(next))

@@ -20,11 +20,7 @@ pub(crate) const KINDS: [(&str, usize, &str); 5] = [
 pub(crate) fn settings(kind: usize) -> KeyspaceOptions {
     let (_, align, operator) = KINDS[kind];
     let options = KeyspaceOptions::new().align(align);
-    if operator.is_empty() {
-        options
-    } else {
-        options.merge_operator(operator)
-    }
+    if operator.is_empty() { options } else { options.merge_operator(operator) }
 }
 
 pub(crate) fn has_operator(kind: usize) -> bool {
@@ -81,16 +77,9 @@ impl World {
     /// Compares everything that a snapshot can be asked with this world. `keys` are asked for
     /// besides those that exist.
     pub(crate) fn verify(&self, snapshot: &Snapshot, keys: &BTreeSet<Vec<u8>>) {
-        let names: Vec<String> = snapshot
-            .keyspaces()
-            .iter()
-            .map(|k| k.name().to_owned())
-            .collect();
+        let names: Vec<String> = snapshot.keyspaces().iter().map(|k| k.name().to_owned()).collect();
         let expected: BTreeSet<&str> = self.keyspaces.keys().map(|&kind| KINDS[kind].0).collect();
-        assert_eq!(
-            names.iter().map(String::as_str).collect::<BTreeSet<_>>(),
-            expected
-        );
+        assert_eq!(names.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
         for (&kind, entries) in &self.keyspaces {
             let keyspace = snapshot.keyspace(KINDS[kind].0).unwrap();
             verify_look_ups(kind, entries, snapshot, &keyspace, keys);
@@ -105,11 +94,7 @@ impl World {
         for (&kind, entries) in &self.keyspaces {
             let name = KINDS[kind].0;
             let of_keyspace = stats.keyspaces.iter().find(|k| k.name == name).unwrap();
-            assert_eq!(
-                of_keyspace.entries,
-                entries.len() as u64,
-                "entries of {name:?}"
-            );
+            assert_eq!(of_keyspace.entries, entries.len() as u64, "entries of {name:?}");
         }
     }
 }
@@ -140,13 +125,8 @@ fn verify_look_ups(
     keys: &BTreeSet<Vec<u8>>,
 ) {
     let (name, align, _) = KINDS[kind];
-    let asked: Vec<&[u8]> = entries
-        .keys()
-        .chain(keys)
-        .map(Vec::as_slice)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
+    let asked: Vec<&[u8]> =
+        entries.keys().chain(keys).map(Vec::as_slice).collect::<BTreeSet<_>>().into_iter().collect();
     let many = snapshot.multi_get(keyspace, &asked).unwrap();
     for (key, from_many) in asked.into_iter().zip(many) {
         let expected = entries.get(key).map(AsRef::as_ref);
@@ -156,10 +136,7 @@ fn verify_look_ups(
             assert_eq!(value.as_ptr().align_offset(align), 0, "alignment");
         }
         assert_same("multi_get", name, key, from_many.as_deref(), expected);
-        assert_eq!(
-            snapshot.contains(keyspace, key).unwrap(),
-            expected.is_some()
-        );
+        assert_eq!(snapshot.contains(keyspace, key).unwrap(), expected.is_some());
         let parts = snapshot.get_parts(keyspace, key).unwrap();
         let folded = parts.map(|parts| {
             let base = parts.base.map(|base| base.bytes().unwrap());
@@ -185,52 +162,28 @@ fn verify_scans(entries: &Entries, snapshot: &Snapshot, keyspace: &Keyspace) {
     let mut iterated = Entries::new();
     for entry in snapshot.iter(keyspace).unwrap() {
         let (key, value) = entry.unwrap();
-        assert!(
-            iterated
-                .insert(key.to_vec(), value.as_ref().into())
-                .is_none(),
-            "iter gives a key twice"
-        );
+        assert!(iterated.insert(key.to_vec(), value.as_ref().into()).is_none(), "iter gives a key twice");
     }
     assert_same_entries("iter", keyspace.name(), &iterated, entries);
     let mut visited = Entries::new();
     let visit = |key: &[u8], value: Cow<'_, [u8]>| {
-        assert!(
-            visited
-                .insert(key.to_vec(), value.as_ref().into())
-                .is_none(),
-            "for_each gives a key twice"
-        );
+        assert!(visited.insert(key.to_vec(), value.as_ref().into()).is_none(), "for_each gives a key twice");
         Ok::<(), datasilo::Error>(())
     };
     snapshot.for_each(keyspace, visit).unwrap();
     assert_same_entries("for_each", keyspace.name(), &visited, entries);
     let visited = Mutex::new(Entries::new());
     let visit = |key: &[u8], value: Cow<'_, [u8]>| {
-        let before = visited
-            .lock()
-            .unwrap()
-            .insert(key.to_vec(), value.as_ref().into());
+        let before = visited.lock().unwrap().insert(key.to_vec(), value.as_ref().into());
         assert!(before.is_none(), "par_for_each gives a key twice");
         Ok::<(), datasilo::Error>(())
     };
     snapshot.par_for_each(keyspace, visit).unwrap();
-    assert_same_entries(
-        "par_for_each",
-        keyspace.name(),
-        &visited.into_inner().unwrap(),
-        entries,
-    );
+    assert_same_entries("par_for_each", keyspace.name(), &visited.into_inner().unwrap(), entries);
 }
 
 fn assert_same_entries(what: &str, name: &str, got: &Entries, expected: &Entries) {
     for key in got.keys().chain(expected.keys()) {
-        assert_same(
-            what,
-            name,
-            key,
-            got.get(key).map(AsRef::as_ref),
-            expected.get(key).map(AsRef::as_ref),
-        );
+        assert_same(what, name, key, got.get(key).map(AsRef::as_ref), expected.get(key).map(AsRef::as_ref));
     }
 }

@@ -1,13 +1,10 @@
 //! The table for processors with AVX2, SSE4.2 and the bit-manipulation sets.
 
-#![expect(
-    unsafe_code,
-    reason = "vector loads and stores go through raw pointers"
-)]
+#![expect(unsafe_code, reason = "vector loads and stores go through raw pointers")]
 
 use core::arch::x86_64::{
-    __m128i, _mm_loadu_si64, _mm_loadu_si128, _mm_shuffle_epi8, _mm256_cvtepu8_epi32,
-    _mm256_or_si256, _mm256_set1_epi32, _mm256_storeu_si256,
+    __m128i, _mm_loadu_si64, _mm_loadu_si128, _mm_shuffle_epi8, _mm256_cvtepu8_epi32, _mm256_or_si256,
+    _mm256_set1_epi32, _mm256_storeu_si256,
 };
 
 use super::{instantiate, lists};
@@ -149,10 +146,7 @@ fn extract32(bits: &Bits, first: usize, last: usize, base: u32, out: &mut [u32])
         for bytes in words {
             let word = u64::from_le_bytes(*bytes);
             if word != 0 {
-                assert!(
-                    out.len() >= len + LIST_SLACK,
-                    "no room for the values of a word"
-                );
+                assert!(out.len() >= len + LIST_SLACK, "no room for the values of a word");
                 for (index, byte) in (0_u32..).zip(bytes) {
                     let ones = ONES.get(usize::from(*byte)).unwrap_or(&[0; 8]);
                     // SAFETY: the reference is to the eight bytes that the load reads.
@@ -172,10 +166,7 @@ fn extract32(bits: &Bits, first: usize, last: usize, base: u32, out: &mut [u32])
         len
     }
     let words = bits.get(first..last).unwrap_or(&[]);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a word's index is below 1024"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a word's index is below 1024")]
     let base = base | (first * 64) as u32;
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(words, base, out) }

@@ -7,12 +7,11 @@
 )]
 
 use core::arch::x86_64::{
-    __m128i, __m512i, _mm_maskz_compress_epi16, _mm512_add_epi64, _mm512_and_si512,
-    _mm512_andnot_si512, _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmpeq_epi32_mask,
-    _mm512_cvtepu8_epi16, _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32,
-    _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_maskz_compress_epi8, _mm512_or_si512,
-    _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_set1_epi16, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_storeu_si512, _mm512_xor_si512,
+    __m128i, __m512i, _mm_maskz_compress_epi16, _mm512_add_epi64, _mm512_and_si512, _mm512_andnot_si512,
+    _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmpeq_epi32_mask, _mm512_cvtepu8_epi16,
+    _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
+    _mm512_maskz_compress_epi8, _mm512_or_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi64,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_xor_si512,
 };
 
 use super::{instantiate, lists};
@@ -86,30 +85,18 @@ const UNROLLED_MAX: usize = 8;
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
 fn product_blocks(clauses: &[Clause<'_>], sink: impl FnMut(usize, &[__m512i; BLOCK])) -> u32 {
     let zero = _mm512_setzero_si512();
-    let none = Term {
-        base: POSITIONS.as_ptr().cast(),
-        ends: false,
-        flip: zero,
-    };
+    let none = Term { base: POSITIONS.as_ptr().cast(), ends: false, flip: zero };
     let mut terms = [none; UNROLLED_MAX];
     let mut count = 0;
     for clause in clauses {
-        let flip = if clause.negated {
-            _mm512_set1_epi32(-1)
-        } else {
-            zero
-        };
+        let flip = if clause.negated { _mm512_set1_epi32(-1) } else { zero };
         if clause.members.is_empty() || count + clause.members.len() > UNROLLED_MAX {
             return product_loop(clauses, sink);
         }
         for (index, member) in clause.members.iter().enumerate() {
             if let Some(term) = terms.get_mut(count) {
                 let ends = index + 1 == clause.members.len();
-                *term = Term {
-                    base: member.as_ptr().cast(),
-                    ends,
-                    flip,
-                };
+                *term = Term { base: member.as_ptr().cast(), ends, flip };
             }
             count += 1;
         }
@@ -121,9 +108,7 @@ fn product_blocks(clauses: &[Clause<'_>], sink: impl FnMut(usize, &[__m512i; BLO
         (4, [a, b, c, d, ..]) => product_unrolled([a, b, c, d], sink),
         (5, [t0, t1, t2, t3, t4, ..]) => product_unrolled([t0, t1, t2, t3, t4], sink),
         (6, [t0, t1, t2, t3, t4, t5, ..]) => product_unrolled([t0, t1, t2, t3, t4, t5], sink),
-        (7, [t0, t1, t2, t3, t4, t5, t6, _]) => {
-            product_unrolled([t0, t1, t2, t3, t4, t5, t6], sink)
-        }
+        (7, [t0, t1, t2, t3, t4, t5, t6, _]) => product_unrolled([t0, t1, t2, t3, t4, t5, t6], sink),
         (8, terms) => product_unrolled(terms, sink),
         _ => product_loop(clauses, sink),
     }
@@ -133,10 +118,7 @@ fn product_blocks(clauses: &[Clause<'_>], sink: impl FnMut(usize, &[__m512i; BLO
 /// streams to fetch ahead by the instruction that loads them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn product_unrolled<const N: usize>(
-    terms: [Term; N],
-    mut sink: impl FnMut(usize, &[__m512i; BLOCK]),
-) -> u32 {
+fn product_unrolled<const N: usize>(terms: [Term; N], mut sink: impl FnMut(usize, &[__m512i; BLOCK])) -> u32 {
     let mut total = _mm512_setzero_si512();
     for start in (0..VECTORS).step_by(BLOCK) {
         let mut acc = [_mm512_set1_epi32(-1); BLOCK];
@@ -182,11 +164,7 @@ fn product_loop(clauses: &[Clause<'_>], mut sink: impl FnMut(usize, &[__m512i; B
                 }
             }
             for (a, u) in acc.iter_mut().zip(&union) {
-                *a = if clause.negated {
-                    _mm512_andnot_si512(*u, *a)
-                } else {
-                    _mm512_and_si512(*u, *a)
-                };
+                *a = if clause.negated { _mm512_andnot_si512(*u, *a) } else { _mm512_and_si512(*u, *a) };
             }
         }
         for a in &acc {
@@ -199,11 +177,7 @@ fn product_loop(clauses: &[Clause<'_>], mut sink: impl FnMut(usize, &[__m512i; B
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a chunk has 65,536 bits"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a chunk has 65,536 bits")]
 fn total_of(lanes: __m512i) -> u32 {
     _mm512_reduce_add_epi64(lanes) as u32
 }
@@ -314,10 +288,7 @@ fn extract16(bits: &Bits, out: &mut [u16]) -> usize {
             if word == 0 {
                 continue;
             }
-            assert!(
-                out.len() >= len + LIST_SLACK,
-                "no room for the values of a word"
-            );
+            assert!(out.len() >= len + LIST_SLACK, "no room for the values of a word");
             let ones = _mm512_maskz_compress_epi8(word, positions);
             #[expect(clippy::cast_possible_truncation, reason = "wraps as two's complement")]
             let base = _mm512_set1_epi16(base as i16);
@@ -353,10 +324,7 @@ fn extract32(bits: &Bits, first: usize, last: usize, base: u32, out: &mut [u32])
         for bytes in words {
             let word = u64::from_le_bytes(*bytes);
             if word != 0 {
-                assert!(
-                    out.len() >= len + LIST_SLACK,
-                    "no room for the values of a word"
-                );
+                assert!(out.len() >= len + LIST_SLACK, "no room for the values of a word");
                 let ones = _mm512_maskz_compress_epi8(word, positions);
                 let lanes = _mm512_set1_epi32(base.cast_signed());
                 let count = word.count_ones() as usize;
@@ -382,10 +350,7 @@ fn extract32(bits: &Bits, first: usize, last: usize, base: u32, out: &mut [u32])
         len
     }
     let words = bits.get(first..last).unwrap_or(&[]);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a word's index is below 1024"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a word's index is below 1024")]
     let base = base | (first * 64) as u32;
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(words, base, out) }

@@ -55,12 +55,7 @@ impl Walk {
     #[inline(always)]
     fn new(a: &[Le16], b: &[Le16]) -> Self {
         let last = |list: &[Le16]| list.as_ptr().wrapping_add(list.len()).wrapping_sub(LANES);
-        Self {
-            a: a.as_ptr(),
-            b: b.as_ptr(),
-            a_last: last(a),
-            b_last: last(b),
-        }
+        Self { a: a.as_ptr(), b: b.as_ptr(), a_last: last(a), b_last: last(b) }
     }
 
     /// Whether both lists have a whole block left.
@@ -89,16 +84,11 @@ impl Walk {
                 out(reg) high_a, lateout(reg) high_b, in(reg) self.a, in(reg) self.b,
                 options(pure, readonly, nostack, preserves_flags)
             );
-            let (x, y) = (
-                _mm_loadu_si128(self.a.cast()),
-                _mm_loadu_si128(self.b.cast()),
-            );
+            let (x, y) = (_mm_loadu_si128(self.a.cast()), _mm_loadu_si128(self.b.cast()));
             let hits = _mm_cvtsi128_si32(_mm_cmpistrm::<MODE>(y, x)).cast_unsigned() & 0xff;
             let moves_on = high_a <= high_b;
             self.a = self.a.wrapping_add(pin(usize::from(moves_on) * LANES));
-            self.b = self
-                .b
-                .wrapping_add(pin(usize::from(high_b <= high_a) * LANES));
+            self.b = self.b.wrapping_add(pin(usize::from(high_b <= high_a) * LANES));
             (x, hits, moves_on)
         }
     }
@@ -184,10 +174,7 @@ pub(super) unsafe fn intersect(
     compress: impl Fn(__m128i, u32) -> __m128i,
 ) -> usize {
     let limit = a.len().min(b.len());
-    assert!(
-        out.len() >= a.len() + b.len() + LIST_SLACK,
-        "no room for the intersection"
-    );
+    assert!(out.len() >= a.len() + b.len() + LIST_SLACK, "no room for the intersection");
     let mut len = 0;
     if intersect_skewed(a, b, |v| {
         if let Some(slot) = out.get_mut(len) {
@@ -251,10 +238,7 @@ unsafe fn intersect_from(
     at: usize,
     compress: impl Fn(__m128i, u32) -> __m128i,
 ) -> usize {
-    assert!(
-        out.len() >= at + a.len() + b.len() + LANES,
-        "no room for the intersection"
-    );
+    assert!(out.len() >= at + a.len() + b.len() + LANES, "no room for the intersection");
     let mut len = at;
     let target = out.as_mut_ptr();
     // SAFETY: the caller has SSE4.2. Every step moves one side by eight values and stores at most
@@ -321,10 +305,7 @@ pub(super) unsafe fn subtract(
     out: &mut [u16],
     compress: impl Fn(__m128i, u32) -> __m128i,
 ) -> usize {
-    assert!(
-        out.len() >= a.len() + LIST_SLACK,
-        "no room for the difference"
-    );
+    assert!(out.len() >= a.len() + LIST_SLACK, "no room for the difference");
     let mut len = 0;
     if subtract_skewed(a, b, |v| {
         if let Some(slot) = out.get_mut(len) {
@@ -396,11 +377,7 @@ fn fetch(list: &[Le16], bits: &Bits, from: usize) {
 /// The probing kernel with the words fetched ahead.
 #[inline(always)]
 pub(super) fn probe(list: &[Le16], bits: &Bits, wanted: bool, out: &mut [u16]) -> usize {
-    if wanted {
-        probe_for::<1>(list, bits, out)
-    } else {
-        probe_for::<0>(list, bits, out)
-    }
+    if wanted { probe_for::<1>(list, bits, out) } else { probe_for::<0>(list, bits, out) }
 }
 
 #[inline(always)]
@@ -410,9 +387,7 @@ fn probe_for<const WANTED: u64>(list: &[Le16], bits: &Bits, out: &mut [u16]) -> 
     let mut len = 0;
     let mut offer = |value: &Le16| {
         let value = u16::from_le_bytes(*value);
-        let word = bits
-            .get(usize::from(value >> 6))
-            .map_or(0, |w| u64::from_le_bytes(*w));
+        let word = bits.get(usize::from(value >> 6)).map_or(0, |w| u64::from_le_bytes(*w));
         // SAFETY: `len` is at most the values offered before, which are fewer than the list's,
         // and `out` is longer than the list.
         unsafe { target.add(len).write(value) };
