@@ -1,5 +1,6 @@
 //! Opening for writing: lock, replay, and writing again what was not synced.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::bytes::file_header::{FILE_HEADER_LEN, FileHeader, FileKind, SegmentRole, SiloId};
