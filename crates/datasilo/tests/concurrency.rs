@@ -153,6 +153,7 @@ struct Recorded {
     began: u64,
     ended: u64,
     last_seq: u64,
+    op_count: u64,
     writes: Vec<(u64, u64)>,
 }
 
@@ -167,8 +168,13 @@ struct Observed {
 
 #[test]
 fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
-    let (_dir, silo) = open(tiny_with_maintenance());
-    let keyspace = plain(&silo, "k");
+    let (_dir, silo) = open(
+        tiny_with_maintenance()
+            .segment_bytes(64 << 10)
+            .checkpoint_ops(3000)
+            .checkpoint_bytes(128 << 10),
+    );
+    let (filler, keyspace) = (plain(&silo, "filler"), plain(&silo, "k"));
     let clock = AtomicU64::new(1);
     let done = AtomicBool::new(false);
     let commits = Mutex::new(Vec::new());
@@ -176,13 +182,19 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for thread in 0..3u64 {
-            let (silo, keyspace, clock, commits) = (&silo, &keyspace, &clock, &commits);
+            let (silo, keyspace, filler) = (&silo, &keyspace, &filler);
+            let (clock, commits) = (&clock, &commits);
             threads.push(scope.spawn(move || {
                 let mut rng = SmallRng::seed_from_u64(seed() * 31 + thread);
                 let mut own = Vec::new();
                 for round in 0..700u64 {
                     let mut batch = silo.batch();
                     let mut writes = Vec::new();
+                    // Some commits take long to be inserted, so that others overtake them.
+                    let fillers = if rng.random_ratio(1, 4) { 200 } else { 0 };
+                    for n in 0..fillers {
+                        batch.put(filler, IntKey::from(n), b"").unwrap();
+                    }
                     for op in 0..rng.random_range(1..6u64) {
                         let value = thread << 40 | round << 8 | op;
                         let key = rng.random_range(0..12u64);
@@ -192,7 +204,14 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
                     let began = clock.fetch_add(1, Ordering::SeqCst);
                     let last_seq = silo.commit(&mut batch, Durability::Process).unwrap();
                     let ended = clock.fetch_add(1, Ordering::SeqCst);
-                    own.push(Recorded { began, ended, last_seq, writes });
+                    let op_count = fillers + writes.len() as u64;
+                    own.push(Recorded {
+                        began,
+                        ended,
+                        last_seq,
+                        op_count,
+                        writes,
+                    });
                 }
                 commits.lock().unwrap().extend(own);
             }));
@@ -223,7 +242,7 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
     // Numbers are those of a single order, without gaps or overlaps.
     let mut expected = 0;
     for commit in &commits {
-        expected += commit.writes.len() as u64;
+        expected += commit.op_count;
         assert_eq!(commit.last_seq, expected);
     }
     // That order agrees with real time: what had ended before another began comes first.
