@@ -223,7 +223,8 @@ fn repair_does_not_keep_half_of_a_batch_that_was_being_written() {
     let mut files = files;
     files.get_mut("seg-0000000001").unwrap().truncate(half.end);
     write_files(dir.path(), &files);
-    repair(dir.path(), &options()).unwrap();
+    let report = repair(dir.path(), &options()).unwrap();
+    assert_eq!((report.lost_bytes, report.damaged_segments.len()), (half.len() as u64, 0));
     let silo = Silo::open(dir.path(), options()).unwrap();
     let space = silo.keyspace("plain").unwrap();
     assert!(silo.snapshot().contains(&space, b"durable").unwrap());

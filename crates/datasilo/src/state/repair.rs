@@ -311,7 +311,10 @@ impl Repair<'_> {
             // held whole batches only, of which everything readable is kept.
             let whole = groups.iter().rposition(|view| view.group.last).map_or(0, |last| last + 1);
             groups.truncate(whole);
-            end = groups.last().map_or(FIRST_GROUP, |view| view.group.end());
+            let kept = groups.last().map_or(FIRST_GROUP, |view| view.group.end());
+            // Reported, as opening reports it; the segment itself is not damaged by that.
+            self.report.lost_bytes += end.saturating_sub(kept);
+            end = kept;
         }
         if lost == 0 {
             lost = source.used.saturating_sub(end); // cut off
