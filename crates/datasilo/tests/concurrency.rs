@@ -169,10 +169,7 @@ struct Observed {
 #[test]
 fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
     let (_dir, silo) = open(
-        tiny_with_maintenance()
-            .segment_bytes(64 << 10)
-            .checkpoint_ops(3000)
-            .checkpoint_bytes(128 << 10),
+        tiny_with_maintenance().segment_bytes(64 << 10).checkpoint_ops(3000).checkpoint_bytes(128 << 10),
     );
     let (filler, keyspace) = (plain(&silo, "filler"), plain(&silo, "k"));
     let clock = AtomicU64::new(1);
@@ -205,13 +202,7 @@ fn recorded_histories_are_the_commits_in_the_order_of_their_numbers() {
                     let last_seq = silo.commit(&mut batch, Durability::Process).unwrap();
                     let ended = clock.fetch_add(1, Ordering::SeqCst);
                     let op_count = fillers + writes.len() as u64;
-                    own.push(Recorded {
-                        began,
-                        ended,
-                        last_seq,
-                        op_count,
-                        writes,
-                    });
+                    own.push(Recorded { began, ended, last_seq, op_count, writes });
                 }
                 commits.lock().unwrap().extend(own);
             }));
