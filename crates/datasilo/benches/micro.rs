@@ -1,5 +1,5 @@
 //! Criterion micro-benches of the hot paths, on a silo that fits in the cache of a test machine.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a measuring program")]
+#![expect(clippy::unwrap_used, reason = "a measuring program")]
 
 use std::hint::black_box;
 
@@ -35,7 +35,7 @@ fn benches(c: &mut Criterion) {
         b.iter(|| black_box(unverified.get(&records, key()).unwrap().is_some()));
     });
     reads.bench_function("absent", |b| {
-        b.iter(|| snapshot.contains(&records, IntKey::from(u64::MAX)).unwrap())
+        b.iter(|| snapshot.contains(&records, IntKey::from(u64::MAX)).unwrap());
     });
     reads.bench_function("snapshot", |b| b.iter(|| black_box(silo.snapshot().seq())));
     reads.throughput(Throughput::Elements(32));

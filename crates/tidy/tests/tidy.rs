@@ -1,5 +1,9 @@
 //! The repository keeps its own rules.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests of text files")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "tests of text files"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 /// The system's allocator, counted.
-pub struct CountingAllocator;
+pub(crate) struct CountingAllocator;
 
 // SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for CountingAllocator {
@@ -27,7 +27,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 }
 
 /// Runs `work` and returns by how many bytes the heap grew at most meanwhile.
-pub fn peak_growth<T>(work: impl FnOnce() -> T) -> (T, usize) {
+pub(crate) fn peak_growth<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = IN_USE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let result = work();
@@ -35,6 +35,6 @@ pub fn peak_growth<T>(work: impl FnOnce() -> T) -> (T, usize) {
 }
 
 /// Bytes of heap in use.
-pub fn in_use() -> usize {
+pub(crate) fn in_use() -> usize {
     IN_USE.load(Ordering::Relaxed)
 }

@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 /// The record of a key: reproducible bytes, cheap to make.
-pub fn value(key: u64, len: usize, buffer: &mut Vec<u8>) {
+pub(crate) fn value(key: u64, len: usize, buffer: &mut Vec<u8>) {
     buffer.clear();
     let mut state = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     while buffer.len() < len {
@@ -23,21 +23,20 @@ pub fn value(key: u64, len: usize, buffer: &mut Vec<u8>) {
 
 /// Reads a value as a program would: all of its bytes.
 #[inline]
-pub fn consume(bytes: &[u8]) -> u64 {
+pub(crate) fn consume(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)));
     rest.iter().fold(sum, |sum, &byte| sum.wrapping_add(u64::from(byte)))
 }
 
 /// Keys in random order, the same for every contender.
-pub fn random_keys(records: u64, count: usize, seed: u64) -> Vec<u64> {
+pub(crate) fn random_keys(records: u64, count: usize, seed: u64) -> Vec<u64> {
     let mut random = SmallRng::seed_from_u64(seed);
     (0..count).map(|_| random.random_range(0..records)).collect()
 }
 
 /// Values in a mapped file, by position.
-pub struct Limit {
-    pub file: File,
+pub(crate) struct Limit {
     pub index: Vec<(u64, u32)>,
     map: Mmap,
 }
@@ -45,22 +44,22 @@ pub struct Limit {
 impl Limit {
     /// Writes `records` values of `len` bytes and maps them.
     #[expect(unsafe_code, reason = "mapping a file")]
-    pub fn load(path: &Path, records: u64, len: usize) -> Self {
+    pub(crate) fn load(path: &Path, records: u64, len: usize) -> Self {
         let (file, index) = append(path, records, len);
         // SAFETY: nobody changes the file while the benchmark runs.
         let map = unsafe { Mmap::map(&file).unwrap() };
-        Self { file, index, map }
+        Self { index, map }
     }
 
     #[inline]
-    pub fn get(&self, key: u64) -> &[u8] {
+    pub(crate) fn get(&self, key: u64) -> &[u8] {
         let (offset, len) = self.index[key as usize];
         &self.map[offset as usize..offset as usize + len as usize]
     }
 }
 
 /// Appends values in buffers of 1 MiB; the least that storing them takes.
-pub fn append(path: &Path, records: u64, len: usize) -> (File, Vec<(u64, u32)>) {
+pub(crate) fn append(path: &Path, records: u64, len: usize) -> (File, Vec<(u64, u32)>) {
     let file = File::options().create(true).truncate(true).read(true).write(true).open(path).unwrap();
     let mut index = Vec::with_capacity(records as usize);
     let mut buffer = Vec::with_capacity(1 << 20);
@@ -81,17 +80,24 @@ pub fn append(path: &Path, records: u64, len: usize) -> (File, Vec<(u64, u32)>) 
 }
 
 /// Appends batches of encoded records to a file: the limit of logging.
-pub struct AppendLog {
+pub(crate) struct AppendLog {
     file: File,
 }
 
 impl AppendLog {
-    pub fn create(path: &Path) -> Self {
+    pub(crate) fn create(path: &Path) -> Self {
         Self { file: File::create(path).unwrap() }
     }
 
     /// Appends `count` records of `len` bytes with their checksums, in one write.
-    pub fn batch(&mut self, first: u64, count: u64, len: usize, buffer: &mut Vec<u8>, record: &mut Vec<u8>) {
+    pub(crate) fn batch(
+        &mut self,
+        first: u64,
+        count: u64,
+        len: usize,
+        buffer: &mut Vec<u8>,
+        record: &mut Vec<u8>,
+    ) {
         buffer.clear();
         for key in first..first + count {
             value(key, len, record);
@@ -101,7 +107,7 @@ impl AppendLog {
         self.file.write_all(buffer).unwrap();
     }
 
-    pub fn sync(&self) {
+    pub(crate) fn sync(&self) {
         self.file.sync_data().unwrap();
     }
 }

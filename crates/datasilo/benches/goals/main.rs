@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::missing_panics_doc,
     reason = "a measuring program"
 )]
 
@@ -28,8 +29,11 @@ static HEAP: heap::CountingAllocator = heap::CountingAllocator;
 
 /// What to measure, and how large.
 pub struct Config {
+    /// Records in the larger silos.
     pub records: u64,
+    /// Times that each row is measured.
     pub rounds: usize,
+    /// Where files go.
     pub dir: PathBuf,
     groups: Vec<String>,
 }
@@ -45,10 +49,10 @@ impl Config {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--records" => {
-                    config.records = args.next().and_then(|n| n.parse().ok()).unwrap_or(config.records)
+                    config.records = args.next().and_then(|n| n.parse().ok()).unwrap_or(config.records);
                 }
                 "--rounds" => {
-                    config.rounds = args.next().and_then(|n| n.parse().ok()).unwrap_or(config.rounds)
+                    config.rounds = args.next().and_then(|n| n.parse().ok()).unwrap_or(config.rounds);
                 }
                 flag if flag.starts_with("--") => {} // cargo's own flags
                 group => config.groups.push(group.to_owned()),
@@ -62,12 +66,14 @@ impl Config {
     }
 
     /// A fresh directory for one group of rows.
+    #[must_use]
     pub fn scratch(&self) -> tempfile::TempDir {
         tempfile::Builder::new().prefix("datasilo-goals-").tempdir_in(&self.dir).unwrap()
     }
 }
 
 /// Bytes of all files in a directory.
+#[must_use]
 pub fn dir_bytes(dir: &Path) -> u64 {
     std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum()
 }

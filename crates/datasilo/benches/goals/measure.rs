@@ -5,28 +5,28 @@ use std::time::{Duration, Instant};
 use cpu_time::ProcessTime;
 
 /// CPU time of this process for a piece of work.
-pub fn cpu<T>(work: impl FnOnce() -> T) -> Duration {
+pub(crate) fn cpu<T>(work: impl FnOnce() -> T) -> Duration {
     let start = ProcessTime::now();
     std::hint::black_box(work());
     start.elapsed()
 }
 
 /// Wall time of a piece of work.
-pub fn wall<T>(work: impl FnOnce() -> T) -> Duration {
+pub(crate) fn wall<T>(work: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
     std::hint::black_box(work());
     start.elapsed()
 }
 
 /// The middle of several measurements.
-pub fn median(mut times: Vec<f64>) -> f64 {
+pub(crate) fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
 
 /// Measures several ways alternately, `rounds` times each, and returns their medians in nanoseconds
 /// per unit.
-pub fn alternate(rounds: usize, units: u64, ways: &mut [&mut dyn FnMut() -> Duration]) -> Vec<f64> {
+pub(crate) fn alternate(rounds: usize, units: u64, ways: &mut [&mut dyn FnMut() -> Duration]) -> Vec<f64> {
     let mut times = vec![Vec::new(); ways.len()];
     for round in 0..=rounds {
         for (way, times) in ways.iter_mut().zip(&mut times) {
@@ -50,17 +50,25 @@ struct Row {
 }
 
 /// Results against goals.
-pub struct Table {
+pub(crate) struct Table {
     rows: Vec<Row>,
 }
 
 impl Table {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { rows: Vec::new() }
     }
 
     /// A row whose figure is `ours / limit` and should be at most `must`.
-    pub fn ratio(&mut self, work: &str, unit: &str, ours: f64, limit: f64, must: f64, stretch: Option<f64>) {
+    pub(crate) fn ratio(
+        &mut self,
+        work: &str,
+        unit: &str,
+        ours: f64,
+        limit: f64,
+        must: f64,
+        stretch: Option<f64>,
+    ) {
         let text = |v: f64| format!("{v:.0} {unit}");
         self.push(Row {
             work: work.to_owned(),
@@ -74,7 +82,7 @@ impl Table {
     }
 
     /// A row whose figure is a plain number; `at_least` says which way is good.
-    pub fn figure(
+    pub(crate) fn figure(
         &mut self,
         work: &str,
         ours: f64,
@@ -100,7 +108,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         println!("\n| work | ours | limit | figure | must | stretch | |");
         println!("|---|---|---|---|---|---|---|");
         for row in &self.rows {

@@ -13,7 +13,7 @@ use crate::measure::{Table, alternate, cpu, median};
 const READS: usize = 400_000;
 
 /// Loads records in one bulk session.
-pub fn load(silo: &Silo, keyspace: &Keyspace, records: u64, len: usize, threads: u64) {
+pub(crate) fn load(silo: &Silo, keyspace: &Keyspace, records: u64, len: usize, threads: u64) {
     let session = silo.bulk(&[keyspace]).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -36,7 +36,7 @@ fn read_all(snapshot: &Snapshot, keyspace: &Keyspace, keys: &[u64]) -> u64 {
     keys.iter().map(get).fold(0, u64::wrapping_add)
 }
 
-pub fn run(config: &Config, table: &mut Table) {
+pub(crate) fn run(config: &Config, table: &mut Table) {
     for len in [300, 24] {
         run_with(config, table, len);
     }
@@ -115,7 +115,7 @@ fn multi_get(snapshot: &Snapshot, keyspace: &Keyspace, keys: &[u64]) -> u64 {
         }
         snapshot
             .multi_get_each(keyspace, &window[..batch.len()], |_, value| {
-                sum = sum.wrapping_add(consume(&value.unwrap()))
+                sum = sum.wrapping_add(consume(&value.unwrap()));
             })
             .unwrap();
     }

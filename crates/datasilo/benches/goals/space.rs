@@ -42,7 +42,7 @@ fn update(silo: &Silo, keyspace: &Keyspace, keys: &[u64], len: usize) {
     silo.commit(&mut batch, Durability::Process).unwrap();
 }
 
-pub fn run(config: &Config, table: &mut Table) {
+pub(crate) fn run(config: &Config, table: &mut Table) {
     if config.wants("load") {
         loading(config, table);
     }
@@ -67,7 +67,7 @@ fn loading(config: &Config, table: &mut Table) {
             let dir = config.scratch();
             if len == 300 {
                 limits.push(wall(|| {
-                    append(&dir.path().join("limit"), config.records, len).0.sync_all().unwrap()
+                    append(&dir.path().join("limit"), config.records, len).0.sync_all().unwrap();
                 }));
             }
             let path = dir.path().join("silo");
@@ -195,7 +195,7 @@ fn copy(from: &Path, live: u64, to: &Path) {
 }
 
 /// The child of [`reopening`]: writes a log, syncs it and is killed.
-pub fn write_and_die(dir: &Path) -> ! {
+pub(crate) fn write_and_die(dir: &Path) -> ! {
     let records = std::env::var("SILO_BENCH_RECORDS").unwrap().parse().unwrap();
     let options = Options::new().checkpoint_ops(1 << 25).checkpoint_bytes(1 << 40).background(false);
     let silo = Silo::open(dir, options).unwrap();

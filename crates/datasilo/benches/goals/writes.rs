@@ -38,7 +38,7 @@ impl Puts {
     }
 }
 
-pub fn run(config: &Config, table: &mut Table) {
+pub(crate) fn run(config: &Config, table: &mut Table) {
     batches(config, table);
     threads(config, table);
     singles(config, table);

@@ -230,10 +230,10 @@ impl Buffer {
 
     fn push(&mut self, rank: u64, kind: FrameKind, key: &[u8], value: &[u8], hash: u64) {
         let reaches = |group: &&mut BufferedGroup| {
-            rank.checked_sub(group.base_rank).is_some_and(|ordinal| ordinal <= u64::from(u16::MAX))
+            rank.checked_sub(group.base_rank).is_some_and(|ordinal| u16::try_from(ordinal).is_ok())
         };
         let align = self.meta.align();
-        if self.groups.last_mut().filter(reaches).is_none() {
+        if self.groups.last_mut().as_ref().is_none_or(|x| !reaches(x)) {
             let start = self.frames.len();
             self.groups.push(BufferedGroup {
                 base_rank: rank,

@@ -155,7 +155,9 @@ impl<'s> Plan<'s> {
     fn hide(&self, live: &mut LiveMap) {
         for (number, frames) in &self.hidden {
             if let Some(bits) = live.get_mut(*number) {
-                frames.iter().for_each(|&word| bits.clear(word));
+                for &word in frames {
+                    bits.clear(word);
+                }
             }
         }
     }
@@ -252,13 +254,16 @@ impl<'s> MarkedPart<'s> {
     }
 }
 
+/// The groups of a part that are left to read.
+type Groups<'s> = Box<dyn Iterator<Item = Result<GroupView<'s>>> + 's>;
+
 /// See [`Snapshot::iter`].
 pub struct Iter<'s> {
     plan: Plan<'s>,
     parts: VecDeque<SegmentPart<'s>>,
     ready: VecDeque<MarkedPart<'s>>,
     pending: VecDeque<Result<Entry<'s>>>,
-    current: Option<(MarkedPart<'s>, Box<dyn Iterator<Item = Result<GroupView<'s>>> + 's>)>,
+    current: Option<(MarkedPart<'s>, Groups<'s>)>,
 }
 
 impl std::fmt::Debug for Iter<'_> {
@@ -267,7 +272,7 @@ impl std::fmt::Debug for Iter<'_> {
     }
 }
 
-impl<'s> Iter<'s> {
+impl Iter<'_> {
     /// Reads the next group; false at the end.
     fn advance(&mut self) -> Result<bool> {
         if let Some(frame) = self.plan.looked_up.pop() {
@@ -345,6 +350,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As of [`Snapshot::get`], from here or from an item.
+    #[expect(clippy::iter_not_returning_iterator, reason = "it can fail; inside the result is one")]
     pub fn iter(&self, keyspace: &Keyspace) -> Result<Iter<'_>> {
         let mut plan = Plan::new(self, keyspace)?;
         let parts = std::mem::take(&mut plan.segments).into();

@@ -8,7 +8,7 @@ use crate::bytes::address::SeqNo;
 use crate::error::Result;
 use crate::files::run::key_hash;
 use crate::merge::Delta;
-use crate::state::read::{Found, Lookup, PendingRef, Plain};
+use crate::state::read::{Found, Lookup, PendingRef, Plain, prefetch_frame, prefetch_index};
 use crate::state::version::{FrameRef, KeyspaceVersion, Version};
 
 use super::keyspace::Keyspace;
@@ -141,7 +141,7 @@ impl Snapshot {
     #[inline]
     fn prefetch(&self, keyspace: &KeyspaceVersion, hash: u64) {
         if keyspace.runs.len() > 1 || self.version.memtables.len() > 1 {
-            self.lookup().prefetch_index(keyspace, hash);
+            prefetch_index(keyspace, hash);
         }
     }
 
@@ -296,16 +296,15 @@ impl Snapshot {
         mut visit: impl FnMut(usize, Option<Cow<'s, [u8]>>),
     ) -> Result<()> {
         let own = self.version.keyspace(&keyspace.meta)?;
-        let lookup = self.lookup();
         let lines = own.typical_frame_lines();
         let mut hashes = [0u64; WINDOW];
         for (window, keys) in keys.chunks(WINDOW).enumerate() {
             for (hash, key) in hashes.iter_mut().zip(keys) {
                 *hash = key_hash(key.as_ref(), self.version.hash_seed);
-                lookup.prefetch_index(own, *hash);
+                prefetch_index(own, *hash);
             }
             for (&hash, _) in hashes.iter().zip(keys) {
-                lookup.prefetch_frame(own, hash, lines)?;
+                prefetch_frame(own, hash, lines)?;
             }
             for (at, (&hash, key)) in hashes.iter().zip(keys).enumerate() {
                 let value = self.get_hashed(keyspace, own, key.as_ref(), hash)?;

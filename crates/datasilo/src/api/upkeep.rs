@@ -55,7 +55,7 @@ impl Silo {
                 SegmentStats {
                     number: segment.number(),
                     bytes: record.filter(|r| r.sealed).map_or(segment.bytes().len() as u64, |r| r.file_len),
-                    dead_bytes: record.map_or(0, |r| r.dead_bytes()),
+                    dead_bytes: record.map_or(0, super::super::bytes::manifest::SegmentRecord::dead_bytes),
                     sealed,
                 }
             })

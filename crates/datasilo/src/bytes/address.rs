@@ -32,7 +32,6 @@ impl FrameAddress {
         self.0
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is shifted down")]
     pub(crate) const fn segment(self) -> FileNumber {
         (self.0 >> 32) as u32
     }

@@ -115,7 +115,6 @@ impl Slot {
         self.0 == 0
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "22 bits remain")]
     pub(crate) fn tag(self) -> u32 {
         (self.0 >> ADDRESS_BITS) as u32
     }
@@ -125,7 +124,6 @@ impl Slot {
         ((self.0 >> PART_WORD_BITS) & MAX_PARTS as u64) as usize
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "25 bits remain")]
     pub(crate) fn word(self) -> u32 {
         (self.0 & ((1 << PART_WORD_BITS) - 1)) as u32
     }
@@ -221,7 +219,7 @@ impl Geometry {
             return None;
         }
         let product = page << self.tag_width() | u64::from(tag);
-        (product % self.multiplier == 0).then(|| (product / self.multiplier) << (64 - self.hash_bits))
+        product.is_multiple_of(self.multiplier).then(|| (product / self.multiplier) << (64 - self.hash_bits))
     }
 }
 
@@ -258,6 +256,7 @@ pub(crate) fn decode_chain(bytes: &[u8]) -> Option<Vec<FrameAddress>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "ratios and small numbers")]
 mod tests {
     use super::*;
 
@@ -306,7 +305,7 @@ mod tests {
 
     #[test]
     fn addresses_pass_through_parts() {
-        let address = FrameAddress::new(9, 5 << PART_WORD_BITS | 77);
+        let address = FrameAddress::new(9, 5 << PART_WORD_BITS | 0x4D);
         let (row, word) = part_of(address);
         assert_eq!((row.part.get(), word), (5, 77));
         assert_eq!(address_in_part(row, word), Some(address));

@@ -52,10 +52,10 @@ mod sse2 {
     #[inline]
     #[target_feature(enable = "sse2")]
     pub(super) fn matching(slots: &Line, tag: u32) -> u32 {
-        let [a, b, c, d, e, f, g, h] = slots.each_ref().map(|word| word.get().cast_signed());
+        let [s0, s1, s2, s3, s4, s5, s6, s7] = slots.each_ref().map(|word| word.get().cast_signed());
         let tag = _mm_set1_epi32(tag.cast_signed());
-        let low = four(_mm_set_epi64x(b, a), _mm_set_epi64x(d, c), tag);
-        let high = four(_mm_set_epi64x(f, e), _mm_set_epi64x(h, g), tag);
+        let low = four(_mm_set_epi64x(s1, s0), _mm_set_epi64x(s3, s2), tag);
+        let high = four(_mm_set_epi64x(s5, s4), _mm_set_epi64x(s7, s6), tag);
         low | high << 4
     }
 

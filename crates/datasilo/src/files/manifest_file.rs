@@ -16,7 +16,7 @@ const MAX_LEN: u64 = 1 << 30;
 /// Reads the manifest. [`Error::is_not_found`] if there is none.
 pub(crate) fn read(files: &DirFiles) -> Result<Manifest> {
     let bytes = files.read(MANIFEST, MAX_LEN)?;
-    Manifest::decode(&bytes).map_err(|flaw| header_error(&files.path(MANIFEST), flaw))
+    Manifest::decode(&bytes).map_err(|flaw| header_error(&files.path(MANIFEST), &flaw))
 }
 
 /// Replaces the manifest. When this returns, the new one is durable; everything that it

@@ -87,8 +87,7 @@ impl RunBuilder {
     pub(crate) fn new(files: &DirFiles, spec: RunSpec) -> Result<Self> {
         let file = files.create(&DirFiles::file_name(FileKind::Index, spec.number))?;
         file.allocate(0, (spec.geometry.page_count() + 1) * PAGE_LEN as u64)?;
-        let mut chains = Vec::new();
-        chains.resize(8, 0); // word 0 stays unused, so that no slot is zero
+        let chains = vec![0; 8]; // word 0 stays unused, so that no slot is zero
         Ok(Self {
             spec,
             file,

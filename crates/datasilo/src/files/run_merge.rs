@@ -58,7 +58,7 @@ impl<'a> Source<'a> {
                     source.pending.push((key_hash(key, access.hash_seed) & mask, slot));
                 }
             }
-            source.pending.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+            source.pending.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
         }
         Ok(source)
     }
@@ -77,7 +77,7 @@ impl<'a> Source<'a> {
                 };
                 self.pending.push((hash & self.mask, slot));
             }
-            self.pending.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+            self.pending.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
         }
         Ok(self.pending.last().map(|entry| entry.0))
     }

@@ -111,7 +111,7 @@ impl Segment {
             bytes
         };
         let header = FileHeader::validate(&bytes, FileKind::Segment)
-            .map_err(|flaw| header_error(&files.path(&name), flaw))?;
+            .map_err(|flaw| header_error(&files.path(&name), &flaw))?;
         Self::open(files, number, header.silo_id, None)
     }
 
@@ -272,7 +272,7 @@ pub(crate) fn read_header(
     let mut bytes = [0; FILE_HEADER_LEN];
     let read = file.read_at(&mut bytes, 0)?;
     let header = *FileHeader::validate(bytes.get(..read).unwrap_or_default(), kind)
-        .map_err(|flaw| header_error(file.path(), flaw))?;
+        .map_err(|flaw| header_error(file.path(), &flaw))?;
     if header.number.get() != number {
         let what = format!("the header says file number {}", header.number.get());
         return Err(Error::corrupt(file.path(), 0, what));
@@ -284,8 +284,8 @@ pub(crate) fn read_header(
 }
 
 /// The error for a header that was refused.
-pub(crate) fn header_error(path: &std::path::Path, flaw: HeaderFlaw) -> Error {
-    match flaw {
+pub(crate) fn header_error(path: &std::path::Path, flaw: &HeaderFlaw) -> Error {
+    match *flaw {
         HeaderFlaw::Damaged(what) => Error::corrupt(path, 0, what),
         HeaderFlaw::Version(found) => {
             Error::UnsupportedVersion { path: path.to_path_buf(), found, supported: FORMAT_VERSION }

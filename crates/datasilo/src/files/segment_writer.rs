@@ -14,7 +14,7 @@ use super::segment::{FIRST_GROUP, Segment};
 
 /// File systems that keep large folios make one huge page of each stretch of this many bytes that is
 /// written at once, at a multiple of it. Large writes are laid out so.
-pub(crate) const HUGE_WRITE: u64 = 2 << 20;
+pub(crate) const HUGE_WRITE: usize = 2 << 20;
 
 /// What a huge write needs beyond its frames: group header, alignment, file header and pad.
 pub(crate) const HUGE_WRITE_SLACK: usize = 512;
@@ -172,7 +172,7 @@ impl SegmentWriter {
 
     /// Bytes of frames that a huge write may have, so that it ends where the next one should start.
     pub(crate) fn huge_room(&self) -> u64 {
-        align_up(self.tail + 1, HUGE_WRITE) - self.tail
+        align_up(self.tail + 1, HUGE_WRITE as u64) - self.tail
     }
 
     /// Appends groups as one batch, and returns the offsets of their payloads.
@@ -217,7 +217,7 @@ impl SegmentWriter {
     /// of the segment are left free.
     pub(crate) fn lease_huge(&mut self, groups: &[GroupFrames<'_>], reserve: u64) -> Result<Lease> {
         let mut lease = self.lease(groups)?;
-        let gap = align_up(lease.end, HUGE_WRITE) - lease.end;
+        let gap = align_up(lease.end, HUGE_WRITE as u64) - lease.end;
         let header = GROUP_HEADER_LEN as u64;
         let wasteful = gap > lease.len() / 64;
         if gap >= header && !wasteful && lease.end + gap + reserve <= self.capacity {
@@ -276,12 +276,11 @@ impl Lease {
         let mut slices: SmallVec<[IoSlice<'_>; 4]> = SmallVec::new();
         for ((group, index), header) in self.placed.iter().zip(&headers) {
             slices.push(IoSlice::new(header));
-            match index.and_then(|index| groups.get(index)) {
-                Some(frames) => slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece))),
-                None => {
-                    let len = usize::try_from(group.payload_len).expect("pads are short");
-                    slices.push(IoSlice::new(ZEROS.get(..len).expect("pads are below 64 KiB")));
-                }
+            if let Some(frames) = index.and_then(|index| groups.get(index)) {
+                slices.extend(frames.pieces.iter().map(|piece| IoSlice::new(piece)));
+            } else {
+                let len = usize::try_from(group.payload_len).expect("pads are short");
+                slices.push(IoSlice::new(ZEROS.get(..len).expect("pads are below 64 KiB")));
             }
         }
         if self.len() <= SMALL_WRITE as u64 {

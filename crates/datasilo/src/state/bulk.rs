@@ -277,10 +277,10 @@ impl<'a> Build<'a> {
                 }
             }
             sorted.truncate(kept);
-            let (resolved, change) = resolver.finish()?;
+            let (folded, change) = resolver.finish()?;
             live_change += change;
             merge_usage(&mut self.usage, dead);
-            index = resolved;
+            index = folded;
             index.append_frames(sorted);
             index.sort();
         }

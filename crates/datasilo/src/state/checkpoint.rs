@@ -342,7 +342,7 @@ fn encode_folds(meta: &KeyspaceMeta, folds: &[Fold]) -> Vec<FoldGroup> {
     let mut groups: Vec<FoldGroup> = Vec::new();
     for (seq, at) in order {
         let Some(fold) = folds.get(at) else { continue };
-        let fits = |group: &FoldGroup| seq - group.template.base_seq <= u64::from(u16::MAX);
+        let fits = |group: &FoldGroup| u16::try_from(seq - group.template.base_seq).is_ok();
         if !groups.last().is_some_and(fits) {
             let template = Group {
                 base_seq: seq,
@@ -429,7 +429,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
         let was_live = is_live(&older);
         let operands = frames.iter().take_while(|(_, f)| f.frame.kind() == FrameKind::Merge).count();
         let (merges, rest) = frames.split_at(operands);
-        let is_live = if let [] = merges {
+        let is_live = if merges.is_empty() {
             // Newest is a put or a delete; everything before it is dead.
             let Some(((_, newest), dead)) = rest.split_first() else {
                 return Ok(());
@@ -448,7 +448,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
             // A delete below operands is as good as nothing, once nothing older is reachable.
             stack.extend(merges.iter().rev().map(|(_, f)| *f));
             let seq = merges.first().map_or(0, |(seq, _)| *seq);
-            self.resolve_merges(key, hash, seq, stack)?;
+            self.resolve_merges(key, hash, seq, &stack)?;
             true
         };
         self.live_change += i64::from(is_live) - i64::from(was_live);
@@ -456,7 +456,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// Resolves operands on top of a base: `stack` holds the base, if any, and operands in order.
-    fn resolve_merges(&mut self, key: &[u8], hash: u64, seq: SeqNo, stack: Vec<FrameRef<'a>>) -> Result<()> {
+    fn resolve_merges(&mut self, key: &[u8], hash: u64, seq: SeqNo, stack: &[FrameRef<'a>]) -> Result<()> {
         let meta = &self.keyspace.meta;
         let base_count = usize::from(stack.first().is_some_and(|f| f.frame.kind() != FrameKind::Merge));
         let (base, operands) = stack.split_at(base_count);
@@ -478,7 +478,8 @@ impl<'a, 'u> Resolver<'a, 'u> {
         } else if operands.len() > 1 {
             operator.combine(&bytes)
         } else {
-            return self.keep_chain(hash, &stack);
+            self.keep_chain(hash, stack);
+            return Ok(());
         };
         let value = match result {
             Ok(value) => value,
@@ -486,7 +487,8 @@ impl<'a, 'u> Resolver<'a, 'u> {
                 // Reading the key tells the caller. Failing here would stop all checkpoints for it.
                 let error = meta.merge_error(message);
                 tracing::warn!(%error, "operands of a key are kept as they are");
-                return self.keep_chain(hash, &stack);
+                self.keep_chain(hash, stack);
+                return Ok(());
             }
         };
         if folds {
@@ -506,9 +508,8 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// The key's entry leads to its base and operands as they are.
-    fn keep_chain(&mut self, hash: u64, stack: &[FrameRef<'a>]) -> Result<()> {
+    fn keep_chain(&mut self, hash: u64, stack: &[FrameRef<'a>]) {
         self.entries.push(hash, Target::Chain(stack.iter().map(FrameRef::address).collect()));
-        Ok(())
     }
 
     fn add_fold(&mut self, fold: Fold) -> Result<()> {

@@ -38,7 +38,7 @@ use super::live::{LiveBits, LiveMap};
 use super::version::Version;
 
 /// Frames are written in batches of at most this many bytes, about what makes a huge page …
-const BATCH_BYTES: usize = HUGE_WRITE as usize;
+const BATCH_BYTES: usize = HUGE_WRITE;
 /// … and at most this many pieces, which the system takes in one call.
 const BATCH_PIECES: usize = 1000;
 /// Bytes of segments taken at a time, so that a checkpoint need not wait long.
@@ -169,7 +169,7 @@ impl Core {
             }
         }
         let freed: u64 = records.map(|r| r.file_len).sum();
-        let (moved, outputs) = mover.run(jobs)?;
+        let (places, outputs) = mover.run(jobs)?;
         self.sync_names()?;
         let mut extended = Version::clone(&version);
         for output in &outputs {
@@ -184,8 +184,8 @@ impl Core {
                 &keyspace.meta,
                 &extended,
                 &keyspace.runs,
-                |address| moved.is_live(address),
-                |target| Ok(moved.map(target)),
+                |address| places.is_live(address),
+                |target| Ok(places.map(target)),
             )?;
             runs.insert(keyspace.meta.id, run);
         }
@@ -355,14 +355,14 @@ impl<'a> Mover<'a> {
                 Ok((sources, worker.outputs))
             })
             .collect();
-        let mut moved = Moved { sources: BTreeMap::new() };
+        let mut places = Moved { sources: BTreeMap::new() };
         let mut outputs = Vec::new();
         for result in results {
             let (sources, mut done) = result?;
-            moved.sources.extend(sources);
+            places.sources.extend(sources);
             outputs.append(&mut done);
         }
-        Ok((moved, outputs))
+        Ok((places, outputs))
     }
 
     /// Keeps to the byte rate, and ends early if the silo is being closed.

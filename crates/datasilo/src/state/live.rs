@@ -134,7 +134,9 @@ impl LiveMap {
                 Target::Frame(address) => self.mark(*address),
                 Target::Chain(addresses) => {
                     if on_chain(addresses) {
-                        addresses.iter().for_each(|address| self.mark(*address));
+                        for address in addresses {
+                            self.mark(*address);
+                        }
                     }
                 }
             }
@@ -149,7 +151,9 @@ impl LiveMap {
         let Some((oldest, newer)) = keyspace.runs.split_last() else { return Ok(()) };
         oldest.read_ahead();
         oldest.for_each_slot(|slot| {
-            oldest.target_of(slot)?.frames().iter().for_each(|address| self.mark(*address));
+            for address in oldest.target_of(slot)?.frames() {
+                self.mark(*address);
+            }
             Ok(())
         })?;
         for (at, run) in newer.iter().enumerate().rev() {
@@ -187,7 +191,9 @@ impl LiveMap {
             let frame = version.frame(*address, meta.align())?;
             frame.verify(meta.id)?;
             *hash = key_hash(frame.frame.key(), version.hash_seed);
-            older.iter().for_each(|run| run.prefetch(*hash));
+            for run in older {
+                run.prefetch(*hash);
+            }
         }
         for (&hash, address) in hashes.iter().zip(window.drain(..)) {
             let key = version.frame(address, meta.align())?.frame.key();

@@ -26,13 +26,12 @@ pub(crate) fn open_version(
     let mut segments = SegmentMap::default();
     for record in &manifest.segments {
         let known = before.and_then(|version| version.segments.get(record.file));
-        let segment = match known {
-            Some(segment) => Arc::clone(segment),
-            None => {
-                let sealed = record.sealed.then_some(record.file_len);
-                let opened = Segment::open(files, record.file, record.origin, sealed);
-                Arc::new(named(files, FileKind::Segment, record.file, opened)?)
-            }
+        let segment = if let Some(segment) = known {
+            Arc::clone(segment)
+        } else {
+            let sealed = record.sealed.then_some(record.file_len);
+            let opened = Segment::open(files, record.file, record.origin, sealed);
+            Arc::new(named(files, FileKind::Segment, record.file, opened)?)
         };
         if segment.role() != Some(record.role) {
             return Err(segment.corrupt(0, "the segment's role is not what the manifest says"));
@@ -59,12 +58,11 @@ pub(crate) fn open_version(
         let mut runs = Vec::with_capacity(record.runs.len());
         for run in &record.runs {
             let open = known.and_then(|k| k.runs.iter().find(|r| r.number() == run.file));
-            runs.push(match open {
-                Some(open) => Arc::clone(open),
-                None => {
-                    let opened = Run::open(files, run, record.id, manifest.hash_seed, &segments);
-                    Arc::new(named(files, FileKind::Index, run.file, opened)?)
-                }
+            runs.push(if let Some(open) = open {
+                Arc::clone(open)
+            } else {
+                let opened = Run::open(files, run, record.id, manifest.hash_seed, &segments);
+                Arc::new(named(files, FileKind::Index, run.file, opened)?)
             });
         }
         keyspaces.push(KeyspaceVersion {

@@ -58,6 +58,28 @@ pub(crate) enum Plain<'v> {
     Unknown,
 }
 
+/// Starts loading the cache lines where a key's entries have their homes.
+#[inline]
+pub(crate) fn prefetch_index(keyspace: &KeyspaceVersion, hash: u64) {
+    for run in &keyspace.runs {
+        run.prefetch(hash);
+    }
+}
+
+/// Starts loading the frame that a key most likely has, if the index is in the cache.
+#[inline]
+pub(crate) fn prefetch_frame(keyspace: &KeyspaceVersion, hash: u64, lines: usize) -> Result<()> {
+    for run in &keyspace.runs {
+        if let Some((segment, word)) = run.find(hash, |slot| run.frame_of(slot))? {
+            for line in 0..lines {
+                prefetch(segment.bytes(), word as usize * 8 + line * 64);
+            }
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 /// A look-up in a version as of a sequence number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lookup<'v> {
@@ -68,28 +90,6 @@ pub(crate) struct Lookup<'v> {
 }
 
 impl<'v> Lookup<'v> {
-    /// Starts loading the cache lines where the key's entries have their homes.
-    #[inline]
-    pub(crate) fn prefetch_index(&self, keyspace: &KeyspaceVersion, hash: u64) {
-        for run in &keyspace.runs {
-            run.prefetch(hash);
-        }
-    }
-
-    /// Starts loading the frame that the key most likely has, if the index is in the cache.
-    #[inline]
-    pub(crate) fn prefetch_frame(&self, keyspace: &KeyspaceVersion, hash: u64, lines: usize) -> Result<()> {
-        for run in &keyspace.runs {
-            if let Some((segment, word)) = run.find(hash, |slot| run.frame_of(slot))? {
-                for line in 0..lines {
-                    prefetch(segment.bytes(), word as usize * 8 + line * 64);
-                }
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
     /// Finds the value of a key in the plainest cases: it is nowhere, or the memtables have nothing
     /// and the index leads to a short, unaligned put.
     #[inline]

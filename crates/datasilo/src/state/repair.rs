@@ -191,7 +191,7 @@ fn base_manifest(old: Option<&Manifest>, sources: &[Source], names: &[String]) -
     let mut newest = 0;
     for source in sources {
         raise(&source.segment);
-        for view in Walk::new(&source.segment, None).filter_map(|item| item.ok()) {
+        for view in Walk::new(&source.segment, None).filter_map(std::result::Result::ok) {
             if view.group.kind == GroupKind::Catalog
                 && let Some((next, seed, keyspaces)) = decode_catalog(view.payload)
                 && view.group.base_seq >= newest
@@ -300,7 +300,7 @@ impl Repair<'_> {
             match item {
                 Ok(view) => {
                     end = view.group.end();
-                    lost += self.unreadable(&view);
+                    lost += unreadable(&view);
                     groups.push(view);
                 }
                 Err(bytes) => lost += bytes,
@@ -329,28 +329,10 @@ impl Repair<'_> {
         }
     }
 
-    /// Bytes of a group that hold no valid frame.
-    fn unreadable(&self, view: &GroupView<'_>) -> u64 {
-        if !matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
-            return 0;
-        }
-        let good: usize = self.readable_frames(view).map(|(_, frame)| frame.len()).sum();
-        (view.payload.len() - good) as u64
-    }
-
-    /// The frames of a group that match their checksums.
-    fn readable_frames<'v>(
-        &self,
-        view: &GroupView<'v>,
-    ) -> impl Iterator<Item = (usize, FrameView<'v>)> + use<'v> {
-        let keyspace = view.group.keyspace;
-        frames(view).filter(move |(_, frame)| frame.verify_whole(keyspace))
-    }
-
     fn take_in_place(&mut self, segment: &Arc<Segment>, groups: &[GroupView<'_>], seq_base: SeqNo, end: u64) {
         let mut usage = SegmentUsage::default();
         for view in groups {
-            for (at, frame) in self.readable_frames(view) {
+            for (at, frame) in readable_frames(view) {
                 let address = segment.address(view.group.payload_offset() + at as u64);
                 self.note(&mut usage, &view.group, seq_base, &frame, address);
             }
@@ -424,7 +406,7 @@ impl Repair<'_> {
         for view in groups.iter().filter(|v| matches!(v.group.kind, GroupKind::Frames | GroupKind::Fold)) {
             // Fills stay, so that frames keep their alignment; lost frames become fills by being left
             // out only where nothing needs aligning.
-            for (_, frame) in self.readable_frames(view).filter(|(_, f)| f.kind() != FrameKind::Fill) {
+            for (_, frame) in readable_frames(view).filter(|(_, f)| f.kind() != FrameKind::Fill) {
                 let group = Group { base_seq: view.group.base_seq + seq_base, frame_count: 1, ..view.group };
                 let frames = [GroupFrames { template: group, pieces: &[frame.as_bytes()] }];
                 let len = SegmentWriter::worst_len(&frames);
@@ -592,9 +574,24 @@ impl Repair<'_> {
     }
 }
 
+/// Bytes of a group that hold no valid frame.
+fn unreadable(view: &GroupView<'_>) -> u64 {
+    if !matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
+        return 0;
+    }
+    let good: usize = readable_frames(view).map(|(_, frame)| frame.len()).sum();
+    (view.payload.len() - good) as u64
+}
+
+/// The frames of a group that match their checksums.
+fn readable_frames<'v>(view: &GroupView<'v>) -> impl Iterator<Item = (usize, FrameView<'v>)> + use<'v> {
+    let keyspace = view.group.keyspace;
+    frames(view).filter(move |(_, frame)| frame.verify_whole(keyspace))
+}
+
 /// The base of a bulk segment's sequence numbers, from its seal.
 fn sealed_base(segment: &Segment) -> Option<SeqNo> {
-    Walk::new(segment, None).filter_map(|item| item.ok()).find_map(|view| {
+    Walk::new(segment, None).filter_map(std::result::Result::ok).find_map(|view| {
         let (base, rest) =
             view.payload.split_first_chunk::<8>().filter(|_| view.group.kind == GroupKind::Seal)?;
         let check = rest.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))?;

@@ -130,7 +130,7 @@ impl Version {
             let (frames, bytes) = usage
                 .filter(|u| u.keyspace == keyspace.meta.id)
                 .fold((0u64, 0u64), |(f, b), u| (f.saturating_add(u.frames), b.saturating_add(u.bytes)));
-            keyspace.typical_frame_len = if frames == 0 { 0 } else { bytes / frames };
+            keyspace.typical_frame_len = bytes.checked_div(frames).unwrap_or(0);
         }
     }
 

@@ -8,7 +8,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 /// A file's bytes in memory, read-only.
 ///
-/// The mapping covers a fixed capacity; [`MappedRegion::bytes`] lends only its *readable*
+/// The mapping covers a fixed capacity; this crate is lent only its *readable*
 /// prefix, which starts at nothing and is raised by the crate as bytes become final. Bytes of
 /// the prefix never change: sealed files are never written, and a log is only appended to.
 /// `docs/adr/0001-opening-a-mapped-silo-is-safe.md` says why that may be relied on.

@@ -446,7 +446,7 @@ pub(crate) fn read_all(snapshot: &Snapshot, keys: &[Key]) -> Reading {
         });
         match walked {
             Ok(()) if complete && visited != listed => {
-                reading.wrong.push(format!("iter and for_each differ on {name}"))
+                reading.wrong.push(format!("iter and for_each differ on {name}"));
             }
             Ok(()) => {}
             Err(error) => reading.errors.push(error),
