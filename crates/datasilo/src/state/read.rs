@@ -113,6 +113,11 @@ impl<'v> Lookup<'v> {
             let Some((segment, word)) = candidate.filter(|_| keyspace.meta.align_shift == 0) else {
                 return Ok(Plain::Unknown);
             };
+            // All lines will be read: they are asked for before the header says how many there are.
+            let lines = if self.verify { keyspace.typical_frame_lines() } else { 0 };
+            for line in 0..lines {
+                prefetch(segment.bytes(), word as usize * 8 + line * 64);
+            }
             let Some(put) = segment.bytes().get(word as usize * 8..).and_then(|b| PlainPut::parse(b, key))
             else {
                 return Ok(Plain::Unknown);
