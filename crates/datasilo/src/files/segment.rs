@@ -68,6 +68,7 @@ impl Segment {
         file.write_all_at(zerocopy::IntoBytes::as_bytes(&header), 0)?;
         let region = file.map(spec.capacity)?;
         let segment = Self::assemble(file, header, region, spec.capacity);
+        segment.advise_point_reads();
         segment.region.raise_readable(FIRST_GROUP);
         Ok(segment)
     }
@@ -96,7 +97,7 @@ impl Segment {
         let capacity = readable.unwrap_or(file_len.max(u64::from(header.detail.get()) * WORD));
         let region = file.map(capacity)?;
         let segment = Self::assemble(file, header, region, capacity);
-        advise(&segment.region, Access::Point, 0, usize::try_from(capacity).unwrap_or(usize::MAX));
+        segment.advise_point_reads();
         segment.region.raise_readable(readable.unwrap_or(FIRST_GROUP).min(file_len));
         Ok(segment)
     }
@@ -144,6 +145,10 @@ impl Segment {
             capacity,
             verified: VerifiedBits::new(windows * 4),
         }
+    }
+
+    fn advise_point_reads(&self) {
+        advise(&self.region, Access::Point, 0, usize::try_from(self.capacity).unwrap_or(usize::MAX));
     }
 
     pub(crate) fn number(&self) -> FileNumber {
