@@ -11,7 +11,9 @@ fn main() -> Result<()> {
     silo.put(&books, "moby-dick", "Call me Ishmael.", Durability::Power)?;
     let snapshot = silo.snapshot();
     let first_line = snapshot.get(&books, "moby-dick")?;
-    println!("{}", String::from_utf8_lossy(first_line.as_deref().unwrap_or_default()));
+    let text = String::from_utf8_lossy(first_line.as_deref().unwrap_or_default());
+    println!("moby-dick: {text}");
+    println!("read in place from {}, after a synced commit", silo.path().display());
     assert_eq!(first_line.as_deref(), Some(&b"Call me Ishmael."[..]));
     silo.close()
 }
