@@ -1,0 +1,3 @@
+//! The `silo` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Records with a schema over a silo: documents, indexes, queries.
+
+pub mod columns;

@@ -1,0 +1,1 @@
+//! CSV, NDJSON and Parquet files into row batches, in parallel.
