@@ -55,8 +55,10 @@ mod eval;
 mod expr;
 mod frozen;
 mod kernels;
+mod pages;
 mod small;
 mod source;
+pub mod store;
 mod view;
 
 pub use algebra::{intersection, intersection_len, intersection_of_frozen, union, union_len};
