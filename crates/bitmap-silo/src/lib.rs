@@ -48,6 +48,7 @@ compile_error!("bitmaps are read in place as little-endian words");
 
 mod algebra;
 mod build;
+pub mod column;
 pub mod container;
 mod delta;
 mod error;
