@@ -55,6 +55,7 @@ mod eval;
 mod expr;
 mod frozen;
 mod kernels;
+pub mod postings;
 mod small;
 mod source;
 mod view;
