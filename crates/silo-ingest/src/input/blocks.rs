@@ -202,22 +202,31 @@ impl Blocks {
         let sample = buffer.get(..SAMPLE_BYTES).unwrap_or(buffer).to_vec();
         let mut follow = Follow::new(self.records);
         let (mut bytes, mut lines) = (0, 0);
+        // The last two bytes, to leave the line break out of the count as elsewhere.
+        let mut last = [0; 2];
         loop {
             let end = follow.end(buffer);
             let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
             bytes += part.len() as u64;
             lines += memchr_iter(b'\n', part).count() as u64;
+            for &byte in part.get(part.len().saturating_sub(2)..).unwrap_or_default() {
+                last = [last[1], byte];
+            }
+            let line_break = match last {
+                [b'\r', b'\n'] => 2,
+                [_, b'\n' | b'\r'] => 1,
+                _ => 0,
+            };
             if let Some(end) = end {
                 stream.carry.extend_from_slice(buffer.get(end..).unwrap_or_default());
-                // Without the line break, as everywhere.
-                let breaks = if part.ends_with(b"\r\n") { 2 } else { 1 };
-                return Ok(Tail::new(&sample, bytes - breaks, lines, false));
+                return Ok(Tail::new(&sample, bytes - line_break, lines, false));
             }
             buffer.clear();
             let wanted = self.block_bytes.max(1 << 10) as u64;
             if stream.reader.by_ref().take(wanted).read_to_end(buffer)? == 0 {
                 stream.ended = true;
-                return Ok(Tail::new(&sample, bytes, lines + 1, follow.is_open()));
+                let unended = u64::from(last[1] != b'\n');
+                return Ok(Tail::new(&sample, bytes - line_break, lines + unended, follow.is_open()));
             }
         }
     }
