@@ -1,0 +1,349 @@
+//! Cells into typed columns: one tight loop a type.
+
+use memchr::memmem;
+use silo_engine::columns::{Column, Values};
+
+use super::value::{self, Wrong};
+use super::{Cells, Token, json, position};
+use crate::reject::Reason;
+use crate::spec::{ColumnKind, ColumnSpec, Multi, Nulls};
+
+/// What the columns of a block share.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    /// Spellings of null.
+    pub nulls: &'a Nulls,
+    /// Rows that cannot be taken: (row, column asked for, reason).
+    pub faults: Vec<(u32, usize, Reason)>,
+    /// Floats that were no number, and became null.
+    pub nans: u64,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Context<'a> {
+    /// For a block.
+    pub(crate) fn new(nulls: &'a Nulls) -> Context<'a> {
+        Context { nulls, faults: Vec::new(), nans: 0, scratch: Vec::new() }
+    }
+}
+
+/// Bits of null rows, made when there is one.
+#[derive(Debug, Default)]
+pub(crate) struct NullBits(Vec<u64>);
+
+impl NullBits {
+    /// Marks a row of so many.
+    #[inline]
+    pub(crate) fn set(&mut self, row: usize, rows: usize) {
+        if self.0.is_empty() {
+            self.0.resize(rows.div_ceil(64), 0);
+        }
+        if let Some(word) = self.0.get_mut(row / 64) {
+            *word |= 1 << (row % 64);
+        }
+    }
+
+    /// The column's bits.
+    pub(crate) fn into_inner(self) -> Vec<u64> {
+        self.0
+    }
+}
+
+/// A column of nothing but nulls.
+pub(crate) fn all_null(spec: &ColumnSpec, rows: usize) -> Column {
+    let mut nulls = vec![u64::MAX; rows / 64];
+    if !rows.is_multiple_of(64) {
+        nulls.push((1 << (rows % 64)) - 1);
+    }
+    let values = match (&spec.multi, spec.kind) {
+        (Some(_), kind) => Values::List { ends: vec![0; rows], items: Box::new(no_values(kind)) },
+        (None, ColumnKind::Bool) => Values::Bool(vec![0; rows]),
+        (None, ColumnKind::Int { .. } | ColumnKind::Time(_)) => Values::Int(vec![0; rows]),
+        (None, ColumnKind::Float) => Values::Float(vec![0.0; rows]),
+        (None, ColumnKind::Text) => Values::Text { ends: vec![0; rows], bytes: Vec::new() },
+    };
+    Column { nulls, values }
+}
+
+/// An empty list of values.
+pub(crate) fn no_values(kind: ColumnKind) -> Values {
+    match kind {
+        ColumnKind::Bool => Values::Bool(Vec::new()),
+        ColumnKind::Int { .. } | ColumnKind::Time(_) => Values::Int(Vec::new()),
+        ColumnKind::Float => Values::Float(Vec::new()),
+        ColumnKind::Text => Values::Text { ends: Vec::new(), bytes: Vec::new() },
+    }
+}
+
+/// The type in words.
+pub(crate) fn expected(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Bool => "a boolean",
+        ColumnKind::Int { bits, signed } => match (bits, signed) {
+            (8, true) => "an i8",
+            (16, true) => "an i16",
+            (32, true) => "an i32",
+            (_, true) => "an i64",
+            (8, false) => "a u8",
+            (16, false) => "a u16",
+            (32, false) => "a u32",
+            (_, false) => "a u64",
+        },
+        ColumnKind::Float => "a number",
+        ColumnKind::Text => "a text",
+        ColumnKind::Time(_) => "a time (ISO 8601, or a count of the field's unit)",
+    }
+}
+
+/// A fault of a value.
+pub(crate) fn reason(kind: ColumnKind, wrong: Wrong) -> Reason {
+    match wrong {
+        Wrong::Type => Reason::NotA { expected: expected(kind) },
+        Wrong::Range => Reason::OutOfRange { expected: expected(kind) },
+    }
+}
+
+/// A whole number of a kind, as it is stored.
+#[inline]
+pub(crate) fn stored(kind: ColumnKind, number: i128) -> Result<i64, Wrong> {
+    let (low, high) = kind.range();
+    if number < low || number > high {
+        return Err(Wrong::Range);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "checked; unsigned 64-bit numbers keep their bits")]
+    Ok(number as i64)
+}
+
+/// Whole numbers and times from bytes.
+fn whole(kind: ColumnKind, bytes: &[u8]) -> Result<i64, Wrong> {
+    match kind {
+        ColumnKind::Time(unit) => value::time(bytes, unit),
+        _ => stored(kind, value::integer(bytes)?),
+    }
+}
+
+/// Reads column `index` of the file as column `asked` of the batch.
+pub(crate) fn read<C: Cells>(
+    cells: &C,
+    data: &[u8],
+    index: usize,
+    asked: usize,
+    spec: &ColumnSpec,
+    context: &mut Context<'_>,
+) -> Column {
+    let kind = spec.kind;
+    if let Some(multi) = &spec.multi {
+        return lists(cells, data, index, asked, (kind, multi), context);
+    }
+    let place = (index, asked, kind);
+    match kind {
+        ColumnKind::Bool => {
+            let short = |bytes: &[u8]| match bytes {
+                b"0" | b"false" => Some(0),
+                b"1" | b"true" => Some(1),
+                _ => None,
+            };
+            let any = |bytes: &[u8]| value::boolean(bytes).map(|yes| Some(u8::from(yes))).ok_or(Wrong::Type);
+            let (values, nulls) = numbers(cells, data, place, context, short, any);
+            Column { nulls, values: Values::Bool(values) }
+        }
+        ColumnKind::Int { .. } => {
+            let (low, high) = kind.range();
+            // An i64 that fits needs no other check; the rest of u64 goes the long way.
+            let low = i64::try_from(low).unwrap_or(i64::MIN);
+            let high = i64::try_from(high).unwrap_or(i64::MAX);
+            let short =
+                |bytes: &[u8]| value::short_integer(bytes).filter(|&value| value >= low && value <= high);
+            let any = |bytes: &[u8]| whole(kind, bytes).map(Some);
+            let (values, nulls) = numbers(cells, data, place, context, short, any);
+            Column { nulls, values: Values::Int(values) }
+        }
+        ColumnKind::Time(unit) => {
+            let short = |bytes: &[u8]| value::short_time(bytes, unit).or_else(|| value::short_integer(bytes));
+            let any = |bytes: &[u8]| whole(kind, bytes).map(Some);
+            let (values, nulls) = numbers(cells, data, place, context, short, any);
+            Column { nulls, values: Values::Int(values) }
+        }
+        ColumnKind::Float => {
+            let (values, nulls) = numbers(cells, data, place, context, value::short_float, value::float);
+            Column { nulls, values: Values::Float(values) }
+        }
+        ColumnKind::Text => texts(cells, data, index, asked, context),
+    }
+}
+
+/// A column of plain values: `short` takes the usual spellings as they stand in the file, `any` what is left (none is NaN).
+fn numbers<C: Cells, T: Copy + Default>(
+    cells: &C,
+    data: &[u8],
+    (index, asked, kind): (usize, usize, ColumnKind),
+    context: &mut Context<'_>,
+    short: impl Fn(&[u8]) -> Option<T>,
+    any: impl Fn(&[u8]) -> Result<Option<T>, Wrong>,
+) -> (Vec<T>, Vec<u64>) {
+    let rows = cells.rows();
+    // A null may be spelled as a value.
+    let ambiguous = context.nulls.texts().iter().any(|text| short(text.as_bytes()).is_some());
+    let mut values = Vec::with_capacity(rows);
+    let mut nulls = NullBits::default();
+    for (row, cell) in cells.column(data, index).enumerate() {
+        if !ambiguous && let Some(value) = short(cell) {
+            values.push(value);
+            continue;
+        }
+        let value = match C::token(cell, &mut context.scratch) {
+            Token::Null => Ok(None),
+            Token::Value { bytes, .. } => match bytes.trim_ascii() {
+                [] => Ok(None),
+                bytes if context.nulls.contains(bytes) => Ok(None),
+                bytes => {
+                    let value = any(bytes);
+                    context.nans += u64::from(value.is_ok_and_none());
+                    value.map_err(|wrong| reason(kind, wrong))
+                }
+            },
+            Token::Array(_) => Err(Reason::Several),
+            Token::Object(_) => Err(reason(kind, Wrong::Type)),
+        };
+        values.push(match value {
+            Ok(Some(value)) => value,
+            Ok(None) => {
+                nulls.set(row, rows);
+                T::default()
+            }
+            Err(reason) => {
+                context.faults.push((position(row), asked, reason));
+                T::default()
+            }
+        });
+    }
+    (values, nulls.into_inner())
+}
+
+/// Whether a result is none.
+trait IsOkAndNone {
+    fn is_ok_and_none(&self) -> bool;
+}
+
+impl<T, E> IsOkAndNone for Result<Option<T>, E> {
+    fn is_ok_and_none(&self) -> bool {
+        matches!(self, Ok(None))
+    }
+}
+
+fn texts<C: Cells>(
+    cells: &C,
+    data: &[u8],
+    index: usize,
+    asked: usize,
+    context: &mut Context<'_>,
+) -> Column {
+    let rows = cells.rows();
+    let mut ends = Vec::with_capacity(rows);
+    let mut bytes = Vec::with_capacity(data.len() / 4);
+    let mut nulls = NullBits::default();
+    for (row, cell) in cells.column(data, index).enumerate() {
+        match C::token(cell, &mut context.scratch) {
+            Token::Value { bytes: text, quoted } if quoted || !context.nulls.contains(text) => {
+                bytes.extend_from_slice(text);
+            }
+            Token::Null | Token::Value { .. } => nulls.set(row, rows),
+            Token::Object(text) => bytes.extend_from_slice(text),
+            Token::Array(_) => context.faults.push((position(row), asked, Reason::Several)),
+        }
+        ends.push(position(bytes.len()));
+    }
+    Column { nulls: nulls.into_inner(), values: Values::Text { ends, bytes } }
+}
+
+fn lists<C: Cells>(
+    cells: &C,
+    data: &[u8],
+    index: usize,
+    asked: usize,
+    (kind, multi): (ColumnKind, &Multi),
+    context: &mut Context<'_>,
+) -> Column {
+    let rows = cells.rows();
+    let separator = match multi {
+        Multi::Split(separator) if !separator.is_empty() => Some(memmem::Finder::new(separator)),
+        _ => None,
+    };
+    let mut ends = Vec::with_capacity(rows);
+    let mut items = no_values(kind);
+    let mut nulls = NullBits::default();
+    let mut item_scratch = Vec::new();
+    for (row, cell) in cells.column(data, index).enumerate() {
+        let mut pushed = Ok(());
+        match C::token(cell, &mut context.scratch) {
+            Token::Null => nulls.set(row, rows),
+            Token::Value { bytes, quoted } => {
+                if !quoted && context.nulls.contains(bytes.trim_ascii()) {
+                    nulls.set(row, rows);
+                } else if let Some(separator) = &separator {
+                    let mut from = 0;
+                    let cuts = separator.find_iter(bytes).chain([bytes.len()]);
+                    pushed = cuts.into_iter().try_for_each(|to| {
+                        let item = bytes.get(from..to).unwrap_or_default();
+                        from = to + separator.needle().len();
+                        if item.trim_ascii().is_empty() || context.nulls.contains(item) {
+                            return Ok(());
+                        }
+                        push(&mut items, kind, item, &mut context.nans)
+                    });
+                } else if !bytes.is_empty() {
+                    pushed = push(&mut items, kind, bytes, &mut context.nans);
+                }
+            }
+            Token::Array(array) => {
+                pushed = json::items(array).try_for_each(|item| match json::token(item, &mut item_scratch) {
+                    Token::Value { bytes, quoted } if quoted || !context.nulls.contains(bytes) => {
+                        push(&mut items, kind, bytes, &mut context.nans)
+                    }
+                    Token::Null | Token::Value { .. } => Ok(()),
+                    Token::Array(text) | Token::Object(text) if kind == ColumnKind::Text => {
+                        push(&mut items, kind, text, &mut context.nans)
+                    }
+                    Token::Array(_) | Token::Object(_) => Err(Wrong::Type),
+                });
+            }
+            Token::Object(text) if kind == ColumnKind::Text => {
+                pushed = push(&mut items, kind, text, &mut context.nans);
+            }
+            Token::Object(_) => pushed = Err(Wrong::Type),
+        }
+        if let Err(wrong) = pushed {
+            context.faults.push((position(row), asked, reason(kind, wrong)));
+        }
+        ends.push(position(value_count(&items)));
+    }
+    Column { nulls: nulls.into_inner(), values: Values::List { ends, items: Box::new(items) } }
+}
+
+/// Appends a value; NaN is left out and counted.
+pub(crate) fn push(values: &mut Values, kind: ColumnKind, bytes: &[u8], nans: &mut u64) -> Result<(), Wrong> {
+    match values {
+        Values::Text { ends, bytes: all } => {
+            all.extend_from_slice(bytes);
+            ends.push(position(all.len()));
+        }
+        Values::Bool(all) => all.push(u8::from(value::boolean(bytes.trim_ascii()).ok_or(Wrong::Type)?)),
+        Values::Int(all) => all.push(whole(kind, bytes.trim_ascii())?),
+        Values::Float(all) => match value::float(bytes.trim_ascii())? {
+            Some(value) => all.push(value),
+            None => *nans += 1,
+        },
+        Values::List { .. } => return Err(Wrong::Type),
+    }
+    Ok(())
+}
+
+/// How many values there are.
+pub(crate) fn value_count(values: &Values) -> usize {
+    match values {
+        Values::Bool(values) => values.len(),
+        Values::Int(values) => values.len(),
+        Values::Float(values) => values.len(),
+        Values::Text { ends, .. } | Values::List { ends, .. } => ends.len(),
+    }
+}
