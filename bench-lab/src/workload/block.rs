@@ -391,7 +391,7 @@ fn file_order(count: u32, random: &mut Random) -> Vec<u16> {
     let mut order: Vec<u16> = (0..count).map(|index| index as u16).collect();
     let mut at = 0;
     while at + 22 < count {
-        if random.chance(0.11) {
+        if random.chance(0.19) {
             let other = at + 2 + random.below(20);
             order.swap(at as usize, other as usize);
             at += other - at;

@@ -99,8 +99,18 @@ impl Values<'_> {
         self.rows[self.random.below(self.rows.len() as u32) as usize].0
     }
 
-    fn levels(&mut self) -> &'static str {
-        ["[1]", "[1, 2]", "[2, 4]", "[1, 2, 4]", "[4, 8, 16]", "[32]"][self.random.below(6) as usize]
+    /// One to four levels: mostly what is safe and a little more, sometimes any.
+    fn levels(&mut self) -> String {
+        const LEVELS: [u8; 6] = [1, 2, 4, 8, 16, 32];
+        let mut levels = Vec::new();
+        let first = self.random.below(4) as usize;
+        let count = 1 + self.random.below(3) as usize;
+        levels.extend(&LEVELS[first..(first + count).min(6)]);
+        let more = LEVELS[self.random.below(6) as usize];
+        if !levels.contains(&more) {
+            levels.push(more);
+        }
+        format!("{levels:?}")
     }
 }
 
