@@ -3,6 +3,8 @@
 //! `README.md` says what it does and how to run it. Modules, in reading order:
 //!
 //! * [`workload`] — the data: rows of an image site, seeded, for any number of rows.
+//! * [`lab`] — how things are measured.
+//! * [`experiments`] — what is measured.
 //! * [`random`] — random numbers that stay the same for ever.
 #![allow(
     clippy::cast_possible_truncation,
@@ -16,5 +18,7 @@
     reason = "programs that measure: their inputs are made here and within bounds, and a failure ends the run"
 )]
 
+pub mod experiments;
+pub mod lab;
 pub mod random;
 pub mod workload;
