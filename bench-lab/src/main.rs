@@ -1,3 +1,49 @@
-//! The lab: which strategy for which data, and how far from the machine's limit.
+//! The command of the lab; `bench-lab --help` says what it does.
 
-fn main() {}
+mod compare;
+mod generate;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Experiments, peers, generators and reports of the silo crates.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Lists the experiments with their questions, shapes and strategies.
+    List(run::List),
+    /// Runs experiments: all of them where none is named.
+    Run(run::Run),
+    /// Writes a data set, seeded and reproducible.
+    Generate(generate::Generate),
+    /// Compares two results, or two directories of them: what changed, with an interval of the ratio.
+    Compare(compare::Compare),
+    /// Runs one strategy once and prints its peak memory; `run` calls this.
+    #[command(hide = true)]
+    MeasureMemory(run::MeasureMemory),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::List(list) => list.run(),
+        Verb::Run(run) => run.run(),
+        Verb::Generate(generate) => generate.run(),
+        Verb::Compare(compare) => compare.run(),
+        Verb::MeasureMemory(measure) => measure.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
