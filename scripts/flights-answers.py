@@ -82,6 +82,7 @@ STATS = [
 
 def main():
     db = duckdb.connect()
+    db.execute("SET TimeZone = 'UTC'")
     with tempfile.TemporaryDirectory() as folder:
         for table in ("flights", "planes", "weather"):
             path = pathlib.Path(folder) / f"{table}.csv"
