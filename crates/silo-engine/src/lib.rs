@@ -4,6 +4,7 @@ pub mod columns;
 mod document;
 mod error;
 mod filter;
+mod load;
 mod schema;
 mod time;
 mod value;

@@ -81,16 +81,10 @@ impl Block {
         for word in &self.nulls {
             out.extend_from_slice(&word.to_le_bytes());
         }
-        let mut before = 0;
-        pack_numbers(
-            self.ends.len(),
-            self.ends.iter().map(|end| {
-                let len = u64::from(end - before);
-                before = *end;
-                len
-            }),
-            out,
-        );
+        // Lengths, which are small, instead of ends.
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let lengths = self.ends.iter().zip(starts).map(|(end, start)| u64::from(end - start));
+        pack_numbers(self.ends.len(), lengths, out);
         pack_numbers(self.numbers.len(), self.numbers.iter().copied(), out);
     }
 

@@ -1,0 +1,6 @@
+//! Bulk loads: row batches in, one commit out.
+
+mod encode;
+mod spool;
+
+pub use encode::Target;
