@@ -48,6 +48,7 @@ compile_error!("bitmaps are read in place as little-endian words");
 
 mod algebra;
 mod build;
+pub mod column;
 pub mod container;
 mod delta;
 mod error;
@@ -55,8 +56,10 @@ mod eval;
 mod expr;
 mod frozen;
 mod kernels;
+mod pages;
 mod small;
 mod source;
+pub mod store;
 mod view;
 
 pub use algebra::{intersection, intersection_len, intersection_of_frozen, union, union_len};

@@ -2,6 +2,7 @@
 
 pub mod columns;
 mod document;
+mod entries;
 mod error;
 mod filter;
 mod load;
