@@ -1,6 +1,7 @@
 //! Bulk loads: row batches in, one commit out.
 
 mod encode;
+mod order;
 mod spool;
 
 pub use encode::Target;
