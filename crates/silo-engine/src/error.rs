@@ -24,6 +24,9 @@ pub enum Error {
     /// A load that cannot go on.
     #[error("load: {0}")]
     Load(String),
+    /// Temporary files of a load, which lie in the silo's directory.
+    #[error("temporary files of the load: {0}; make room in the silo's directory and load again")]
+    Temporary(#[from] std::io::Error),
     /// Bytes in the silo that this crate did not write.
     #[error("damaged {what}: {why}; run `check` to see the extent and `repair` to rebuild the indexes")]
     Damaged {
