@@ -35,6 +35,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Postings that could not be built.
+    #[error("postings: {0}")]
+    Postings(#[from] bitmap_silo::postings::PostingsError),
     /// The store below.
     #[error(transparent)]
     Store(#[from] datasilo::Error),

@@ -166,7 +166,7 @@ fn gather(column: &ColumnReader, spool: &Spool, order: &Order) -> Result<Gathere
                 *len = super::encode::span(&block.ends, row).len() as u32;
             }
         }
-        Result::Ok(())
+        Ok::<(), Error>(())
     })?;
     if lens.is_empty() {
         return Ok(Gathered { nulls, ends: Vec::new(), numbers });
@@ -193,7 +193,7 @@ fn gather(column: &ColumnReader, spool: &Spool, order: &Order) -> Result<Gathere
                 to.copy_from_slice(from);
             }
         }
-        Result::Ok(())
+        Ok::<(), Error>(())
     })?;
     Ok(Gathered { nulls, ends, numbers })
 }

@@ -18,10 +18,24 @@ pub(crate) struct Spool {
     end: AtomicU64,
 }
 
+/// A range of bytes of a spool.
 #[derive(Debug, Clone, Copy)]
-struct Extent {
+pub(super) struct Extent {
     offset: u64,
     len: usize,
+}
+
+impl Extent {
+    /// Its length in bytes.
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+
+    /// A part of it.
+    pub(super) fn part(self, bytes: std::ops::Range<usize>) -> Self {
+        debug_assert!(bytes.start <= bytes.end && bytes.end <= self.len, "a part lies inside");
+        Self { offset: self.offset + bytes.start as u64, len: bytes.len() }
+    }
 }
 
 impl Spool {
@@ -30,13 +44,15 @@ impl Spool {
         Ok(Self { file: tempfile::tempfile_in(dir)?, end: AtomicU64::new(0) })
     }
 
-    fn append(&self, bytes: &[u8]) -> io::Result<Extent> {
+    /// Writes bytes at the end.
+    pub(super) fn append(&self, bytes: &[u8]) -> io::Result<Extent> {
         let offset = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.file.write_all_at(bytes, offset)?;
         Ok(Extent { offset, len: bytes.len() })
     }
 
-    fn read(&self, extent: Extent, buffer: &mut Vec<u8>) -> io::Result<()> {
+    /// Reads bytes back, in place of what the buffer holds.
+    pub(super) fn read(&self, extent: Extent, buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.resize(extent.len, 0);
         self.file.read_exact_at(buffer, extent.offset)
     }
