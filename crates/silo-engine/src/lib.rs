@@ -6,6 +6,7 @@ mod entries;
 mod error;
 mod filter;
 mod schema;
+mod terms;
 mod time;
 mod value;
 
