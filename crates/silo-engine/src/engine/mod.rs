@@ -1,5 +1,6 @@
 //! Records in a silo: opening, reading, writing.
 
+mod labels;
 pub(crate) mod layout;
 mod view;
 mod write;
@@ -18,6 +19,7 @@ use crate::value::Id;
 
 use layout::{Layout, SCHEMA_KEY, STORE_PREFIX, Spaces};
 
+pub(crate) use view::Column;
 pub use view::View;
 pub use write::{UpdateBatch, UpdateReport};
 use write::WriterState;

@@ -37,7 +37,7 @@ impl SortSource for Column<'_> {
     type Error = StoreError;
 
     fn zones(&self) -> &[Zone] {
-        self.zones.as_slice()
+        self.zones.zones()
     }
 
     fn column(&self, chunk: u16) -> Result<ColumnView<'_>, StoreError> {
@@ -49,6 +49,15 @@ impl Column<'_> {
     /// The key of a slot.
     pub(crate) fn get(&self, slot: u32) -> Result<Option<u64>> {
         Ok(self.stored.get(slot)?)
+    }
+
+    /// Calls `f` with every slot that has a key, and the key.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(u32, u64)) -> Result<()> {
+        for zone in self.zones.zones() {
+            let first = u32::from(zone.chunk) << 16;
+            self.stored.page(zone.chunk)?.for_each(|low, key| f(first | u32::from(low), key));
+        }
+        Ok(())
     }
 }
 

@@ -307,10 +307,10 @@ impl Engine {
                     IdEntry::Text(text) => text_hash(text),
                 };
                 if add {
-                    ops.add_pair(&layout.slots, key, slot);
+                    ops.add(&layout.slots, key, slot);
                     ops.set_key(&layout.id, slot, key);
                 } else {
-                    ops.remove_pair(&layout.slots, key, slot);
+                    ops.remove(&layout.slots, key, slot);
                     ops.clear_key(&layout.id, slot);
                 }
                 return Ok(());
@@ -318,9 +318,9 @@ impl Engine {
             Entry::High(at, value) => {
                 if let Some(index) = indexes(at).and_then(|i| i.high.as_ref()) {
                     if add {
-                        ops.add_pair(index, *value, slot);
+                        ops.add(index, *value, slot);
                     } else {
-                        ops.remove_pair(index, *value, slot);
+                        ops.remove(index, *value, slot);
                     }
                 }
                 return Ok(());

@@ -1,7 +1,9 @@
 //! The most frequent values of a field among the matching records.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
+use bitmap_silo::column::Direction;
 use bitmap_silo::{BitmapBuf, BitmapView, Query as BitmapQuery};
 
 use super::request::{Answer, FacetCount, FacetRequest, Query};
@@ -145,10 +147,10 @@ impl View<'_> {
                 }
             })?;
         } else if let Some(index) = &indexes.high {
-            self.reader()?.postings(index)?.for_each_in(0..=u64::MAX, |key, slot| {
-                if is_in(slot) {
-                    note(key, slot);
-                }
+            let postings = self.reader()?.postings(index)?;
+            let _ = postings.for_each_in::<()>(0..=u64::MAX, Direction::Ascending, |key, slots| {
+                slots.filter(|slot| is_in(*slot)).for_each(|slot| note(key, slot));
+                ControlFlow::Continue(())
             })?;
         }
         if is_text {

@@ -6,7 +6,7 @@
 
 use std::ops::{Bound, RangeInclusive};
 
-use bitmap_silo::store::StoredBitmap;
+use bitmap_silo::store::{PostingLeaf, StoredBitmap};
 use bitmap_silo::{BitmapBuf, Expr, Query};
 use serde_json::{Value as Json, json};
 
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::filter::{FieldRef, Leaf, Predicate, Test};
 use crate::schema::{Field, FieldType, Schema};
 use crate::terms::{Coded, code_of_key, direct_codes};
-use crate::value::{Id, Value, integer_key};
+use crate::value::{Id, Value};
 
 /// What matches, as a tree of bitmaps.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Plan<'v> {
 enum Node<'v> {
     Nothing,
     Stored(StoredBitmap<'v>),
+    /// Slots of a value in postings.
+    Postings(PostingLeaf<'v>),
     /// Made for the query.
     Made(BitmapBuf),
     And { keep: Vec<Plan<'v>>, remove: Vec<Plan<'v>> },
@@ -75,6 +77,7 @@ impl<'v> Plan<'v> {
         match &self.node {
             Node::Nothing => Expr::or([]),
             Node::Stored(bitmap) => bitmap.view().into(),
+            Node::Postings(leaf) => leaf.view().into(),
             Node::Made(bitmap) => bitmap.into(),
             Node::Or(parts) => Expr::or(parts.iter().map(Plan::expr)),
             Node::And { keep, remove } => {
@@ -94,6 +97,7 @@ impl<'v> Plan<'v> {
         match &self.node {
             Node::Nothing => 0,
             Node::Stored(bitmap) => bitmap.len(),
+            Node::Postings(leaf) => leaf.view().len(),
             Node::Made(bitmap) => bitmap.len(),
             Node::Or(parts) => parts.iter().map(Plan::estimate).sum(),
             Node::And { keep, .. } => keep.iter().map(Plan::estimate).min().unwrap_or(0),
@@ -105,16 +109,18 @@ impl<'v> Plan<'v> {
         match &self.node {
             Node::Nothing => 0,
             Node::Stored(bitmap) => bitmap.len(),
+            Node::Postings(leaf) => leaf.view().len(),
             Node::Made(bitmap) => bitmap.len(),
             _ => Query::new(self.expr(), slot_count).count(),
         }
     }
 
-    /// The stored bitmap that is the whole plan, if it is.
+    /// How the plan is evaluated, and what it comes to; costs an evaluation of every part.
     pub(super) fn explain(&self, slot_count: u64) -> Explain {
         let (strategy, parts): (_, Vec<&Plan<'_>>) = match &self.node {
             Node::Nothing => ("known to be empty", Vec::new()),
             Node::Stored(_) => ("stored bitmap", Vec::new()),
+            Node::Postings(_) => ("postings", Vec::new()),
             Node::Made(_) => ("bitmap made for the query", Vec::new()),
             Node::Or(parts) => ("union, chunk by chunk", parts.iter().collect()),
             Node::And { keep, remove } => {
@@ -382,17 +388,22 @@ impl<'v> Planner<'v, '_> {
                 Test::Texts(texts) => self.texts(at, field, texts),
                 Test::Keys(keys) => {
                     let postings = self.view.reader()?.postings(index)?;
-                    let mut slots = Vec::new();
+                    let mut parts = Vec::with_capacity(keys.len());
                     for key in keys {
-                        slots.extend(postings.slots(*key)?.to_vec());
+                        let slots = postings.slots(*key)?;
+                        if !slots.is_empty() {
+                            let label = format!("{} = …", field.name);
+                            parts.push(Plan::new(Node::Postings(slots.into_leaf()), label));
+                        }
                     }
-                    Ok(made_of(slots))
+                    Ok(match parts.len() {
+                        0 => Node::Nothing,
+                        1 => parts.swap_remove(0).node,
+                        _ => Node::Or(parts),
+                    })
                 }
                 Test::Range(low, high) => {
-                    let postings = self.view.reader()?.postings(index)?;
-                    let mut slots = Vec::new();
-                    postings.for_each_in(*low..=*high, |_, slot| slots.push(slot))?;
-                    Ok(made_of(slots))
+                    Ok(made(self.view.reader()?.postings(index)?.slots_in(*low..=*high)?))
                 }
                 _ => Err(Error::Query(format!(
                     "{:?} is text with an index of kind \"high\", which knows whole values only: use = or IN, or index it as \"filter\"",
@@ -600,9 +611,4 @@ fn describe(schema: &Schema, leaf: &Leaf) -> String {
         Test::Empty => format!("{name} IS EMPTY"),
     };
     if leaf.negated { format!("NOT {text}") } else { text }
-}
-
-#[expect(dead_code, reason = "keeps the import beside its users")]
-fn id_key(schema: &Schema, x: i128) -> u64 {
-    integer_key(schema.id.kind, x)
 }

@@ -1,6 +1,9 @@
 //! Least, greatest, sum and mean of a field among the matching records.
 
+use std::ops::ControlFlow;
+
 use bitmap_silo::{BitmapView, Query as BitmapQuery};
+use bitmap_silo::column::Direction;
 use bitmap_silo::topk::{sum_f64, totals};
 
 use super::request::FieldStats;
@@ -70,10 +73,11 @@ impl View<'_> {
             }
         } else if let Some(index) = &indexes.high {
             let view = matching.as_ref().map(bitmap_silo::BitmapBuf::view);
-            self.reader()?.postings(index)?.for_each_in(0..=u64::MAX, |key, slot| {
-                if view.as_ref().is_none_or(|view| view.contains(slot)) {
-                    add(&value_of_key(field.kind, key), Some(key), 1);
-                }
+            let postings = self.reader()?.postings(index)?;
+            let _ = postings.for_each_in::<()>(0..=u64::MAX, Direction::Ascending, |key, slots| {
+                let is_in = |slot: &u32| view.as_ref().is_none_or(|view| view.contains(*slot));
+                add(&value_of_key(field.kind, key), Some(key), slots.filter(is_in).count() as u64);
+                ControlFlow::Continue(())
             })?;
         } else {
             return Err(Error::Query(format!(
