@@ -57,6 +57,7 @@ mod expr;
 mod frozen;
 mod kernels;
 mod pages;
+pub mod postings;
 mod small;
 mod source;
 pub mod store;

@@ -8,6 +8,7 @@ use datasilo::Snapshot;
 use super::error::StoreResult;
 use super::fields::{Field, FieldKind, FieldList};
 use super::handle::Spaces;
+use super::keys::BitmapId;
 use super::stored::StoredBitmap;
 use crate::eval::Query;
 use crate::view::BitmapView;
@@ -46,7 +47,7 @@ impl<'s> StoreReader<'s> {
     /// [`StoreError::FieldKind`](super::StoreError::FieldKind), and damage in the silo.
     pub fn bitmap(&self, field: &Field, value: u32) -> StoreResult<StoredBitmap<'s>> {
         self.fields.check(field, FieldKind::Bitmap)?;
-        self.spaces.bitmaps(self.snapshot).bitmap(field.id(), value)
+        self.spaces.bitmaps(self.snapshot).bitmap(BitmapId::few(field.id(), value))
     }
 
     /// The bitmaps of several values, for `field in values`: their union is an
@@ -103,7 +104,7 @@ impl<'s> StoreReader<'s> {
     /// As of [`StoreReader::bitmap`].
     pub fn folded_len(&self, field: &Field, value: u32) -> StoreResult<u64> {
         self.fields.check(field, FieldKind::Bitmap)?;
-        self.spaces.bitmaps(self.snapshot).folded_len(field.id(), value)
+        self.spaces.bitmaps(self.snapshot).folded_len(BitmapId::few(field.id(), value))
     }
 
     /// The values in use with their numbers of slots as of the last fold, in value order.
@@ -113,6 +114,6 @@ impl<'s> StoreReader<'s> {
     pub fn value_counts(&self, field: &Field) -> StoreResult<Vec<(u32, u64)>> {
         let values = self.values(field)?.to_vec();
         let bitmaps = self.spaces.bitmaps(self.snapshot);
-        values.into_iter().map(|value| Ok((value, bitmaps.folded_len(field.id(), value)?))).collect()
+        values.into_iter().map(|value| Ok((value, bitmaps.folded_len(BitmapId::few(field.id(), value))?))).collect()
     }
 }

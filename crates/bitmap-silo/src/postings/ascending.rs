@@ -1,0 +1,354 @@
+//! Strictly ascending sequences from zero on, in Elias–Fano form: about two bits a number more
+//! than the bits of the mean gap, with random access and search.
+//!
+//! Sources: P. Elias, "Efficient storage and retrieval by content and address of static files",
+//! 1974; R. Fano, "On the number of bits required to implement an associative memory", 1971.
+
+#![expect(clippy::cast_possible_truncation, reason = "at most 2^32 numbers, on targets of 64 bits")]
+
+use super::bits::{BitWriter, read_bits, select_in_word};
+
+/// Words of the upper part that share an entry of the directory.
+const WORDS_PER_RANK: usize = 8;
+/// Bits they have.
+const BITS_PER_RANK: usize = 64 * WORDS_PER_RANK;
+/// Numbers of one bucket that are looked at one by one before they are searched.
+const SCAN_MAX: usize = 8;
+
+/// Sizes of the parts of a sequence; all zero where it is 0, 1, 2, ….
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    low_width: u32,
+    rank_count: usize,
+    word_count: usize,
+    low_bytes: usize,
+}
+
+impl Shape {
+    /// The shape of `count` numbers up to `last`, which is at least `count` − 1.
+    fn of(count: usize, last: u64) -> Self {
+        let m = count as u64;
+        if count == 0 || last < m {
+            return Self::default();
+        }
+        let low_width = (last / m).checked_ilog2().unwrap_or(0);
+        // At most three bits a number, and counts have 32 bits.
+        let bits = usize::try_from(m + (last >> low_width) + 1).unwrap_or(usize::MAX);
+        let word_count = bits.div_ceil(64);
+        Self {
+            low_width,
+            rank_count: word_count.div_ceil(WORDS_PER_RANK),
+            word_count,
+            low_bytes: (count * low_width as usize).div_ceil(8),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        4 * self.rank_count + 8 * self.word_count + self.low_bytes
+    }
+}
+
+/// A stored sequence.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ascending<'a> {
+    count: usize,
+    last: u64,
+    low_width: u32,
+    ranks: &'a [[u8; 4]],
+    /// Empty where the sequence is 0, 1, 2, ….
+    high: &'a [[u8; 8]],
+    /// The lowest bits, and what follows them.
+    low: &'a [u8],
+}
+
+impl<'a> Ascending<'a> {
+    /// Opens the sequence of `count` numbers, at most 2³², up to `last` that `bytes` start with;
+    /// answers what follows, or how many bytes it needs. O(1).
+    pub(super) fn open(count: usize, last: u64, bytes: &'a [u8]) -> Result<(Self, &'a [u8]), usize> {
+        let shape = Shape::of(count, last);
+        let cut = || {
+            let (ranks, rest) = bytes.split_at_checked(4 * shape.rank_count)?;
+            let (high, low) = rest.split_at_checked(8 * shape.word_count)?;
+            let (_, rest) = low.split_at_checked(shape.low_bytes)?;
+            let (ranks, high) = (ranks.as_chunks().0, high.as_chunks().0);
+            Some((Self { count, last, low_width: shape.low_width, ranks, high, low }, rest))
+        };
+        cut().ok_or(shape.bytes())
+    }
+
+    /// Number of numbers.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the numbers are 0, 1, 2, ….
+    #[inline]
+    pub(super) fn is_straight(&self) -> bool {
+        self.high.is_empty()
+    }
+
+    #[inline]
+    fn word(&self, index: usize) -> u64 {
+        self.high.get(index).map_or(0, |word| u64::from_le_bytes(*word))
+    }
+
+    /// Ones before part `index` of the directory; all of them past its end.
+    #[inline]
+    fn ones_before(&self, index: usize) -> usize {
+        self.ranks.get(index).map_or(self.count, |rank| u32::from_le_bytes(*rank) as usize)
+    }
+
+    #[inline]
+    fn low(&self, index: usize) -> u64 {
+        read_bits(self.low, index * self.low_width as usize, self.low_width)
+    }
+
+    /// Zeros before part `index` of the directory.
+    #[inline]
+    fn zeros_before(&self, index: usize) -> usize {
+        (index * BITS_PER_RANK).saturating_sub(self.ones_before(index))
+    }
+
+    /// The part of the directory in which bit number `rank` of its kind lies, `guess` being tried
+    /// first; `before` counts such bits before a part.
+    #[inline]
+    fn part(&self, rank: usize, guess: usize, before: impl Fn(usize) -> usize) -> usize {
+        let guess = guess.min(self.ranks.len().saturating_sub(1));
+        if before(guess) <= rank && (guess + 1 >= self.ranks.len() || rank < before(guess + 1)) {
+            return guess;
+        }
+        let (mut from, mut to) = (0, self.ranks.len());
+        while to - from > 1 {
+            let middle = usize::midpoint(from, to);
+            if before(middle) <= rank { from = middle } else { to = middle }
+        }
+        from
+    }
+
+    /// Position of bit number `rank` of the words as `f` gives them, from `part` on, which has
+    /// `before` such bits before it. The end of the words where there is none.
+    #[inline]
+    fn select(&self, part: usize, before: usize, rank: usize, f: impl Fn(u64) -> u64) -> usize {
+        let mut left = rank.saturating_sub(before);
+        let from = part * WORDS_PER_RANK;
+        for index in from..(from + WORDS_PER_RANK).min(self.high.len()) {
+            let word = f(self.word(index));
+            let ones = word.count_ones();
+            if left < ones as usize {
+                // Below 64, as is the number of ones.
+                return 64 * index + select_in_word(word, left as u32) as usize;
+            }
+            left -= ones as usize;
+        }
+        64 * self.high.len()
+    }
+
+    /// Position of the one of number `index`.
+    #[inline]
+    fn select_one(&self, index: usize) -> usize {
+        let guess = index * self.ranks.len() / self.count.max(1);
+        let part = self.part(index, guess, |part| self.ones_before(part));
+        self.select(part, self.ones_before(part), index, |word| word)
+    }
+
+    /// Position of zero number `rank`.
+    #[inline]
+    fn select_zero(&self, rank: usize) -> usize {
+        let zeros = (self.last >> self.low_width) as usize + 1;
+        let guess = rank * self.ranks.len() / zeros;
+        let part = self.part(rank, guess, |part| self.zeros_before(part));
+        self.select(part, self.zeros_before(part), rank, |word| !word)
+    }
+
+    /// The number whose one is at `position`.
+    #[inline]
+    fn join(&self, position: usize, index: usize) -> u64 {
+        // The shift drops nothing of valid bytes: upper parts are at most `last >> low_width`.
+        (position.wrapping_sub(index) as u64) << self.low_width | self.low(index)
+    }
+
+    /// The number at `index`, which is below the count.
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> u64 {
+        if self.is_straight() {
+            return index as u64;
+        }
+        self.join(self.select_one(index), index)
+    }
+
+    /// The numbers at `index` and behind it.
+    #[inline]
+    pub(super) fn get_two(&self, index: usize) -> (u64, u64) {
+        if self.is_straight() {
+            return (index as u64, index as u64 + 1);
+        }
+        let mut numbers = self.range(index, index + 2);
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+
+    /// Index of `number`, or that of the first number above it.
+    #[inline]
+    pub(super) fn search(&self, number: u64) -> Result<usize, usize> {
+        if number > self.last || self.count == 0 {
+            return Err(self.count);
+        }
+        if self.is_straight() {
+            // Not above the last number, which is below the count.
+            return Ok(number as usize);
+        }
+        let bucket = (number >> self.low_width) as usize;
+        let low = number & !(u64::MAX << self.low_width);
+        let mut position = bucket.checked_sub(1).map_or(0, |before| self.select_zero(before) + 1);
+        let start = position.saturating_sub(bucket).min(self.count);
+        for index in start..start + SCAN_MAX {
+            if self.word(position / 64) >> (position % 64) & 1 == 0 || index >= self.count {
+                return Err(index.min(self.count));
+            }
+            match self.low(index).cmp(&low) {
+                std::cmp::Ordering::Less => position += 1,
+                std::cmp::Ordering::Equal => return Ok(index),
+                std::cmp::Ordering::Greater => return Err(index),
+            }
+        }
+        let end = self.select_zero(bucket).saturating_sub(bucket).min(self.count);
+        let (mut from, mut to) = (start + SCAN_MAX, end);
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            if self.low(middle) < low { from = middle + 1 } else { to = middle }
+        }
+        if from < end && self.low(from) == low { Ok(from) } else { Err(from.min(self.count)) }
+    }
+
+    /// The numbers from index `from` up to before `to`, at most the count.
+    pub(super) fn range(&self, from: usize, to: usize) -> AscendingIter<'a> {
+        let to = to.min(self.count);
+        let mut iter = AscendingIter { sequence: *self, index: from, end: to, word: 0, word_index: 0 };
+        if from < to && !self.is_straight() {
+            let position = self.select_one(from);
+            iter.word_index = position / 64;
+            iter.word = self.word(iter.word_index) & u64::MAX << (position % 64);
+        }
+        iter
+    }
+
+    /// Says what is wrong with the bytes; O(numbers).
+    pub(super) fn validate(&self) -> Result<(), &'static str> {
+        if self.is_straight() {
+            return Ok(());
+        }
+        let mut ones = 0;
+        for (index, word) in self.high.iter().enumerate() {
+            if index % WORDS_PER_RANK == 0 && self.ones_before(index / WORDS_PER_RANK) != ones {
+                return Err("a rank that does not count the ones before it");
+            }
+            ones += u64::from_le_bytes(*word).count_ones() as usize;
+        }
+        if ones != self.count {
+            return Err("a sequence with more or fewer ones than numbers");
+        }
+        let mut before = None;
+        for number in self.range(0, self.count) {
+            if before.is_none_or(|before| before >= number) && (before.is_some() || number != 0) {
+                return Err("a sequence that does not ascend from zero");
+            }
+            before = Some(number);
+        }
+        if before != Some(self.last) {
+            return Err("a sequence that does not end at its last number");
+        }
+        let used = self.count * self.low_width as usize;
+        if used % 8 != 0 && self.low.get(used / 8).is_none_or(|byte| byte >> (used % 8) != 0) {
+            return Err("bits set behind a sequence");
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of a sequence in order, from either end.
+#[derive(Clone, Debug)]
+pub(super) struct AscendingIter<'a> {
+    sequence: Ascending<'a>,
+    index: usize,
+    end: usize,
+    /// What is left of the word in which the next one is looked for.
+    word: u64,
+    word_index: usize,
+}
+
+impl AscendingIter<'_> {
+    /// Index behind the last number.
+    pub(super) fn end(&self) -> usize {
+        self.end
+    }
+}
+
+impl Iterator for AscendingIter<'_> {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        if self.index >= self.end {
+            return None;
+        }
+        let index = self.index;
+        self.index += 1;
+        if self.sequence.is_straight() {
+            return Some(index as u64);
+        }
+        while self.word == 0 && self.word_index < self.sequence.high.len() {
+            self.word_index += 1;
+            self.word = self.sequence.word(self.word_index);
+        }
+        let position = 64 * self.word_index + self.word.trailing_zeros() as usize;
+        self.word &= self.word.wrapping_sub(1);
+        Some(self.sequence.join(position, index))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.end.saturating_sub(self.index);
+        (left, Some(left))
+    }
+}
+
+impl DoubleEndedIterator for AscendingIter<'_> {
+    fn next_back(&mut self) -> Option<u64> {
+        if self.index >= self.end {
+            return None;
+        }
+        self.end -= 1;
+        Some(self.sequence.get(self.end))
+    }
+}
+
+/// Appends the sequence of `numbers`, less the first of them, which ascend strictly.
+pub(super) fn write_ascending<T: Copy + Into<u64>>(numbers: &[T], out: &mut Vec<u8>) {
+    let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return };
+    let (first, last) = ((*first).into(), (*last).into());
+    let shape = Shape::of(numbers.len(), last - first);
+    if shape.word_count == 0 {
+        return;
+    }
+    let mut high = vec![0_u64; shape.word_count];
+    for (index, number) in numbers.iter().enumerate() {
+        let position = (((*number).into() - first) >> shape.low_width) as usize + index;
+        if let Some(word) = high.get_mut(position / 64) {
+            *word |= 1 << (position % 64);
+        }
+    }
+    out.reserve(shape.bytes());
+    let mut ones = 0_u32;
+    for part in high.chunks(WORDS_PER_RANK) {
+        out.extend_from_slice(&ones.to_le_bytes());
+        ones += part.iter().map(|word| word.count_ones()).sum::<u32>();
+    }
+    for word in &high {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    let mask = !(u64::MAX << shape.low_width);
+    let mut writer = BitWriter::new(out);
+    for number in numbers {
+        writer.push(((*number).into() - first) & mask, shape.low_width);
+    }
+    writer.finish();
+}
