@@ -88,11 +88,6 @@ impl NewLabels {
         self.by_slot.iter().map(|(slot, label)| (*slot, *label))
     }
 
-    /// Forgets the label of a slot that loses its record.
-    pub(super) fn remove(&mut self, slot: u32) {
-        self.by_slot.remove(&slot);
-    }
-
     /// Gives a label to a new id.
     pub(super) fn assign(&mut self, view: &View<'_>, labels: &Column<'_>, slot: u32, id: &str) -> Result<()> {
         let mut all = Neighbours { view, labels, new: self }.around(id, 1)?;

@@ -6,6 +6,7 @@ use bitmap_silo::topk::SortSource;
 use bitmap_silo::{BitmapView, Expr, Query};
 use datasilo::{IntKey, Snapshot};
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Engine;
@@ -13,6 +14,7 @@ use super::layout::{FieldIndexes, SLOTS_KEY, State};
 use crate::document::{Document, FieldSet};
 use crate::entries::text_hash;
 use crate::error::{Error, Result};
+use crate::filter::Test;
 use crate::value::{Id, Value, integer_key, value_of_key};
 
 /// The records as of one moment; what is written later is not in it.
@@ -151,6 +153,34 @@ impl<'e> View<'e> {
                 Ok(None)
             }
         }
+    }
+
+    /// First and last label of the text ids that pass a test for text; none where there is none.
+    pub(crate) fn text_id_keys(&self, test: &Test) -> Result<Option<(u64, u64)>> {
+        let ids = self.ids()?;
+        let first = match test {
+            Test::TextRange(low, _) => self.first_label(&ids, |id| match low {
+                Bound::Included(low) => id >= low.as_str(),
+                Bound::Excluded(low) => id > low.as_str(),
+                Bound::Unbounded => true,
+            })?,
+            Test::Prefix(prefix) => self.first_label(&ids, |id| id >= prefix.as_str())?,
+            _ => None,
+        };
+        let Some(first) = first else { return Ok(None) };
+        let behind = match test {
+            Test::TextRange(_, high) => self.first_label(&ids, |id| match high {
+                Bound::Included(high) => id > high.as_str(),
+                Bound::Excluded(high) => id >= high.as_str(),
+                Bound::Unbounded => false,
+            })?,
+            Test::Prefix(prefix) => {
+                self.first_label(&ids, |id| id > prefix.as_str() && !id.starts_with(prefix.as_str()))?
+            }
+            _ => None,
+        };
+        let last = behind.map_or(u64::MAX, |behind| behind.saturating_sub(1));
+        Ok((first <= last).then_some((first, last)))
     }
 
     fn document_bytes(&self, slot: u32) -> Result<std::borrow::Cow<'_, [u8]>> {

@@ -6,6 +6,7 @@ use bitmap_silo::store::StoreBatch;
 use datasilo::{Durability, IntKey};
 
 use super::Engine;
+use super::labels::NewLabels;
 use super::layout::{SLOTS_KEY, State};
 use super::view::View;
 use crate::document::{Change, Document, FieldSet, Merge, Record};
@@ -229,6 +230,7 @@ impl Engine {
         let mut ops = StoreBatch::new();
         let mut new_terms = NewTerms::default();
         let mut freed = Vec::new();
+        let mut created = Vec::new();
         let mut bytes = Vec::new();
         for record in touched {
             let slot = match (record.slot, &record.new) {
@@ -248,8 +250,9 @@ impl Engine {
                     freed.push(slot);
                 }
             }
-            let of = |document: &'_ Option<Document>| document.is_some();
-            debug_assert!(of(&record.old) || of(&record.new));
+            if let (None, Some(Document { id: Id::Text(id), .. })) = (&record.old, &record.new) {
+                created.push((slot, id.as_str()));
+            }
             let old = record.old.as_ref().map(|old| entries(self.schema(), old)).unwrap_or_default();
             let new = record.new.as_ref().map(|new| entries(self.schema(), new)).unwrap_or_default();
             let (gone, come) = difference(&old, &new);
@@ -261,6 +264,7 @@ impl Engine {
                 self.push_entry(view, &mut new_terms, slot, entry, true, &mut ops)?;
             }
         }
+        self.push_labels(view, &created, &freed, &mut ops)?;
         if slots.count != slots.counted {
             batch.put(&self.spaces.engine, SLOTS_KEY, slots.count.to_le_bytes())?;
         }
@@ -273,7 +277,30 @@ impl Engine {
         Ok(())
     }
 
-    /// The operation that adds an entry, or removes it.
+    /// Labels of new text ids, and of others that have to make room.
+    fn push_labels(
+        &self,
+        view: &View<'_>,
+        created: &[(u32, &str)],
+        freed: &[u32],
+        ops: &mut StoreBatch,
+    ) -> Result<()> {
+        if created.is_empty() {
+            return Ok(());
+        }
+        let column = view.ids()?;
+        let mut labels = NewLabels::default();
+        for (slot, id) in created {
+            labels.assign(view, &column, *slot, id)?;
+        }
+        // Records that go away in the same batch are neighbours still, and get no label.
+        for (slot, label) in labels.written().filter(|(slot, _)| !freed.contains(slot)) {
+            ops.set_key(&self.layout.id, slot, label);
+        }
+        Ok(())
+    }
+
+    /// The operation that adds an entry, or removes it. Labels of text ids are not given here.
     pub(crate) fn push_entry(
         &self,
         view: &View<'_>,
@@ -302,16 +329,18 @@ impl Engine {
                 (index, new_terms.assign(&self.terms, view.snapshot(), of, coded)?)
             }
             Entry::Id(id) => {
-                let key = match id {
-                    IdEntry::Key(key) => *key,
-                    IdEntry::Text(text) => text_hash(text),
+                let (key, is_key) = match id {
+                    IdEntry::Key(key) => (*key, true),
+                    IdEntry::Text(text) => (text_hash(text), false),
                 };
                 if add {
                     ops.add(&layout.slots, key, slot);
-                    ops.set_key(&layout.id, slot, key);
                 } else {
                     ops.remove(&layout.slots, key, slot);
                     ops.clear_key(&layout.id, slot);
+                }
+                if add && is_key {
+                    ops.set_key(&layout.id, slot, key);
                 }
                 return Ok(());
             }
