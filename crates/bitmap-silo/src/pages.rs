@@ -89,6 +89,11 @@ impl Page<'_> {
 }
 
 impl BitmapView<'_> {
+    /// The key of the first chunk of a stored form.
+    pub(crate) fn first_key(&self) -> Option<u16> {
+        self.stored_seek(0)
+    }
+
     /// The first key at or after `key` in a stored form; O(log containers).
     fn stored_seek(&self, key: u16) -> Option<u16> {
         match &self.base {
