@@ -41,6 +41,18 @@ pub enum Error {
     /// The store below.
     #[error(transparent)]
     Store(#[from] datasilo::Error),
+    /// The indexes below.
+    #[error(transparent)]
+    Index(bitmap_silo::store::StoreError),
+}
+
+impl From<bitmap_silo::store::StoreError> for Error {
+    fn from(error: bitmap_silo::store::StoreError) -> Self {
+        match error {
+            bitmap_silo::store::StoreError::Silo(error) => Self::Store(error),
+            other => Self::Index(other),
+        }
+    }
 }
 
 impl Error {

@@ -140,7 +140,8 @@ impl Value {
                     format_time(count, unit).map_or_else(|| Json::from(count), Json::from)
                 }
                 (_, Ok(x)) => Json::from(x),
-                (_, Err(_)) => u64::try_from(*x).map_or(Json::Null, Json::from),
+                #[expect(clippy::cast_precision_loss, reason = "sums beyond 64 bits are shown as floats")]
+                (_, Err(_)) => u64::try_from(*x).map_or_else(|_| Json::from(*x as f64), Json::from),
             },
             Self::Float(x) => Json::from(*x),
             Self::Text(x) => Json::from(x.as_str()),

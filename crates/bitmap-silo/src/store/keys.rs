@@ -39,16 +39,6 @@ impl Key {
         key
     }
 
-    /// The whole bitmap of a value, or the list of its pages.
-    pub(crate) fn bitmap(field: u32, value: u32) -> Self {
-        Self::new(&[&field.to_le_bytes(), &value.to_le_bytes()])
-    }
-
-    /// A page of a huge bitmap.
-    pub(crate) fn bitmap_page(field: u32, value: u32, page: u8) -> Self {
-        Self::new(&[&field.to_le_bytes(), &value.to_le_bytes(), &[page]])
-    }
-
     /// The set of values in use of a field.
     pub(crate) fn values(field: u32) -> Self {
         Self::new(&[&field.to_le_bytes()])
@@ -57,6 +47,75 @@ impl Key {
     /// The set of values of a field whose bitmaps have pages.
     pub(crate) fn paged(field: u32) -> Self {
         Self::new(&[&field.to_le_bytes(), &[0]])
+    }
+
+    /// The column of a chunk, in its keyspace.
+    pub(crate) fn column(field: u32, chunk: u16) -> Self {
+        Self::new(&[&field.to_le_bytes(), &chunk.to_le_bytes()])
+    }
+
+    /// What there is once for a field: its zones, its splits.
+    pub(crate) fn field(field: u32) -> Self {
+        Self::new(&[&field.to_le_bytes()])
+    }
+
+    /// A page of postings, in its keyspace.
+    pub(crate) fn postings(field: u32, page: u32) -> Self {
+        Self::new(&[&field.to_le_bytes(), &page.to_le_bytes()])
+    }
+
+    /// The values of a postings field that have bitmaps of their own, beside the splits.
+    pub(crate) fn heavy(field: u32) -> Self {
+        Self::new(&[&field.to_le_bytes(), &[0]])
+    }
+}
+
+/// Whose bitmap it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct BitmapId {
+    pub(crate) field: u32,
+    pub(crate) value: BitmapValue,
+}
+
+/// The value that a bitmap has the slots of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum BitmapValue {
+    /// A value of a bitmap field.
+    Few(u32),
+    /// A value of a postings field that has very many slots.
+    Heavy(u64),
+}
+
+impl BitmapId {
+    pub(crate) fn few(field: u32, value: u32) -> Self {
+        Self { field, value: BitmapValue::Few(value) }
+    }
+
+    pub(crate) fn heavy(field: u32, value: u64) -> Self {
+        Self { field, value: BitmapValue::Heavy(value) }
+    }
+
+    /// The key of the whole bitmap, or of the list of its pages.
+    pub(crate) fn key(self) -> Key {
+        let field = self.field.to_le_bytes();
+        match self.value {
+            BitmapValue::Few(value) => Key::new(&[&field, &value.to_le_bytes()]),
+            BitmapValue::Heavy(value) => Key::new(&[&field, &value.to_le_bytes()]),
+        }
+    }
+
+    /// The key of a page.
+    pub(crate) fn page_key(self, page: u8) -> Key {
+        Key::new(&[self.key().as_ref(), &[page]])
+    }
+}
+
+impl std::fmt::Display for BitmapId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.value {
+            BitmapValue::Few(value) => write!(f, "field {}, value {value}", self.field),
+            BitmapValue::Heavy(value) => write!(f, "field {}, heavy value {value}", self.field),
+        }
     }
 }
 
@@ -69,8 +128,8 @@ impl AsRef<[u8]> for Key {
 /// What a key of the bitmap keyspace stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BitmapKey {
-    Bitmap { field: u32, value: u32 },
-    Page { field: u32, value: u32, page: u8 },
+    Bitmap(BitmapId),
+    Page(BitmapId, u8),
     Values { field: u32 },
     Paged { field: u32 },
 }
@@ -83,11 +142,17 @@ impl BitmapKey {
             [] => Self::Values { field },
             [0] => Self::Paged { field },
             _ => {
-                let (value, rest) = rest.split_first_chunk()?;
-                let value = u32::from_le_bytes(*value);
-                match rest {
-                    [] => Self::Bitmap { field, value },
-                    [page] => Self::Page { field, value, page: *page },
+                let few = |value: &[u8; 4]| BitmapId::few(field, u32::from_le_bytes(*value));
+                let heavy = |value: &[u8; 8]| BitmapId::heavy(field, u64::from_le_bytes(*value));
+                let (value, page) = rest.split_at(rest.len() & !1);
+                let id = match (value.as_array(), value.as_array()) {
+                    (Some(value), _) => few(value),
+                    (_, Some(value)) => heavy(value),
+                    _ => return None,
+                };
+                match page {
+                    [] => Self::Bitmap(id),
+                    [page] => Self::Page(id, *page),
                     _ => return None,
                 }
             }

@@ -11,7 +11,7 @@ use crate::pages::{Page, StoredOps};
 use crate::view::{Base, BitmapView};
 
 use super::error::{StoreError, StoreResult};
-use super::keys::{Key, page_chunks};
+use super::keys::{BitmapId, Key, page_chunks};
 use super::operand::{BitmapDelta, Operand};
 use super::value::{HEADER_LEN, PageSet, StoredValue, TAG_BLOB, TAG_PAGES, header_len};
 
@@ -224,26 +224,24 @@ impl<'s> Bitmaps<'s> {
         self.single(Key::paged(field), &|| format!("the paged values of field {field}"))
     }
 
-    /// The pages of a value's bitmap, if it has any.
-    pub(crate) fn pages(self, field: u32, value: u32) -> StoreResult<Option<PageSet>> {
-        let place = || format!("field {field}, value {value}");
-        Ok(match self.find(Key::bitmap(field, value), &place)? {
+    /// The pages of a bitmap, if it has any.
+    pub(crate) fn pages(self, id: BitmapId) -> StoreResult<Option<PageSet>> {
+        Ok(match self.find(id.key(), &|| id.to_string())? {
             Some(Found::Pages(pages)) => Some(pages),
             _ => None,
         })
     }
 
-    /// The bitmap of a value; empty where there is none.
-    pub(crate) fn bitmap(self, field: u32, value: u32) -> StoreResult<StoredBitmap<'s>> {
-        let place = || format!("field {field}, value {value}");
-        match self.find(Key::bitmap(field, value), &place)? {
+    /// A bitmap; empty where there is none.
+    pub(crate) fn bitmap(self, id: BitmapId) -> StoreResult<StoredBitmap<'s>> {
+        match self.find(id.key(), &|| id.to_string())? {
             None => Ok(StoredBitmap::EMPTY),
             Some(Found::Set(page)) => Ok(single_page(page)),
             Some(Found::Pages(numbers)) => {
                 let mut pages = Vec::new();
                 for number in numbers.iter() {
-                    let place = || format!("field {field}, value {value}, page {number}");
-                    match self.find(Key::bitmap_page(field, value, number), &place)? {
+                    let place = || format!("{id}, page {number}");
+                    match self.find(id.page_key(number), &place)? {
                         None => {}
                         Some(Found::Set(page)) => {
                             let (first, last) = page_chunks(number);
@@ -259,39 +257,27 @@ impl<'s> Bitmaps<'s> {
         }
     }
 
-    /// Number of slots of a value as of the last fold, from headers alone.
-    pub(crate) fn folded_len(self, field: u32, value: u32) -> StoreResult<u64> {
-        let place = || format!("field {field}, value {value}");
-        let Some(parts) = self.snapshot.get_parts(self.keyspace, Key::bitmap(field, value))? else {
+    /// Number of slots as of the last fold: a look-up and a header.
+    pub(crate) fn folded_len(self, id: BitmapId) -> StoreResult<u64> {
+        let parts = self.snapshot.get_parts(self.keyspace, id.key())?;
+        let Some(base) = parts.and_then(|parts| parts.base) else {
             return Ok(0);
         };
-        let Some(base) = parts.base else {
-            return Ok(0);
-        };
-        match base.range(0..HEADER_LEN)?.first() {
-            Some(&TAG_BLOB) => header_len(base.range(0..HEADER_LEN)?).map_err(StoreError::bitmap(place)),
-            Some(&TAG_PAGES) => {
-                let pages = self.pages(field, value)?.unwrap_or_default();
-                pages.iter().try_fold(0, |sum, page| {
-                    let key = Key::bitmap_page(field, value, page);
-                    Ok(sum
-                        + self.find(key, &place)?.map_or(0, |found| match found {
-                            Found::Set(page) => page.base_len,
-                            Found::Pages(_) => 0,
-                        }))
-                })
-            }
+        let head = base.range(0..HEADER_LEN)?;
+        match head.first() {
+            Some(&TAG_BLOB) => header_len(head).map_err(StoreError::bitmap(|| id.to_string())),
+            Some(&TAG_PAGES) => Ok(self.bitmap(id)?.folded_len()),
             _ => {
-                let value = StoredValue::open(base.bytes()?).and_then(StoredValue::set);
-                Ok(value.map_err(StoreError::bitmap(place))?.0)
+                let set = StoredValue::open(base.bytes()?).and_then(StoredValue::set);
+                Ok(set.map_err(StoreError::bitmap(|| id.to_string()))?.0)
             }
         }
     }
 
-    /// Bytes of the base value of a bitmap that has no pages; none where it has no base.
-    pub(crate) fn base_bytes(self, field: u32, value: u32) -> StoreResult<Option<usize>> {
-        let parts = self.snapshot.get_parts(self.keyspace, Key::bitmap(field, value))?;
-        Ok(parts.and_then(|parts| parts.base).map(|base| base.len()))
+    /// Bytes of the base value of a bitmap, without its pages; zero where it has no base.
+    pub(crate) fn base_bytes(self, id: BitmapId) -> StoreResult<usize> {
+        let parts = self.snapshot.get_parts(self.keyspace, id.key())?;
+        Ok(parts.and_then(|parts| parts.base).map_or(0, |base| base.len()))
     }
 }
 

@@ -2,6 +2,8 @@
 //! down a second time, over records, without keys, indexes or normal forms.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod naive;
+
 use std::collections::BTreeMap;
 
 use rand::Rng;
