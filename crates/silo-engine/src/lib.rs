@@ -19,6 +19,7 @@ pub use datasilo::{Durability, Options};
 pub use engine::{Engine, UpdateBatch, UpdateReport, View};
 pub use error::{Error, FilterError, Result};
 pub use filter::{Comparison, Condition, FieldRef, Filter, Leaf, Literal, Name, Node, Predicate, Test};
+pub use load::{LoadMode, LoadReport, LoadWriter, Loader, Refusal, Target};
 pub use query::{Answer, Explain, FacetCount, FacetRequest, FieldStats, Query};
 pub use schema::{
     Compute, ComputeNode, DatePart, DefaultValue, Field, FieldType, IdField, IndexKinds, MAX_FIELDS, MathOp,

@@ -42,7 +42,7 @@ pub use error::{StoreError, StoreResult};
 pub use fields::{Field, FieldKind};
 pub use handle::Store;
 pub use lists::{PostingLeaf, PostingSlots, StoredPostings};
-pub use maintain::{MaintainReport, Upkeep};
+pub use maintain::{HEAVY_FROM, MaintainReport, PAGE_PAIRS, Upkeep};
 pub use reader::StoreReader;
 pub use stored::StoredBitmap;
 pub use write::Writer;

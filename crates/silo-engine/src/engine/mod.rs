@@ -19,6 +19,7 @@ use crate::value::Id;
 
 use layout::{Layout, SCHEMA_KEY, STORE_PREFIX, Spaces};
 
+pub(crate) use labels::label_of_rank;
 pub(crate) use view::Column;
 pub use view::View;
 pub use write::{UpdateBatch, UpdateReport};
@@ -47,11 +48,11 @@ use write::WriterState;
 #[derive(Debug)]
 pub struct Engine {
     backing: Backing,
-    store: Store,
-    spaces: Spaces,
+    pub(crate) store: Store,
+    pub(crate) spaces: Spaces,
     documents: DocumentType,
-    layout: Layout,
-    terms: Terms,
+    pub(crate) layout: Layout,
+    pub(crate) terms: Terms,
     writer: Mutex<WriterState>,
 }
 
@@ -232,7 +233,7 @@ impl Engine {
         Ok(self.len()? == 0)
     }
 
-    fn lock_writer(&self) -> MutexGuard<'_, WriterState> {
+    pub(crate) fn lock_writer(&self) -> MutexGuard<'_, WriterState> {
         // The state is replaced only after a commit; a panic before leaves it as it was.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

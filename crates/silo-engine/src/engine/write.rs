@@ -45,6 +45,13 @@ pub(crate) struct WriterState {
     free: Option<Vec<u32>>,
 }
 
+impl WriterState {
+    /// Free slots are looked for again.
+    pub(crate) fn forget_free(&mut self) {
+        self.free = None;
+    }
+}
+
 /// A record that a batch changes.
 struct Touched {
     slot: Option<u32>,
@@ -278,7 +285,7 @@ impl Engine {
     }
 
     /// Labels of new text ids, and of others that have to make room.
-    fn push_labels(
+    pub(crate) fn push_labels(
         &self,
         view: &View<'_>,
         created: &[(u32, &str)],

@@ -178,11 +178,12 @@ fn push_value(values: &mut Values, value: &Value) {
 }
 
 impl<'a> Rows<'a> {
-    /// A batch in the terms of a schema; `targets` says where its columns go.
+    /// A batch in the terms of a schema; `targets` says where its columns go. Rows that are `whole` records get
+    /// defaults and computed fields; columns of values to add are as those of their fields.
     ///
     /// # Errors
     /// [`Error::Load`] for columns that do not have the shape that the schema asks for.
-    pub(super) fn new(documents: &DocumentType, targets: &[Target], batch: &'a RowBatch) -> Result<Self> {
+    pub(super) fn new(documents: &DocumentType, targets: &[Target], batch: &'a RowBatch, whole: bool) -> Result<Self> {
         let schema = documents.schema();
         let mut id = None;
         let mut fields: Vec<Option<Cow<'a, Column>>> = vec![None; schema.fields.len()];
@@ -198,18 +199,20 @@ impl<'a> Rows<'a> {
             check_values(&column.values, batch.rows, kind, multi)
                 .map_err(|why| Error::Load(format!("the column for {name:?}: {why}")))?;
             match target {
-                Target::Field(at) => {
+                Target::Field(at) | Target::Add(at) => {
                     if let Some(place) = fields.get_mut(*at) {
                         *place = Some(Cow::Borrowed(column));
                     }
                 }
-                _ => id = Some(column),
+                Target::Id | Target::Ignore => id = Some(column),
             }
         }
         let id = id.ok_or_else(|| Error::Load("no column holds the ids".into()))?;
         let mut rows = Self { first_row: batch.first_row, rows: batch.rows, id, fields };
-        rows.fill_defaults(documents);
-        rows.compute(documents);
+        if whole {
+            rows.fill_defaults(documents);
+            rows.compute(documents);
+        }
         Ok(rows)
     }
 
@@ -262,12 +265,13 @@ impl<'a> Rows<'a> {
     }
 
     /// Why row `row` cannot be a record, if it cannot.
-    pub(super) fn refusal(&self, schema: &Schema, row: usize) -> Option<String> {
+    pub(super) fn refusal(&self, schema: &Schema, row: usize, whole: bool) -> Option<String> {
         if is_null(self.id, row) {
             return Some(format!("{} is null", schema.id.name));
         }
         let missing = schema.fields.iter().enumerate().find(|(at, field)| {
-            !field.nullable && self.column(*at).is_none_or(|column| is_null(column, row))
+            let null = self.column(*at).map_or(whole, |column| is_null(column, row));
+            !field.nullable && null
         });
         missing.map(|(_, field)| format!("{} is null, which the schema forbids", field.name))
     }
@@ -302,7 +306,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Room to encode documents in.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Scratch {
     presence: Vec<u8>,
     values: Vec<u8>,
@@ -434,11 +438,11 @@ mod tests {
         // The text must be cut at characters: x, nothing, ä and the first byte of ö is no text.
         let targets: Vec<Target> =
             std::iter::once(Target::Id).chain((0..7).map(Target::Field)).collect();
-        assert!(Rows::new(&documents, &targets, &batch).is_err());
+        assert!(Rows::new(&documents, &targets, &batch, true).is_err());
         let mut batch = batch;
         batch.columns[5] =
             column(0, Values::Text { ends: vec![1, 1, 3], bytes: "xä".as_bytes().to_vec() });
-        let rows = Rows::new(&documents, &targets, &batch).unwrap();
+        let rows = Rows::new(&documents, &targets, &batch, true).unwrap();
 
         let (mut scratch, mut bytes) = (Scratch::default(), Vec::new());
         for row in 0..3 {
@@ -461,7 +465,7 @@ mod tests {
         let last = documents.decode(&bytes, &FieldSet::all(&schema)).unwrap();
         assert_eq!(last.values[7], Value::Int(7));
         assert_eq!(last.values[8], Value::Int(7));
-        assert_eq!(rows.refusal(&schema, 0), None);
+        assert_eq!(rows.refusal(&schema, 0, true), None);
     }
 
     #[test]
@@ -480,7 +484,7 @@ mod tests {
             (5, Values::List { ends: vec![2, 1], items: Box::new(Values::Int(vec![1, 2])) }, "ends"),
         ] {
             let batch = RowBatch { first_row: 0, rows: 2, columns: vec![id.clone(), column(values)] };
-            let error = Rows::new(&documents, &[Target::Id, Target::Field(at)], &batch).err().unwrap();
+            let error = Rows::new(&documents, &[Target::Id, Target::Field(at)], &batch, true).err().unwrap();
             assert!(error.to_string().contains(says), "{error}");
         }
     }

@@ -7,6 +7,7 @@
 use std::io;
 
 use bitmap_silo::postings::par_sort_pairs;
+use rayon::prelude::*;
 
 use super::spool::{ColumnReader, Spool};
 use crate::error::{Error, Result};
@@ -26,10 +27,7 @@ pub(super) enum Order {
 impl Order {
     /// The order of rows by a column of ids.
     pub(super) fn of(ids: &ColumnReader, spool: &Spool) -> Result<Self> {
-        let rows = u32::try_from(ids.rows())
-            .ok()
-            .filter(|rows| *rows < u32::MAX)
-            .ok_or_else(|| Error::Load("more than 2^32 - 2 rows: load them in parts".into()))?;
+        let rows = row_count(ids.rows())?;
         let mut last = None;
         let mut ascends = true;
         ids.for_each_block(spool, 0..ids.rows(), |_, _, block| {
@@ -49,18 +47,31 @@ impl Order {
         })?;
         // Stable by id: rows of one id stay in the order of the input.
         par_sort_pairs(&mut pairs);
-        let mut ranks = vec![REPLACED; ids.rows()];
+        let last_of_id = |at: usize, id: u64| pairs.get(at + 1).is_none_or(|(next, _)| *next != id);
+        let last = pairs.iter().enumerate().filter(|(at, (id, _))| last_of_id(*at, *id));
+        Ok(Self::ranked(ids.rows(), last.map(|(_, (_, row))| *row)))
+    }
+
+    /// The order of rows by a comparison, after which equal rows are one record.
+    pub(super) fn by(rows: usize, compare: impl Fn(u32, u32) -> std::cmp::Ordering + Sync) -> Result<Self> {
+        let count = row_count(rows)?;
+        let mut sorted: Vec<u32> = (0..count).collect();
+        sorted.par_sort_unstable_by(|a, b| compare(*a, *b).then(a.cmp(b)));
+        let last_of_id = |at: usize, row: u32| sorted.get(at + 1).is_none_or(|next| compare(row, *next).is_ne());
+        Ok(Self::ranked(rows, sorted.iter().enumerate().filter(|(at, row)| last_of_id(*at, **row)).map(|(_, row)| *row)))
+    }
+
+    /// The order in which the given rows, by rank, are the records.
+    fn ranked(rows: usize, by_rank: impl Iterator<Item = u32>) -> Self {
+        let mut ranks = vec![REPLACED; rows];
         let mut records = 0;
-        for (at, (id, row)) in pairs.iter().enumerate() {
-            if pairs.get(at + 1).is_some_and(|(next, _)| next == id) {
-                continue;
-            }
-            if let Some(rank) = ranks.get_mut(*row as usize) {
+        for row in by_rank {
+            if let Some(rank) = ranks.get_mut(row as usize) {
                 *rank = records;
             }
             records += 1;
         }
-        Ok(Self::Ranked { ranks, records })
+        Self::Ranked { ranks, records }
     }
 
     /// Number of records.
@@ -79,12 +90,22 @@ impl Order {
     }
 }
 
+fn row_count(rows: usize) -> Result<u32> {
+    u32::try_from(rows)
+        .ok()
+        .filter(|rows| *rows < u32::MAX)
+        .ok_or_else(|| Error::Load("more than 2^32 - 2 rows: load them in parts".into()))
+}
+
 /// A column by rank of the record: read from the blocks as they lie where rows are records, else gathered.
 pub(super) struct ByRank<'a> {
-    column: &'a ColumnReader,
-    spool: &'a Spool,
     records: usize,
-    gathered: Option<Gathered>,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    Blocks(&'a ColumnReader, &'a Spool),
+    Gathered(Gathered),
 }
 
 /// What one record has in a column.
@@ -106,11 +127,18 @@ impl<'a> ByRank<'a> {
     /// A column in the order of ranks.
     pub(super) fn new(column: &'a ColumnReader, spool: &'a Spool, order: &Order) -> Result<Self> {
         let records = order.records() as usize;
-        let gathered = match order {
-            Order::Identity { .. } => None,
-            Order::Ranked { .. } => Some(gather(column, spool, order)?),
+        let source = match order {
+            Order::Identity { .. } => Source::Blocks(column, spool),
+            Order::Ranked { .. } => Source::Gathered(gather(column, spool, order)?),
         };
-        Ok(Self { column, spool, records, gathered })
+        Ok(Self { records, source })
+    }
+
+    /// A column of one number a record.
+    pub(super) fn computed(records: u32, number: impl FnMut(u32) -> u64) -> Self {
+        let numbers = (0..records).map(number).collect();
+        let gathered = Gathered { nulls: Vec::new(), ends: Vec::new(), numbers };
+        Self { records: records as usize, source: Source::Gathered(gathered) }
     }
 
     /// Calls `f` with rank and cell of every record in a range of ranks, in order.
@@ -132,9 +160,9 @@ impl<'a> ByRank<'a> {
             }
             Ok(())
         };
-        match &self.gathered {
-            Some(all) => visit(0, self.records, &all.nulls, &all.ends, &all.numbers),
-            None => self.column.for_each_block(self.spool, ranks.clone(), |first, rows, block| {
+        match &self.source {
+            Source::Gathered(all) => visit(0, self.records, &all.nulls, &all.ends, &all.numbers),
+            Source::Blocks(column, spool) => column.for_each_block(spool, ranks.clone(), |first, rows, block| {
                 visit(first, rows, &block.nulls, &block.ends, &block.numbers)
             }),
         }

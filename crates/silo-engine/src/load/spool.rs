@@ -26,6 +26,17 @@ pub(super) struct Extent {
 }
 
 impl Extent {
+    /// The extent as numbers of a block.
+    pub(super) fn to_numbers(self) -> [u64; 2] {
+        [self.offset, self.len as u64]
+    }
+
+    /// The extent that [`Extent::to_numbers`] wrote.
+    pub(super) fn from_numbers(numbers: &[u64]) -> Self {
+        let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
+        Self { offset: number(0), len: usize::try_from(number(1)).unwrap_or(0) }
+    }
+
     /// Its length in bytes.
     pub(super) fn len(self) -> usize {
         self.len

@@ -14,9 +14,9 @@ use crate::store::lists::StoredPostings;
 use crate::store::value::{Header, store_slots};
 
 /// Most pairs and markers of a page after upkeep.
-pub(crate) const PAGE_PAIRS: usize = 16_384;
+pub const PAGE_PAIRS: usize = 16_384;
 /// Pairs of one value in a page that is too large from which the value gets a bitmap of its own.
-pub(crate) const HEAVY_FROM: usize = PAGE_PAIRS / 2;
+pub const HEAVY_FROM: usize = PAGE_PAIRS / 2;
 /// Bytes of pages after which what was split is committed.
 const STEP_BYTES: usize = 32 << 20;
 
