@@ -132,6 +132,10 @@ impl<'a> BitmapView<'a> {
                 let end = u64::from((*last).min(high)) + 1;
                 u32::try_from(end.saturating_sub(u64::from((*first).max(low)))).unwrap_or(u32::MAX)
             }
+            Base::Pages(pages) => {
+                let at = pages.partition_point(|page| page.last < key);
+                pages.get(at).filter(|page| page.first <= key).map_or(0, |page| page.chunk_bound(key))
+            }
         };
         let ops = self.delta.and_then(|delta| delta.chunk(key));
         let more = ops.map_or(0, |ops| u32::try_from(ops.set_count()).unwrap_or(u32::MAX));
