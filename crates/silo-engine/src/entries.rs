@@ -152,12 +152,8 @@ mod tests {
         let (gone, come) = difference(&old, &new);
         let gone_wanted = [&wanted[2], &wanted[3], &wanted[4], &wanted[6], &wanted[7]];
         assert_eq!(gone, gone_wanted);
-        let come_wanted = [
-            Entry::Empty(0),
-            Entry::High(2, key(6)),
-            Entry::High(4, text_hash("u")),
-            Entry::Sort(2, key(6)),
-        ];
+        let come_wanted =
+            [Entry::Empty(0), Entry::High(2, key(6)), Entry::High(4, text_hash("u")), Entry::Sort(2, key(6))];
         assert_eq!(come, come_wanted.iter().collect::<Vec<_>>());
     }
 }

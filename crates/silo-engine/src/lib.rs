@@ -13,9 +13,9 @@ mod terms;
 mod time;
 mod value;
 
-pub use document::{Change, Document, DocumentType, FieldSet, Merge, Record};
 pub use bitmap_silo::column::Direction;
 pub use datasilo::{Durability, Options};
+pub use document::{Change, Document, DocumentType, FieldSet, Merge, Record};
 pub use engine::{Engine, UpdateBatch, UpdateReport, View};
 pub use error::{Error, FilterError, Result};
 pub use filter::{Comparison, Condition, FieldRef, Filter, Leaf, Literal, Name, Node, Predicate, Test};

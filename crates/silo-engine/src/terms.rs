@@ -53,9 +53,7 @@ pub(crate) fn code_of_term(kind: FieldType, term: &Term<'_>) -> Coded {
 pub(crate) fn key_of_code(kind: FieldType, code: u32) -> Option<u64> {
     match kind {
         FieldType::Bool | FieldType::Unsigned(8 | 16 | 32) => Some(u64::from(code)),
-        FieldType::Signed(8 | 16 | 32) => {
-            Some(integer_key(kind, i128::from((code ^ 1 << 31).cast_signed())))
-        }
+        FieldType::Signed(8 | 16 | 32) => Some(integer_key(kind, i128::from((code ^ 1 << 31).cast_signed()))),
         FieldType::String | FieldType::Float(_) => None,
         _ => (code < FIRST_TERM).then(|| integer_key(kind, i128::from(code))),
     }
@@ -170,7 +168,13 @@ impl Terms {
     }
 
     /// The value of a code.
-    pub(crate) fn value(&self, snapshot: &Snapshot, number: u16, kind: FieldType, code: u32) -> Result<Value> {
+    pub(crate) fn value(
+        &self,
+        snapshot: &Snapshot,
+        number: u16,
+        kind: FieldType,
+        code: u32,
+    ) -> Result<Value> {
         if let Some(key) = key_of_code(kind, code) {
             return Ok(value_of_key(kind, key));
         }
@@ -186,7 +190,12 @@ impl Terms {
     }
 
     /// All terms of a field, in order.
-    pub(crate) fn sorted(&self, snapshot: &Snapshot, number: u16, kind: FieldType) -> Result<Arc<SortedTerms>> {
+    pub(crate) fn sorted(
+        &self,
+        snapshot: &Snapshot,
+        number: u16,
+        kind: FieldType,
+    ) -> Result<Arc<SortedTerms>> {
         let count = self.count(snapshot, number)?;
         let lock = || self.sorted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&number).filter(|known| known.terms.len() >= count as usize) {
@@ -194,9 +203,9 @@ impl Terms {
         }
         let mut terms = Vec::with_capacity(count as usize);
         for index in 0..count {
-            let term = snapshot
-                .get(&self.keyspace, term_key(number, index))?
-                .ok_or_else(|| Error::damaged("terms", format!("term {index} of field {number} is missing")))?;
+            let term = snapshot.get(&self.keyspace, term_key(number, index))?.ok_or_else(|| {
+                Error::damaged("terms", format!("term {index} of field {number} is missing"))
+            })?;
             terms.push((term.into_owned().into_boxed_slice(), first_code(kind) + index));
         }
         terms.sort_unstable();
@@ -259,7 +268,9 @@ impl NewTerms {
         };
         let first = first_code(kind);
         if *count >= u32::MAX - first {
-            return Err(Error::Document("a field of kind \"filter\" has no code left: use \"high\"".to_owned()));
+            return Err(Error::Document(
+                "a field of kind \"filter\" has no code left: use \"high\"".to_owned(),
+            ));
         }
         new.push((term.to_vec(), first + *count));
         *count += 1;

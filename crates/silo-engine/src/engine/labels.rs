@@ -103,8 +103,9 @@ impl NewLabels {
                 window *= 4;
             }
         }
-        let label = between(&all, at)
-            .ok_or_else(|| Error::Document("no label is left for a text id: load into a new silo".to_owned()))?;
+        let label = between(&all, at).ok_or_else(|| {
+            Error::Document("no label is left for a text id: load into a new silo".to_owned())
+        })?;
         self.by_id.insert(id.to_owned(), label);
         self.by_slot.insert(slot, label);
         self.slots.insert(id.to_owned(), slot);

@@ -2,6 +2,7 @@
 
 mod labels;
 pub(crate) mod layout;
+mod upkeep;
 mod view;
 mod write;
 
@@ -22,8 +23,8 @@ use layout::{Layout, SCHEMA_KEY, STORE_PREFIX, Spaces};
 pub(crate) use labels::label_of_rank;
 pub(crate) use view::Column;
 pub use view::View;
-pub use write::{UpdateBatch, UpdateReport};
 use write::WriterState;
+pub use write::{UpdateBatch, UpdateReport};
 
 /// Records with a schema, in a directory.
 ///
@@ -252,9 +253,8 @@ impl Engine {
 
 /// The keyspaces and the schema of a silo.
 fn read_schema(snapshot: &Snapshot) -> Result<(Spaces, Schema)> {
-    let no_records = || {
-        Error::Schema("the silo holds no records (it has no schema): a load creates them".to_owned())
-    };
+    let no_records =
+        || Error::Schema("the silo holds no records (it has no schema): a load creates them".to_owned());
     let spaces = Spaces::open(snapshot).map_err(|error| match error {
         Error::Store(datasilo::Error::UnknownKeyspace { .. }) => no_records(),
         other => other,

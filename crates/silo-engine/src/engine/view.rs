@@ -68,7 +68,8 @@ impl<'e> View<'e> {
         let slot_count = match snapshot.get(&engine.spaces.engine, SLOTS_KEY)? {
             None => 0,
             Some(bytes) => {
-                let bytes = bytes.as_ref().try_into().map_err(|_| Error::damaged("slots", "not eight bytes"))?;
+                let bytes =
+                    bytes.as_ref().try_into().map_err(|_| Error::damaged("slots", "not eight bytes"))?;
                 u64::from_le_bytes(bytes)
             }
         };

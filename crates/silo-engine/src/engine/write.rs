@@ -196,7 +196,12 @@ impl Engine {
     }
 
     /// The records that a batch changes, before and after it, in the order of their first change.
-    fn resolve(&self, view: &View<'_>, batch: &UpdateBatch, report: &mut UpdateReport) -> Result<Vec<Touched>> {
+    fn resolve(
+        &self,
+        view: &View<'_>,
+        batch: &UpdateBatch,
+        report: &mut UpdateReport,
+    ) -> Result<Vec<Touched>> {
         let all = FieldSet::all(self.schema());
         let mut touched: Vec<Touched> = Vec::with_capacity(batch.len());
         let mut by_id: HashMap<Id, usize> = HashMap::with_capacity(batch.len());

@@ -62,7 +62,9 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| no_cursor())?;
         let mut bytes = Bytes(&bytes);
         if bytes.u8().ok_or_else(no_cursor)? != VERSION {
-            return Err(Error::Query("the cursor is of another version: start from the first page".to_owned()));
+            return Err(Error::Query(
+                "the cursor is of another version: start from the first page".to_owned(),
+            ));
         }
         let hash = u64::from_le_bytes(bytes.array().ok_or_else(no_cursor)?);
         if hash != query_hash(schema, query) {

@@ -123,7 +123,13 @@ impl View<'_> {
     }
 
     /// Counts the values of a field without bitmaps.
-    fn many_facet(&self, at: usize, field: &Field, matching: Option<&BitmapBuf>, total: u64) -> Result<Counts> {
+    fn many_facet(
+        &self,
+        at: usize,
+        field: &Field,
+        matching: Option<&BitmapBuf>,
+        total: u64,
+    ) -> Result<Counts> {
         let indexes = self.indexes(at)?;
         if let Some(matching) = matching
             && total <= DOCUMENTS_MAX

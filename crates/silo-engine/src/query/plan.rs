@@ -37,7 +37,10 @@ enum Node<'v> {
     Postings(PostingLeaf<'v>),
     /// Made for the query.
     Made(BitmapBuf),
-    And { keep: Vec<Plan<'v>>, remove: Vec<Plan<'v>> },
+    And {
+        keep: Vec<Plan<'v>>,
+        remove: Vec<Plan<'v>>,
+    },
     Or(Vec<Plan<'v>>),
 }
 
@@ -156,7 +159,12 @@ impl std::fmt::Display for Explain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         fn write(this: &Explain, depth: usize, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             let Explain { part, strategy, estimated, actual, parts } = this;
-            writeln!(f, "{:1$}{part}: {actual} records, at most {estimated} expected; {strategy}", "", depth * 2)?;
+            writeln!(
+                f,
+                "{:1$}{part}: {actual} records, at most {estimated} expected; {strategy}",
+                "",
+                depth * 2
+            )?;
             parts.iter().try_for_each(|part| write(part, depth + 1, f))
         }
         write(self, 0, f)
@@ -450,8 +458,10 @@ impl<'v> Planner<'v, '_> {
                 }
             }
             Test::Range(low, high) => {
-                if let (Some((low, high)), Some(index)) = (direct_codes(kind, *low, *high), self.filter_index(field)) {
-                    view.reader()?.values(&index)?.for_each::<()>(|code| {
+                if let (Some((low, high)), Some(index)) =
+                    (direct_codes(kind, *low, *high), self.filter_index(field))
+                {
+                    let _ = view.reader()?.values(&index)?.for_each::<()>(|code| {
                         if (low..=high).contains(&code) {
                             codes.push(code);
                         }
@@ -545,8 +555,10 @@ fn made_of<'v>(mut slots: Vec<u32>) -> Node<'v> {
 
 /// Whether two leaves of a conjunction exclude each other.
 fn contradicts(schema: &Schema, parts: &[Predicate]) -> bool {
-    let leaves: Vec<&Leaf> =
-        parts.iter().filter_map(|part| if let Predicate::Leaf(leaf) = part { Some(leaf) } else { None }).collect();
+    let leaves: Vec<&Leaf> = parts
+        .iter()
+        .filter_map(|part| if let Predicate::Leaf(leaf) = part { Some(leaf) } else { None })
+        .collect();
     let multi = |field: FieldRef| match field {
         FieldRef::Id => false,
         FieldRef::Field(at) => schema.fields.get(at).is_none_or(|field| field.multi),

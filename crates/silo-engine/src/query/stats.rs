@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use bitmap_silo::{BitmapView, Query as BitmapQuery};
 use bitmap_silo::column::Direction;
 use bitmap_silo::topk::{sum_f64, totals};
+use bitmap_silo::{BitmapView, Query as BitmapQuery};
 
 use super::request::FieldStats;
 use crate::engine::View;
@@ -28,7 +28,9 @@ impl View<'_> {
         let Some(field) = schema.fields.get(at) else { return Ok(FieldStats::default()) };
         let indexes = self.indexes(at)?;
         if matches!(field.kind, FieldType::String | FieldType::Bool) || field.multi {
-            return Err(Error::Query(format!("{name:?} holds no single numbers or times, so it has no statistics")));
+            return Err(Error::Query(format!(
+                "{name:?} holds no single numbers or times, so it has no statistics"
+            )));
         }
         if let Some(index) = &indexes.sort {
             let column = self.column(index)?;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use rand::rngs::StdRng;
 use silo_engine::{
-    Answer, Change, Direction, FacetCount, Field, FieldType, Filter, Id, Merge, Query, Record, Schema, UpdateBatch, Value,
+    Answer, Change, Direction, FacetCount, Field, FieldType, Filter, Id, Merge, Query, Record, Schema,
+    UpdateBatch, Value,
 };
 
 pub(crate) type Values = BTreeMap<String, Value>;
@@ -63,13 +64,15 @@ impl Naive {
                 let old = self.records.get(&merge.id);
                 let mut record = Record::new(merge.id.clone());
                 record.fields = old.map(|old| old.clone().into_iter().collect()).unwrap_or_default();
-                let place = |record: &mut Record, name: &str| {
-                    match record.fields.iter().position(|(field, _)| field == name) {
-                        Some(at) => at,
-                        None => {
-                            record.fields.push((name.to_owned(), Value::Null));
-                            record.fields.len() - 1
-                        }
+                let place = |record: &mut Record, name: &str| match record
+                    .fields
+                    .iter()
+                    .position(|(field, _)| field == name)
+                {
+                    Some(at) => at,
+                    None => {
+                        record.fields.push((name.to_owned(), Value::Null));
+                        record.fields.len() - 1
                     }
                 };
                 for (name, value) in &merge.set {
@@ -150,8 +153,12 @@ impl Naive {
         let limit = rng.random_range(1..20);
         let offset = if rng.random() { 0 } else { rng.random_range(0..30) };
         let mut query = asked.query().limit(limit).offset(offset).fields(["*"]);
-        let faceted: Vec<&Field> =
-            self.schema.fields.iter().filter(|field| !field.index.is_none() && rng.random_range(0..4) == 0).collect();
+        let faceted: Vec<&Field> = self
+            .schema
+            .fields
+            .iter()
+            .filter(|field| !field.index.is_none() && rng.random_range(0..4) == 0)
+            .collect();
         let most = if rng.random() { None } else { Some(rng.random_range(0..4)) };
         for field in &faceted {
             query = query.facet(field.name.clone(), most);
@@ -237,8 +244,12 @@ pub(crate) fn changes(schema: &Schema, rng: &mut StdRng, count: usize, most_ids:
                     for field in schema.fields.iter().filter(|field| field.compute.is_none()) {
                         match rng.random_range(0..8) {
                             0 => merge = merge.set(field.name.clone(), super::value(field, rng)),
-                            1 if field.multi => merge = merge.add(field.name.clone(), super::item(field, rng)),
-                            2 if field.multi => merge = merge.remove(field.name.clone(), super::item(field, rng)),
+                            1 if field.multi => {
+                                merge = merge.add(field.name.clone(), super::item(field, rng))
+                            }
+                            2 if field.multi => {
+                                merge = merge.remove(field.name.clone(), super::item(field, rng))
+                            }
                             _ => {}
                         }
                     }
