@@ -44,6 +44,14 @@ impl Page<'_> {
         }
     }
 
+    /// At most how many slots the chunk of `key` has.
+    pub(crate) fn chunk_bound(&self, key: u16) -> u32 {
+        let sets = self.ops.as_ref().map_or(0, |ops| ops.sets.chunk_bound(key));
+        let delta = self.delta.as_ref().and_then(|delta| delta.chunk(key));
+        let more = delta.map_or(0, |ops| u32::try_from(ops.set_count()).unwrap_or(u32::MAX));
+        self.base.chunk_bound(key).saturating_add(sets).saturating_add(more)
+    }
+
     /// The first key of the page at or after `key` that may have slots.
     pub(crate) fn seek(&self, key: u16) -> Option<u16> {
         let key = key.max(self.first);
@@ -89,6 +97,11 @@ impl Page<'_> {
 }
 
 impl BitmapView<'_> {
+    /// The key of the first chunk of a stored form.
+    pub(crate) fn first_key(&self) -> Option<u16> {
+        self.stored_seek(0)
+    }
+
     /// The first key at or after `key` in a stored form; O(log containers).
     fn stored_seek(&self, key: u16) -> Option<u16> {
         match &self.base {

@@ -57,6 +57,12 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Moves back before the first chunk.
+    pub(crate) fn rewind(&mut self) {
+        self.index = 0;
+        self.pending = self.view.delta.and_then(|delta| delta.seek(0));
+    }
+
     pub(crate) fn view(&self) -> &BitmapView<'a> {
         &self.view
     }

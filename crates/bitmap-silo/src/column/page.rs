@@ -103,7 +103,7 @@ impl<'a> ColumnPage<'a> {
             max: u64::from_le_bytes(*max),
             presence: Presence::open(form, present, count).ok_or_else(wrong)?,
             values,
-            order: (order == 1).then(|| tail.as_chunks().0),
+            order: (order == 1).then_some(tail.as_chunks().0),
         })
     }
 
@@ -120,11 +120,9 @@ impl<'a> ColumnPage<'a> {
         if self.min > self.max || self.width != width_of(self.max - self.min) {
             return malformed("bounds do not go with the width");
         }
-        let spare = self.values.len() - VALUES_SLACK.min(self.values.len());
         let used_bits = self.count as usize * self.width as usize;
         if (used_bits..self.values.len() * 8)
             .any(|bit| self.values.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1))
-            || spare % 8 != 0
         {
             return malformed("unused bits of the values are not zero");
         }
@@ -312,7 +310,9 @@ impl<'a> ColumnPage<'a> {
         match (self.order, self.presence) {
             (Some(order), _) => {
                 let part = order.get(first as usize..end as usize).unwrap_or(&[]);
-                part.iter().for_each(|low| f(u16::from_le_bytes(*low)));
+                for low in part {
+                    f(u16::from_le_bytes(*low));
+                }
             }
             (None, Presence::Prefix(_)) => (first..end).for_each(|low| f(low16(low))),
             (None, presence) => (first..end).filter_map(|rank| presence.select(rank)).for_each(f),

@@ -82,15 +82,20 @@ impl<'a> ColumnView<'a> {
         let mut ops = ops.iter().peekable();
         self.page.for_each(|low, key| {
             while let Some((before, changed)) = ops.next_if(|(slot, _)| *slot < low) {
-                changed.iter().for_each(|key| f(*before, *key));
+                if let Some(key) = changed {
+                    f(*before, *key);
+                }
             }
             match ops.next_if(|(slot, _)| *slot == low) {
-                Some((_, changed)) => changed.iter().for_each(|key| f(low, *key)),
+                Some((_, Some(key))) => f(low, *key),
+                Some((_, None)) => {}
                 None => f(low, key),
             }
         });
         for (low, changed) in ops {
-            changed.iter().for_each(|key| f(*low, *key));
+            if let Some(key) = changed {
+                f(*low, *key);
+            }
         }
     }
 

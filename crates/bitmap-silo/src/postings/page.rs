@@ -232,7 +232,7 @@ impl<'a> PostingsPage<'a> {
     #[must_use]
     pub fn range_count(&self, values: RangeInclusive<u64>) -> usize {
         let (from, to) = self.indices(&values);
-        if from < to { self.pairs_of(to - 1).1 - self.pairs_of(from).0 } else { 0 }
+        if from < to { self.pairs_of(to - 1).1.saturating_sub(self.pairs_of(from).0) } else { 0 }
     }
 
     /// The values in the range with their slots or markers, ascending.

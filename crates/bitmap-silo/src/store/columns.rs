@@ -61,13 +61,22 @@ impl Ops for Zones {
 /// The column of a field as of one snapshot.
 #[derive(Clone, Debug)]
 pub struct StoredColumn<'s> {
-    pub(crate) spaces: &'s Spaces,
-    pub(crate) cache: &'s DecodedCache,
-    pub(crate) snapshot: &'s Snapshot,
-    pub(crate) field: u32,
+    spaces: &'s Spaces,
+    cache: &'s DecodedCache,
+    snapshot: &'s Snapshot,
+    field: u32,
 }
 
 impl<'s> StoredColumn<'s> {
+    pub(crate) fn new(
+        spaces: &'s Spaces,
+        cache: &'s DecodedCache,
+        snapshot: &'s Snapshot,
+        field: u32,
+    ) -> Self {
+        Self { spaces, cache, snapshot, field }
+    }
+
     /// The column of a chunk; empty where no slot of it has a key. One look-up.
     ///
     /// # Errors
@@ -79,8 +88,8 @@ impl<'s> StoredColumn<'s> {
         let Some(found) = found else {
             return Ok(ColumnView::default());
         };
-        let page = ColumnPage::open(found.base)
-            .map_err(|error| StoreError::malformed(place(), message(&error)))?;
+        let page =
+            ColumnPage::open(found.base).map_err(|error| StoreError::malformed(place(), message(&error)))?;
         Ok(ColumnView::new(Some(page), found.ops))
     }
 

@@ -1,6 +1,8 @@
 //! What can go wrong in a store.
 
+use crate::column::ColumnError;
 use crate::error::BitmapError;
+use crate::postings::PostingsError;
 
 use super::fields::FieldKind;
 
@@ -27,6 +29,12 @@ pub enum StoreError {
         /// The broken rule.
         what: String,
     },
+    /// Rows or a page given by the caller are no column.
+    #[error(transparent)]
+    Column(#[from] ColumnError),
+    /// Pairs or a page given by the caller are no postings.
+    #[error(transparent)]
+    Postings(#[from] PostingsError),
     /// No field has this name.
     #[error("no field is named {name:?}; there are: {known}")]
     UnknownField {

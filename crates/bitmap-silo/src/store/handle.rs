@@ -1,19 +1,24 @@
 //! The handle of a store: its keyspaces, its fields, and who may write.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use datasilo::{Durability, Keyspace, KeyspaceOptions, Options, Silo, SiloReader, Snapshot};
 
+use crate::column::{ColumnDelta, Zones};
+use crate::postings::{PageSplit, PostingsDelta, encode_splits};
+
 use super::batch::StoreBatch;
+use super::cache::DecodedCache;
+use super::decoded::{Operator, Ops};
 use super::error::{StoreError, StoreResult};
 use super::fields::{Field, FieldKind, FieldList};
+use super::heavy::read_heavy;
+use super::keys::{BitmapId, Key};
 use super::maintain::Touched;
 use super::operator::{BITMAP_OPERATOR, BitmapOperator};
 use super::reader::StoreReader;
 use super::stored::Bitmaps;
-use super::value::PageSet;
 use super::write::Writer;
 
 /// Key of the list of fields in its keyspace.
@@ -24,10 +29,21 @@ pub(crate) const FIELDS_KEY: &[u8] = b"fields";
 pub(crate) struct Spaces {
     pub(crate) fields: Keyspace,
     pub(crate) bitmaps: Keyspace,
+    pub(crate) columns: Keyspace,
+    pub(crate) zones: Keyspace,
+    pub(crate) postings: Keyspace,
+    pub(crate) splits: Keyspace,
 }
 
-/// Suffixes of the keyspaces' names, and the operators.
-const SPACES: [(&str, &str); 2] = [("fields", ""), ("bitmaps", BITMAP_OPERATOR)];
+/// Suffixes of the keyspaces' names, and their operators.
+const SPACES: [(&str, &str); 6] = [
+    ("fields", ""),
+    ("bitmaps", BITMAP_OPERATOR),
+    ("columns", ColumnDelta::OPERATOR),
+    ("zones", Zones::OPERATOR),
+    ("postings", PostingsDelta::OPERATOR),
+    ("splits", ""),
+];
 
 impl Spaces {
     fn new(
@@ -39,13 +55,20 @@ impl Spaces {
             spaces.push(open(&format!("{prefix}.{suffix}"), operator)?);
         }
         match <[Keyspace; SPACES.len()]>::try_from(spaces) {
-            Ok([fields, bitmaps]) => Ok(Self { fields, bitmaps }),
+            Ok([fields, bitmaps, columns, zones, postings, splits]) => {
+                Ok(Self { fields, bitmaps, columns, zones, postings, splits })
+            }
             Err(_) => unreachable!("a keyspace was opened for each name"),
         }
     }
 
     pub(crate) fn all(&self) -> [&Keyspace; SPACES.len()] {
-        [&self.fields, &self.bitmaps]
+        [&self.fields, &self.bitmaps, &self.columns, &self.zones, &self.postings, &self.splits]
+    }
+
+    /// All but the list of fields.
+    pub(crate) fn of_entries(&self) -> [&Keyspace; SPACES.len() - 1] {
+        [&self.bitmaps, &self.columns, &self.zones, &self.postings, &self.splits]
     }
 
     pub(crate) fn bitmaps<'s>(&'s self, snapshot: &'s Snapshot) -> Bitmaps<'s> {
@@ -53,35 +76,14 @@ impl Spaces {
     }
 }
 
-/// Pages of a huge bitmap, to which writers add.
-#[derive(Debug, Default)]
-pub(crate) struct KnownPages([AtomicU8; 32]);
-
-impl KnownPages {
-    pub(crate) fn of(pages: &PageSet) -> Self {
-        Self(pages.0.map(AtomicU8::new))
-    }
-
-    pub(crate) fn contains(&self, page: u8) -> bool {
-        self.0
-            .get(usize::from(page / 8))
-            .is_some_and(|bits| bits.load(Ordering::Relaxed) >> (page % 8) & 1 == 1)
-    }
-
-    /// Notes pages that a snapshot has.
-    pub(crate) fn learn(&self, pages: &PageSet) {
-        for (known, bits) in self.0.iter().zip(pages.0) {
-            known.fetch_or(bits, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Which key an operation goes to, where that depends on what is stored. It changes only while nobody
-/// else writes.
+/// Which key an operation goes to, where that depends on what is stored and would cost look-ups. It
+/// changes only while nobody else writes.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    /// Bitmaps with pages, by field and value.
-    pub(crate) paged: HashMap<(u32, u32), KnownPages>,
+    /// Bitmaps with pages.
+    pub(crate) paged: HashSet<BitmapId>,
+    /// Values of postings fields that have bitmaps of their own.
+    pub(crate) heavy: HashMap<u32, BTreeSet<u64>>,
 }
 
 impl Routes {
@@ -90,14 +92,33 @@ impl Routes {
         let mut routes = Self::default();
         let fields = FieldList::decode(snapshot.get(&spaces.fields, FIELDS_KEY)?.as_deref())?;
         let bitmaps = spaces.bitmaps(snapshot);
-        for field in fields.live().iter().filter(|field| field.kind() == FieldKind::Bitmap) {
-            for value in bitmaps.paged(field.id())?.to_vec() {
-                if let Some(pages) = bitmaps.pages(field.id(), value)? {
-                    routes.paged.insert((field.id(), value), KnownPages::of(&pages));
+        for field in fields.live() {
+            let id = field.id();
+            match field.kind() {
+                FieldKind::Bitmap => {
+                    let paged = bitmaps.paged(id)?.to_vec();
+                    routes.paged.extend(paged.into_iter().map(|value| BitmapId::few(id, value)));
                 }
+                FieldKind::Postings => {
+                    let heavy = read_heavy(spaces, snapshot, id)?;
+                    for value in &heavy {
+                        let bitmap = BitmapId::heavy(id, *value);
+                        if bitmaps.pages(bitmap)?.is_some() {
+                            routes.paged.insert(bitmap);
+                        }
+                    }
+                    routes.heavy.insert(id, heavy);
+                }
+                FieldKind::Column => {}
             }
         }
         Ok(routes)
+    }
+
+    /// Forgets a field.
+    fn forget(&mut self, field: u32) {
+        self.paged.retain(|id| id.field != field);
+        self.heavy.remove(&field);
     }
 }
 
@@ -113,6 +134,7 @@ pub struct Store {
     /// The list of fields that was decoded last, and its bytes.
     fields: Mutex<(Vec<u8>, Arc<FieldList>)>,
     touched: Mutex<Touched>,
+    cache: DecodedCache,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -124,7 +146,11 @@ impl Store {
     /// Makes the store's merge operators known to a silo that is to be opened.
     #[must_use]
     pub fn options(options: Options) -> Options {
-        options.merge_operator(Arc::new(BitmapOperator))
+        options
+            .merge_operator(Arc::new(BitmapOperator))
+            .merge_operator(Arc::new(Operator::<ColumnDelta>::NEW))
+            .merge_operator(Arc::new(Operator::<Zones>::NEW))
+            .merge_operator(Arc::new(Operator::<PostingsDelta>::NEW))
     }
 
     /// Opens the store of this prefix in a silo, or creates it. The silo's options must have gone
@@ -137,12 +163,7 @@ impl Store {
             silo.create_keyspace(name, &KeyspaceOptions::new().merge_operator(operator))
         })?;
         let routes = Routes::load(&spaces, &silo.snapshot())?;
-        let store = Self {
-            spaces,
-            routes: Some(RwLock::new(routes)),
-            fields: Mutex::default(),
-            touched: Mutex::default(),
-        };
+        let store = Self::new(spaces, Some(RwLock::new(routes)));
         store.finish_drops(silo)?;
         Ok(store)
     }
@@ -154,7 +175,21 @@ impl Store {
     pub fn open_read_only(silo: &SiloReader, prefix: &str) -> StoreResult<Self> {
         let snapshot = silo.snapshot();
         let spaces = Spaces::new(prefix, |name, _| snapshot.keyspace(name))?;
-        Ok(Self { spaces, routes: None, fields: Mutex::default(), touched: Mutex::default() })
+        Ok(Self::new(spaces, None))
+    }
+
+    fn new(spaces: Spaces, routes: Option<RwLock<Routes>>) -> Self {
+        Self {
+            spaces,
+            routes,
+            fields: Mutex::default(),
+            touched: Mutex::default(),
+            cache: DecodedCache::default(),
+        }
+    }
+
+    pub(crate) fn cache(&self) -> &DecodedCache {
+        &self.cache
     }
 
     /// The keyspaces, for bulk sessions and statistics.
@@ -179,7 +214,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Silo`], and a malformed list of fields.
     pub fn reader<'s>(&'s self, snapshot: &'s Snapshot) -> StoreResult<StoreReader<'s>> {
-        Ok(StoreReader::new(&self.spaces, snapshot, self.field_list(snapshot)?))
+        Ok(StoreReader::new(self, snapshot, self.field_list(snapshot)?))
     }
 
     fn routes(&self) -> StoreResult<&RwLock<Routes>> {
@@ -261,7 +296,13 @@ impl Store {
             return Ok(existing.clone());
         }
         let field = list.add(name, kind)?;
-        silo.put(&self.spaces.fields, FIELDS_KEY, list.encode(), Durability::Power)?;
+        let mut batch = silo.batch();
+        batch.put(&self.spaces.fields, FIELDS_KEY, list.encode())?;
+        if kind == FieldKind::Postings {
+            let splits = encode_splits([PageSplit { first: (0, 0), page: 0 }])?;
+            batch.put(&self.spaces.splits, Key::field(field.id()), splits)?;
+        }
+        silo.commit(&mut batch, Durability::Power)?;
         Ok(field)
     }
 
@@ -277,7 +318,7 @@ impl Store {
             let id = list.get(name)?.id();
             list.begin_drop(id);
             silo.put(&self.spaces.fields, FIELDS_KEY, list.encode(), Durability::Power)?;
-            routes.paged.retain(|(field, _), _| *field != id);
+            routes.forget(id);
             self.touched().forget(id);
         }
         self.finish_drops(silo)
@@ -288,7 +329,8 @@ impl Store {
         for (id, kind) in self.field_list(&silo.snapshot())?.dropping().to_vec() {
             match kind {
                 FieldKind::Bitmap => self.remove_bitmaps(silo, id)?,
-                FieldKind::Column | FieldKind::Postings => {}
+                FieldKind::Column => self.remove_column(silo, id)?,
+                FieldKind::Postings => self.remove_postings(silo, id)?,
             }
             let _alone = self.exclusive()?;
             let mut list = FieldList::clone(&*self.field_list(&silo.snapshot())?);

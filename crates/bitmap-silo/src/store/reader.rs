@@ -5,25 +5,31 @@ use std::sync::Arc;
 
 use datasilo::Snapshot;
 
+use super::columns::StoredColumn;
 use super::error::StoreResult;
 use super::fields::{Field, FieldKind, FieldList};
-use super::handle::Spaces;
+use super::handle::Store;
 use super::keys::BitmapId;
-use super::stored::StoredBitmap;
+use super::lists::StoredPostings;
+use super::stored::{Bitmaps, StoredBitmap};
 use crate::eval::Query;
 use crate::view::BitmapView;
 
 /// A store as of one snapshot. Reads take no lock, and what they return borrows from the snapshot.
 #[derive(Clone, Debug)]
 pub struct StoreReader<'s> {
-    pub(crate) spaces: &'s Spaces,
+    pub(crate) store: &'s Store,
     pub(crate) snapshot: &'s Snapshot,
     pub(crate) fields: Arc<FieldList>,
 }
 
 impl<'s> StoreReader<'s> {
-    pub(crate) fn new(spaces: &'s Spaces, snapshot: &'s Snapshot, fields: Arc<FieldList>) -> Self {
-        Self { spaces, snapshot, fields }
+    pub(crate) fn new(store: &'s Store, snapshot: &'s Snapshot, fields: Arc<FieldList>) -> Self {
+        Self { store, snapshot, fields }
+    }
+
+    fn stored_bitmaps(&self) -> Bitmaps<'s> {
+        self.store.spaces.bitmaps(self.snapshot)
     }
 
     /// The fields, by number.
@@ -47,7 +53,7 @@ impl<'s> StoreReader<'s> {
     /// [`StoreError::FieldKind`](super::StoreError::FieldKind), and damage in the silo.
     pub fn bitmap(&self, field: &Field, value: u32) -> StoreResult<StoredBitmap<'s>> {
         self.fields.check(field, FieldKind::Bitmap)?;
-        self.spaces.bitmaps(self.snapshot).bitmap(BitmapId::few(field.id(), value))
+        self.stored_bitmaps().bitmap(BitmapId::few(field.id(), value))
     }
 
     /// The bitmaps of several values, for `field in values`: their union is an
@@ -95,7 +101,7 @@ impl<'s> StoreReader<'s> {
     /// As of [`StoreReader::bitmap`].
     pub fn values(&self, field: &Field) -> StoreResult<StoredBitmap<'s>> {
         self.fields.check(field, FieldKind::Bitmap)?;
-        self.spaces.bitmaps(self.snapshot).values(field.id())
+        self.stored_bitmaps().values(field.id())
     }
 
     /// Number of slots of a value as of the last fold: one look-up, no more than a header read.
@@ -104,7 +110,7 @@ impl<'s> StoreReader<'s> {
     /// As of [`StoreReader::bitmap`].
     pub fn folded_len(&self, field: &Field, value: u32) -> StoreResult<u64> {
         self.fields.check(field, FieldKind::Bitmap)?;
-        self.spaces.bitmaps(self.snapshot).folded_len(BitmapId::few(field.id(), value))
+        self.stored_bitmaps().folded_len(BitmapId::few(field.id(), value))
     }
 
     /// The values in use with their numbers of slots as of the last fold, in value order.
@@ -113,7 +119,29 @@ impl<'s> StoreReader<'s> {
     /// As of [`StoreReader::bitmap`].
     pub fn value_counts(&self, field: &Field) -> StoreResult<Vec<(u32, u64)>> {
         let values = self.values(field)?.to_vec();
-        let bitmaps = self.spaces.bitmaps(self.snapshot);
-        values.into_iter().map(|value| Ok((value, bitmaps.folded_len(BitmapId::few(field.id(), value))?))).collect()
+        let bitmaps = self.stored_bitmaps();
+        values
+            .into_iter()
+            .map(|value| Ok((value, bitmaps.folded_len(BitmapId::few(field.id(), value))?)))
+            .collect()
+    }
+
+    /// The numbers of a column field.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchField`](super::StoreError::NoSuchField),
+    /// [`StoreError::FieldKind`](super::StoreError::FieldKind).
+    pub fn column(&self, field: &Field) -> StoreResult<StoredColumn<'s>> {
+        self.fields.check(field, FieldKind::Column)?;
+        Ok(StoredColumn::new(&self.store.spaces, self.store.cache(), self.snapshot, field.id()))
+    }
+
+    /// The pairs of a postings field.
+    ///
+    /// # Errors
+    /// As of [`StoreReader::column`], and damage in the silo.
+    pub fn postings(&self, field: &Field) -> StoreResult<StoredPostings<'s>> {
+        self.fields.check(field, FieldKind::Postings)?;
+        StoredPostings::open(&self.store.spaces, self.store.cache(), self.snapshot, field.id())
     }
 }
