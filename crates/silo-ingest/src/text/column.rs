@@ -1,5 +1,7 @@
 //! Cells into typed columns: one tight loop a type.
 
+use std::ops::Range;
+
 use memchr::memmem;
 use silo_engine::columns::{Column, Values};
 
@@ -138,7 +140,7 @@ pub(crate) fn read<C: Cells>(
     let place = (index, asked, kind);
     match kind {
         ColumnKind::Bool => {
-            let short = |bytes: &[u8]| match bytes {
+            let short = |data: &[u8], cell: Range<usize>| match data.get(cell)? {
                 b"0" | b"false" => Some(0),
                 b"1" | b"true" => Some(1),
                 _ => None,
@@ -152,20 +154,25 @@ pub(crate) fn read<C: Cells>(
             // An i64 that fits needs no other check; the rest of u64 goes the long way.
             let low = i64::try_from(low).unwrap_or(i64::MIN);
             let high = i64::try_from(high).unwrap_or(i64::MAX);
-            let short =
-                |bytes: &[u8]| value::short_integer(bytes).filter(|&value| value >= low && value <= high);
+            let short = |data: &[u8], cell: Range<usize>| {
+                value::short_integer(data, cell).filter(|&value| value >= low && value <= high)
+            };
             let any = |bytes: &[u8]| whole(kind, bytes).map(Some);
             let (values, nulls) = numbers(cells, data, place, context, short, any);
             Column { nulls, values: Values::Int(values) }
         }
         ColumnKind::Time(unit) => {
-            let short = |bytes: &[u8]| value::short_time(bytes, unit).or_else(|| value::short_integer(bytes));
+            let short = |data: &[u8], cell: Range<usize>| {
+                let time = value::short_time(data.get(cell.clone())?, unit);
+                time.or_else(|| value::short_integer(data, cell))
+            };
             let any = |bytes: &[u8]| whole(kind, bytes).map(Some);
             let (values, nulls) = numbers(cells, data, place, context, short, any);
             Column { nulls, values: Values::Int(values) }
         }
         ColumnKind::Float => {
-            let (values, nulls) = numbers(cells, data, place, context, value::short_float, value::float);
+            let short = |data: &[u8], cell: Range<usize>| value::short_float(data.get(cell)?);
+            let (values, nulls) = numbers(cells, data, place, context, short, value::float);
             Column { nulls, values: Values::Float(values) }
         }
         ColumnKind::Text => texts(cells, data, index, asked, context),
@@ -178,19 +185,24 @@ fn numbers<C: Cells, T: Copy + Default>(
     data: &[u8],
     (index, asked, kind): (usize, usize, ColumnKind),
     context: &mut Context<'_>,
-    short: impl Fn(&[u8]) -> Option<T>,
+    short: impl Fn(&[u8], Range<usize>) -> Option<T>,
     any: impl Fn(&[u8]) -> Result<Option<T>, Wrong>,
 ) -> (Vec<T>, Vec<u64>) {
     let rows = cells.rows();
     // A null may be spelled as a value.
-    let ambiguous = context.nulls.texts().iter().any(|text| short(text.as_bytes()).is_some());
+    let ambiguous = context.nulls.texts().iter().any(|text| short(text.as_bytes(), 0..text.len()).is_some());
     let mut values = Vec::with_capacity(rows);
     let mut nulls = NullBits::default();
-    for (row, cell) in cells.column(data, index).enumerate() {
-        if !ambiguous && let Some(value) = short(cell) {
-            values.push(value);
-            continue;
+    for (row, range) in cells.column(index).enumerate() {
+        if !ambiguous {
+            let value = short(data, range.clone());
+            // A quoted number, in CSV or in JSON, is the number.
+            if let Some(value) = value.or_else(|| short(data, inside_quotes(data, &range)?)) {
+                values.push(value);
+                continue;
+            }
         }
+        let cell = data.get(range).unwrap_or_default();
         let value = match C::token(cell, &mut context.scratch) {
             Token::Null => Ok(None),
             Token::Value { bytes, .. } => match bytes.trim_ascii() {
@@ -220,6 +232,29 @@ fn numbers<C: Cells, T: Copy + Default>(
     (values, nulls.into_inner())
 }
 
+/// What is between the quotes of a cell that begins and ends with one.
+#[inline]
+fn inside_quotes(data: &[u8], cell: &Range<usize>) -> Option<Range<usize>> {
+    let inside = cell.start + 1..cell.end.checked_sub(1)?;
+    let quoted = data.get(cell.start) == Some(&b'"') && data.get(inside.end) == Some(&b'"');
+    (quoted && inside.start <= inside.end).then_some(inside)
+}
+
+/// Appends part of a block; short parts as a copy of 16 bytes of which the rest is cut off again,
+/// which is faster than a copy of a length that varies.
+#[inline]
+fn append(bytes: &mut Vec<u8>, data: &[u8], part: Range<usize>) {
+    let len = part.end.saturating_sub(part.start);
+    if len <= 16
+        && let Some(chunk) = data.get(part.start..).and_then(<[u8]>::first_chunk::<16>)
+    {
+        bytes.extend_from_slice(chunk);
+        bytes.truncate(bytes.len() - 16 + len);
+    } else {
+        bytes.extend_from_slice(data.get(part).unwrap_or_default());
+    }
+}
+
 /// Whether a result is none.
 trait IsOkAndNone {
     fn is_ok_and_none(&self) -> bool;
@@ -242,7 +277,13 @@ fn texts<C: Cells>(
     let mut ends = Vec::with_capacity(rows);
     let mut bytes = Vec::with_capacity(data.len() / 4);
     let mut nulls = NullBits::default();
-    for (row, cell) in cells.column(data, index).enumerate() {
+    for (row, range) in cells.column(index).enumerate() {
+        let cell = data.get(range.clone()).unwrap_or_default();
+        if C::is_plain(cell) && !context.nulls.contains(cell) {
+            append(&mut bytes, data, range);
+            ends.push(position(bytes.len()));
+            continue;
+        }
         match C::token(cell, &mut context.scratch) {
             Token::Value { bytes: text, quoted } if quoted || !context.nulls.contains(text) => {
                 bytes.extend_from_slice(text);
@@ -273,7 +314,8 @@ fn lists<C: Cells>(
     let mut items = no_values(kind);
     let mut nulls = NullBits::default();
     let mut item_scratch = Vec::new();
-    for (row, cell) in cells.column(data, index).enumerate() {
+    for (row, range) in cells.column(index).enumerate() {
+        let cell = data.get(range).unwrap_or_default();
         let mut pushed = Ok(());
         match C::token(cell, &mut context.scratch) {
             Token::Null => nulls.set(row, rows),

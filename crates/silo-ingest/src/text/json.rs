@@ -1,6 +1,7 @@
 //! NDJSON: a strict tokenizer (RFC 8259) that finds where values lie and copies nothing.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::{Cells, Fault, Token, position};
 use crate::reject::Reason;
@@ -364,11 +365,15 @@ impl Cells for Objects {
         &self.starts
     }
 
-    fn column<'d>(&'d self, data: &'d [u8], column: usize) -> impl Iterator<Item = &'d [u8]> {
+    fn column(&self, column: usize) -> impl Iterator<Item = Range<usize>> {
         self.spans.chunks_exact(self.width.max(1)).map(move |spans| {
             let (from, to) = spans.get(column).copied().unwrap_or_default();
-            data.get(from as usize..to as usize).unwrap_or_default()
+            from as usize..to as usize
         })
+    }
+
+    fn is_plain(_: &[u8]) -> bool {
+        false
     }
 
     fn token<'c>(cell: &'c [u8], scratch: &'c mut Vec<u8>) -> Token<'c> {
