@@ -9,6 +9,8 @@
 mod chain;
 mod error;
 mod input;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod progress;
 mod read;
 mod reject;

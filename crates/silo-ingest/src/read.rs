@@ -133,7 +133,7 @@ pub fn read(
         let job = Job { file, options, sink, rejects, progress, first_row };
         let counts = match format {
             Format::Csv | Format::Tsv | Format::Ndjson => crate::text::read::read(&job, opened)?,
-            #[cfg(feature = "parquet_")]
+            #[cfg(feature = "parquet")]
             Format::Parquet => crate::parquet::read(&job, opened)?,
             #[cfg(not(feature = "parquet"))]
             Format::Parquet => return Err(Error::input(file, "is a Parquet file; this program was built without")),

@@ -306,10 +306,7 @@ fn lists<C: Cells>(
     context: &mut Context<'_>,
 ) -> Column {
     let rows = cells.rows();
-    let separator = match multi {
-        Multi::Split(separator) if !separator.is_empty() => Some(memmem::Finder::new(separator)),
-        _ => None,
-    };
+    let separator = separator(multi);
     let mut ends = Vec::with_capacity(rows);
     let mut items = no_values(kind);
     let mut nulls = NullBits::default();
@@ -323,16 +320,7 @@ fn lists<C: Cells>(
                 if !quoted && context.nulls.contains(bytes.trim_ascii()) {
                     nulls.set(row, rows);
                 } else if let Some(separator) = &separator {
-                    let mut from = 0;
-                    let cuts = separator.find_iter(bytes).chain([bytes.len()]);
-                    pushed = cuts.into_iter().try_for_each(|to| {
-                        let item = bytes.get(from..to).unwrap_or_default();
-                        from = to + separator.needle().len();
-                        if item.trim_ascii().is_empty() || context.nulls.contains(item) {
-                            return Ok(());
-                        }
-                        push(&mut items, kind, item, &mut context.nans)
-                    });
+                    pushed = push_split(&mut items, kind, bytes, separator, context.nulls, &mut context.nans);
                 } else if !bytes.is_empty() {
                     pushed = push(&mut items, kind, bytes, &mut context.nans);
                 }
@@ -360,6 +348,35 @@ fn lists<C: Cells>(
         ends.push(position(value_count(&items)));
     }
     Column { nulls: nulls.into_inner(), values: Values::List { ends, items: Box::new(items) } }
+}
+
+/// What text is split at.
+pub(crate) fn separator(multi: &Multi) -> Option<memmem::Finder<'_>> {
+    match multi {
+        Multi::Split(separator) if !separator.is_empty() => Some(memmem::Finder::new(separator)),
+        Multi::Split(_) | Multi::Lists => None,
+    }
+}
+
+/// Appends the values between separators; empty ones and nulls are left out.
+pub(crate) fn push_split(
+    items: &mut Values,
+    kind: ColumnKind,
+    bytes: &[u8],
+    separator: &memmem::Finder<'_>,
+    nulls: &Nulls,
+    nans: &mut u64,
+) -> Result<(), Wrong> {
+    let mut from = 0;
+    let mut cuts = separator.find_iter(bytes).chain([bytes.len()]);
+    cuts.try_for_each(|to| {
+        let item = bytes.get(from..to).unwrap_or_default();
+        from = to + separator.needle().len();
+        if item.trim_ascii().is_empty() || nulls.contains(item) {
+            return Ok(());
+        }
+        push(items, kind, item, nans)
+    })
 }
 
 /// Appends a value; NaN is left out and counted.
