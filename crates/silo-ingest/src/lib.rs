@@ -11,6 +11,7 @@ mod error;
 mod input;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod join;
 mod progress;
 mod read;
 mod reject;
@@ -18,8 +19,9 @@ mod spec;
 mod text;
 
 pub use error::{Cause, Error, Result};
+pub use join::{Join, JoinSink, JoinText, Joins};
 pub use input::{Compression, Format};
 pub use progress::Progress;
 pub use read::{FileReport, ReadOptions, ReadReport, Sink, read};
 pub use reject::{IgnoreRejects, Reason, Reject, RejectSink, RejectWriter};
-pub use spec::{ColumnKind, ColumnSpec, Multi, Nulls, TimeUnit};
+pub use spec::{ColumnSpec, Multi, Nulls};

@@ -12,7 +12,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use silo_ingest::{ColumnKind, ColumnSpec, Multi, Nulls, ReadOptions, TimeUnit};
+use silo_ingest::{ColumnSpec, Multi, Nulls, ReadOptions};
+use silo_engine::{FieldType, TimeUnit};
 use support::{I64, TEXT, Value, options, read_bytes, text};
 
 const SCHEMA: &str = "message m {
@@ -155,16 +156,16 @@ fn file(groups: &[&[Row]], compression: Compression) -> Vec<u8> {
 
 fn all_columns() -> ReadOptions {
     let mut options = options(&[
-        ("id", ColumnKind::Int { bits: 64, signed: false }),
+        ("id", FieldType::Unsigned(64)),
         ("small", I64),
         ("small", TEXT),
-        ("yes", ColumnKind::Bool),
-        ("score", ColumnKind::Float),
+        ("yes", FieldType::Bool),
+        ("score", FieldType::Float(64)),
         ("name", TEXT),
-        ("at", ColumnKind::Time(TimeUnit::Second)),
-        ("day", ColumnKind::Time(TimeUnit::Day)),
-        ("old", ColumnKind::Time(TimeUnit::Nano)),
-        ("price", ColumnKind::Float),
+        ("at", FieldType::Time(TimeUnit::Seconds)),
+        ("day", FieldType::Time(TimeUnit::Days)),
+        ("old", FieldType::Time(TimeUnit::Nanoseconds)),
+        ("price", FieldType::Float(64)),
         ("pair.b", I64),
     ]);
     options.columns.extend([
@@ -240,7 +241,7 @@ fn what_was_written_is_read() {
 fn values_without_a_counterpart_reject_their_row() {
     let rows = random_rows(500, 3);
     let bytes = file(&[&rows[..200], &rows[200..]], Compression::SNAPPY);
-    let columns = [("id", TEXT), ("small", ColumnKind::Int { bits: 8, signed: false }), ("score", I64)];
+    let columns = [("id", TEXT), ("small", FieldType::Unsigned(8)), ("score", I64)];
     let outcome = read_bytes("a.parquet", &bytes, &options(&columns)).unwrap();
     let fits = |row: &Row| {
         row.small.is_none_or(|small| small >= 0)
@@ -259,7 +260,7 @@ fn values_without_a_counterpart_reject_their_row() {
 fn columns_that_cannot_be_had() {
     let rows = random_rows(10, 4);
     let bytes = file(&[&rows], Compression::UNCOMPRESSED);
-    let error = |columns: &[(&str, ColumnKind)]| {
+    let error = |columns: &[(&str, FieldType)]| {
         read_bytes("a.parquet", &bytes, &options(columns)).unwrap_err().to_string()
     };
     assert!(error(&[("nome", TEXT)]).contains("no column \"nome\""));

@@ -1,9 +1,9 @@
 //! Values of one type into a field of another.
 
 use silo_engine::columns::Values;
+use silo_engine::{FieldType, TimeUnit};
 
-use crate::spec::{ColumnKind, TimeUnit};
-use crate::text::column::{push, stored};
+use crate::text::column::{fit_float, push, stored};
 use crate::text::value::Wrong;
 
 /// A value of a Parquet column that is not text.
@@ -18,7 +18,7 @@ pub(crate) enum Scalar {
 /// Appends a value where it has an exact counterpart; NaN is left out and counted.
 pub(crate) fn push_scalar(
     values: &mut Values,
-    kind: ColumnKind,
+    kind: FieldType,
     scalar: Scalar,
     nans: &mut u64,
 ) -> Result<(), Wrong> {
@@ -38,7 +38,7 @@ pub(crate) fn push_scalar(
         Values::Float(all) => all.push(match scalar {
             Scalar::Bool(value) => f64::from(u8::from(value)),
             Scalar::Int(value) => exact_float(value).ok_or(Wrong::Range)?,
-            Scalar::Float(value) => value + 0.0,
+            Scalar::Float(value) => fit_float(kind, value + 0.0)?,
             Scalar::Time(..) => return Err(Wrong::Type),
         }),
         Values::Text { .. } => {
@@ -55,14 +55,14 @@ pub(crate) fn push_scalar(
     Ok(())
 }
 
-fn whole(kind: ColumnKind, scalar: Scalar) -> Result<i64, Wrong> {
+fn whole(kind: FieldType, scalar: Scalar) -> Result<i64, Wrong> {
     let number = match (kind, scalar) {
-        (ColumnKind::Time(to), Scalar::Time(count, from)) if to != from => {
-            (count * from.nanos()).div_euclid(to.nanos())
+        (FieldType::Time(to), Scalar::Time(count, from)) if to != from => {
+            (count * i128::from(from.nanoseconds())).div_euclid(to.nanoseconds().into())
         }
         (_, Scalar::Int(number) | Scalar::Time(number, _)) => number,
-        (ColumnKind::Int { .. }, Scalar::Bool(value)) => i128::from(value),
-        (ColumnKind::Int { .. }, Scalar::Float(value)) if value.fract() == 0.0 && value.abs() < 1e20 => {
+        (FieldType::Signed(_) | FieldType::Unsigned(_), Scalar::Bool(value)) => i128::from(value),
+        (FieldType::Signed(_) | FieldType::Unsigned(_), Scalar::Float(value)) if value.fract() == 0.0 && value.abs() < 1e20 => {
             #[expect(clippy::cast_possible_truncation, reason = "whole, and below 10^20")]
             {
                 value as i128

@@ -4,11 +4,12 @@ use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::errors::{ParquetError, Result};
 use silo_engine::columns::{Column, Values};
+use silo_engine::{FieldType, TimeUnit};
 
 use super::convert::{Scalar, push_scalar};
 use super::layout::{Leaf, Levels, Meaning};
 use crate::reject::Reason;
-use crate::spec::{ColumnKind, ColumnSpec, TimeUnit};
+use crate::spec::ColumnSpec;
 use crate::text::column::{Context, NullBits, no_values, push, push_split, reason, separator, value_count};
 use crate::text::position;
 use crate::text::value::Wrong;
@@ -71,11 +72,11 @@ impl Decoder {
                 let nanos = match *value.data() {
                     [low, high, day] => {
                         let days = i128::from(day.cast_signed()) - EPOCH_DAY;
-                        days * TimeUnit::Day.nanos() + i128::from(u64::from(high) << 32 | u64::from(low))
+                        days * i128::from(TimeUnit::Days.nanoseconds()) + i128::from(u64::from(high) << 32 | u64::from(low))
                     }
                     _ => i128::MAX >> 64,
                 };
-                Item::Scalar(Scalar::Time(nanos, TimeUnit::Nano))
+                Item::Scalar(Scalar::Time(nanos, TimeUnit::Nanoseconds))
             }),
             ColumnReader::FloatColumnReader(reader) => {
                 target.read(reader, context, |value| Item::Scalar(Scalar::Float((*value).into())))
@@ -245,18 +246,18 @@ impl Target<'_> {
 }
 
 /// A fault of a value; text that is not UTF-8 is told as that.
-fn fault(kind: ColumnKind, wrong: Wrong) -> Reason {
-    if kind == ColumnKind::Text && wrong == Wrong::Range { Reason::NotUtf8 } else { reason(kind, wrong) }
+fn fault(kind: FieldType, wrong: Wrong) -> Reason {
+    if kind == FieldType::String && wrong == Wrong::Range { Reason::NotUtf8 } else { reason(kind, wrong) }
 }
 
 /// Appends text, unless it is a spelling of null.
-fn push_text(values: &mut Values, kind: ColumnKind, bytes: &[u8], context: &mut Context<'_>) -> Result<(), Wrong> {
+fn push_text(values: &mut Values, kind: FieldType, bytes: &[u8], context: &mut Context<'_>) -> Result<(), Wrong> {
     let empty = bytes.is_empty();
-    if !empty && context.nulls.contains(bytes) || empty && kind != ColumnKind::Text {
+    if !empty && context.nulls.contains(bytes) || empty && kind != FieldType::String {
         return Ok(());
     }
     if std::str::from_utf8(bytes).is_err() {
-        return Err(if kind == ColumnKind::Text { Wrong::Range } else { Wrong::Type });
+        return Err(if kind == FieldType::String { Wrong::Range } else { Wrong::Type });
     }
     push(values, kind, bytes, &mut context.nans)
 }

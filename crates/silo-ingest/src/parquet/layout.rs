@@ -4,9 +4,10 @@ use std::path::Path;
 
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit as ParquetUnit, Type as Physical};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
+use silo_engine::TimeUnit;
 
 use crate::error::{Error, Result};
-use crate::spec::{ColumnSpec, TimeUnit};
+use crate::spec::ColumnSpec;
 
 /// A column of primitive values.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,20 +70,20 @@ fn meaning(column: &ColumnDescriptor) -> Result<Meaning, String> {
     ) || matches!(logical, Some(LogicalType::Integer(integer)) if !integer.is_signed);
     let time = match (logical, converted) {
         (Some(LogicalType::Timestamp(timestamp)), _) => Some(match timestamp.unit {
-            ParquetUnit::MILLIS => TimeUnit::Milli,
-            ParquetUnit::MICROS => TimeUnit::Micro,
-            ParquetUnit::NANOS => TimeUnit::Nano,
+            ParquetUnit::MILLIS => TimeUnit::Milliseconds,
+            ParquetUnit::MICROS => TimeUnit::Microseconds,
+            ParquetUnit::NANOS => TimeUnit::Nanoseconds,
         }),
-        (Some(LogicalType::Date), _) | (_, ConvertedType::DATE) => Some(TimeUnit::Day),
-        (_, ConvertedType::TIMESTAMP_MILLIS) => Some(TimeUnit::Milli),
-        (_, ConvertedType::TIMESTAMP_MICROS) => Some(TimeUnit::Micro),
+        (Some(LogicalType::Date), _) | (_, ConvertedType::DATE) => Some(TimeUnit::Days),
+        (_, ConvertedType::TIMESTAMP_MILLIS) => Some(TimeUnit::Milliseconds),
+        (_, ConvertedType::TIMESTAMP_MICROS) => Some(TimeUnit::Microseconds),
         _ => None,
     };
     let decimal = matches!(logical, Some(LogicalType::Decimal(_))) || converted == ConvertedType::DECIMAL;
     let scale = u32::try_from(column.type_scale()).unwrap_or(0);
     match column.physical_type() {
         Physical::BOOLEAN => Ok(Meaning::Bool),
-        Physical::INT96 => Ok(Meaning::Time(TimeUnit::Nano)),
+        Physical::INT96 => Ok(Meaning::Time(TimeUnit::Nanoseconds)),
         Physical::INT32 | Physical::INT64 if decimal => Ok(Meaning::Decimal(scale)),
         Physical::INT32 | Physical::INT64 => Ok(match time {
             Some(unit) => Meaning::Time(unit),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::spec::TimeUnit;
+use silo_engine::TimeUnit;
 
 /// Why bytes are not a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,11 +162,11 @@ pub(crate) fn short_time(bytes: &[u8], unit: TimeUnit) -> Option<i64> {
     }
     let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
     match unit {
-        TimeUnit::Day => Some(days),
-        TimeUnit::Second => Some(seconds),
-        TimeUnit::Milli => Some(seconds * 1_000),
-        TimeUnit::Micro => Some(seconds * 1_000_000),
-        TimeUnit::Nano => seconds.checked_mul(1_000_000_000),
+        TimeUnit::Days => Some(days),
+        TimeUnit::Seconds => Some(seconds),
+        TimeUnit::Milliseconds => Some(seconds * 1_000),
+        TimeUnit::Microseconds => Some(seconds * 1_000_000),
+        TimeUnit::Nanoseconds => seconds.checked_mul(1_000_000_000),
     }
 }
 
@@ -174,11 +174,11 @@ pub(crate) fn short_time(bytes: &[u8], unit: TimeUnit) -> Option<i64> {
 pub(crate) fn time(bytes: &[u8], unit: TimeUnit) -> Result<i64, Wrong> {
     let nanos = match bytes.split_first_chunk::<10>() {
         Some((date @ [_, _, _, _, b'-', ..], rest)) => {
-            i128::from(date_days(date)?) * TimeUnit::Day.nanos() + time_of_day(rest)?
+            i128::from(date_days(date)?) * i128::from(TimeUnit::Days.nanoseconds()) + time_of_day(rest)?
         }
         _ => return i64::try_from(integer(bytes)?).map_err(|_| Wrong::Range),
     };
-    i64::try_from(nanos.div_euclid(unit.nanos())).map_err(|_| Wrong::Range)
+    i64::try_from(nanos.div_euclid(i128::from(unit.nanoseconds()))).map_err(|_| Wrong::Range)
 }
 
 /// Nanoseconds since midnight UTC of a time of day with its `T`, or of nothing.
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn times_in_all_spellings() {
-        let s = TimeUnit::Second;
+        let s = TimeUnit::Seconds;
         for (text, expected) in [
             ("1970-01-01", 0),
             ("2013-01-01T10:00:00Z", 1_357_034_400),
@@ -370,10 +370,10 @@ mod tests {
             assert_eq!(time(wrong.as_bytes(), s), Err(Wrong::Type), "{wrong}");
             assert_eq!(short_time(wrong.as_bytes(), s), None, "{wrong}");
         }
-        assert_eq!(time(b"2300-01-01", TimeUnit::Nano), Err(Wrong::Range));
-        assert_eq!(short_time(b"2300-01-01T00:00:00Z", TimeUnit::Nano), None);
-        assert_eq!(time(b"2013-01-01T10:00:00.123456789Z", TimeUnit::Nano), Ok(1_357_034_400_123_456_789));
-        assert_eq!(time(b"1969-12-31T01:00:00", TimeUnit::Day), Ok(-1));
+        assert_eq!(time(b"2300-01-01", TimeUnit::Nanoseconds), Err(Wrong::Range));
+        assert_eq!(short_time(b"2300-01-01T00:00:00Z", TimeUnit::Nanoseconds), None);
+        assert_eq!(time(b"2013-01-01T10:00:00.123456789Z", TimeUnit::Nanoseconds), Ok(1_357_034_400_123_456_789));
+        assert_eq!(time(b"1969-12-31T01:00:00", TimeUnit::Days), Ok(-1));
         assert_eq!(time(b"99999999999999999999", s), Err(Wrong::Range));
     }
 
