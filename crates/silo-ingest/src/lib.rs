@@ -8,6 +8,7 @@
 
 mod chain;
 mod error;
+mod infer;
 mod input;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -20,6 +21,7 @@ mod text;
 
 pub use error::{Cause, Error, Result};
 pub use join::{Join, JoinSink, JoinText, Joins};
+pub use infer::{InferOptions, Inference, InferredColumn, infer};
 pub use input::{Compression, Format};
 pub use progress::Progress;
 pub use read::{FileReport, ReadOptions, ReadReport, Sink, read};

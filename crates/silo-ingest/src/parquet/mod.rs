@@ -57,7 +57,11 @@ fn damaged(file: &std::path::Path, error: &ParquetError) -> Error {
 /// Reads a file.
 pub(crate) fn read(job: &Job<'_>, input: Input) -> Result<Counts> {
     let plain = input.compression == crate::Compression::Plain;
-    let reader = open(job.file, input.content)?;
+    read_rows(job, open(job.file, input.content)?, plain)
+}
+
+/// Reads an opened file; `plain` if its bytes have yet to be told as progress.
+pub(crate) fn read_rows(job: &Job<'_>, reader: SerializedFileReader<Bytes>, plain: bool) -> Result<Counts> {
     let leaves = layout::leaves(reader.metadata().file_metadata().schema_descr());
     let sources = layout::locate(job.file, &job.options.columns, &leaves)?;
     let mut starts = Vec::new();

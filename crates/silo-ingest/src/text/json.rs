@@ -95,13 +95,19 @@ pub(crate) fn split(
     lines
 }
 
-/// One line.
-fn object(
-    line: &[u8],
-    base: usize,
-    keys: &mut Keys,
-    spans: &mut [(u32, u32)],
-) -> Result<(), Reason> {
+/// One line, into the spans of its wanted keys.
+fn object(line: &[u8], base: usize, keys: &mut Keys, spans: &mut [(u32, u32)]) -> Result<(), Reason> {
+    pairs(line, |place, key, value| {
+        if let Some(column) = keys.column(place, key)
+            && let Some(span) = spans.get_mut(column)
+        {
+            *span = (position(base + value.start), position(base + value.end));
+        }
+    })
+}
+
+/// Calls with the place and key, as written between its quotes, of each value of an object, and where the value lies.
+pub(crate) fn pairs<'l>(line: &'l [u8], mut each: impl FnMut(usize, &'l [u8], Range<usize>)) -> Result<(), Reason> {
     let mut scan = Scan { bytes: line, at: 0 };
     scan.space();
     scan.expect(b'{', "{")?;
@@ -113,11 +119,7 @@ fn object(
             scan.space();
             let from = scan.at;
             scan.value(1)?;
-            if let Some(column) = keys.column(place, key)
-                && let Some(span) = spans.get_mut(column)
-            {
-                *span = (position(base + from), position(base + scan.at));
-            }
+            each(place, key, from..scan.at);
             place += 1;
             scan.space();
             if scan.take(b'}') {
@@ -292,7 +294,7 @@ fn hex(digits: &[u8]) -> Option<u32> {
 }
 
 /// The text of a valid string, from what is between its quotes.
-fn unescape<'c>(string: &'c [u8], scratch: &'c mut Vec<u8>) -> &'c [u8] {
+pub(crate) fn unescape<'c>(string: &'c [u8], scratch: &'c mut Vec<u8>) -> &'c [u8] {
     if memchr::memchr(b'\\', string).is_none() {
         return string;
     }
