@@ -13,9 +13,10 @@ use std::time::Duration;
 use cpu_time::ProcessTime;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use silo_engine::columns::RowBatch;
-use silo_ingest::{ColumnKind, ColumnSpec, IgnoreRejects, Nulls, Progress, ReadOptions, TimeUnit};
+use silo_ingest::{ColumnSpec, IgnoreRejects, Nulls, Progress, ReadOptions};
+use silo_engine::{FieldType, TimeUnit};
 
-const U32: ColumnKind = ColumnKind::Int { bits: 32, signed: false };
+const U32: FieldType = FieldType::Unsigned(32);
 const RUNS: usize = 7;
 
 /// The CPU time of splitting a file into records.
@@ -43,7 +44,7 @@ fn parse(path: &Path, options: &ReadOptions) -> (u64, Duration) {
     (rows.into_inner(), start.elapsed())
 }
 
-fn compare(name: &str, path: &Path, columns: &[(&str, ColumnKind)]) {
+fn compare(name: &str, path: &Path, columns: &[(&str, FieldType)]) {
     let columns = columns.iter().map(|(name, kind)| ColumnSpec::new(*name, *kind)).collect();
     let options = ReadOptions { threads: 1, nulls: Nulls::new(["NA"]), ..ReadOptions::new(columns) };
     let (mut splits, mut parses) = (Vec::new(), Vec::new());
@@ -90,14 +91,14 @@ fn main() {
         let (reactions, comments) = (random.random_range(0..300), random.random_range(0..3));
         writeln!(text, "{},{level},image,{model},{meta},{poi},{user},{},{time},{reactions},{comments}", row * 8 / 7, row / 5).unwrap();
     }
-    let time = ColumnKind::Time(TimeUnit::Second);
+    let time = FieldType::Time(TimeUnit::Seconds);
     let images = [
         ("imageId", U32),
         ("nsfwLevel", U32),
-        ("type", ColumnKind::Text),
-        ("baseModel", ColumnKind::Text),
-        ("hasMeta", ColumnKind::Bool),
-        ("poi", ColumnKind::Bool),
+        ("type", FieldType::String),
+        ("baseModel", FieldType::String),
+        ("hasMeta", FieldType::Bool),
+        ("poi", FieldType::Bool),
         ("userId", U32),
         ("postId", U32),
         ("createdAt", time),
@@ -117,11 +118,11 @@ fn main() {
     let bytes = zstd::decode_all(std::fs::File::open(flights).unwrap()).unwrap();
     let path = folder.path().join("flights.csv");
     std::fs::write(&path, bytes).unwrap();
-    let mut columns: Vec<(&str, ColumnKind)> = Vec::new();
+    let mut columns: Vec<(&str, FieldType)> = Vec::new();
     for name in "year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay flight air_time distance hour minute".split(' ') {
-        columns.push((name, ColumnKind::Int { bits: 16, signed: true }));
+        columns.push((name, FieldType::Signed(16)));
     }
-    columns.extend(["carrier", "tailnum", "origin", "dest"].map(|name| (name, ColumnKind::Text)));
+    columns.extend(["carrier", "tailnum", "origin", "dest"].map(|name| (name, FieldType::String)));
     columns.push(("time_hour", time));
     compare("flights", &path, &columns);
 
@@ -131,6 +132,6 @@ fn main() {
         let score: f64 = random.random_range(0.0..100.0);
         writeln!(text, "\"{row}\",\"A title, quoted \"\"{row}\"\", with commas\",{score:.3}").unwrap();
     }
-    let quoted = [("id", U32), ("title", ColumnKind::Text), ("score", ColumnKind::Float)];
+    let quoted = [("id", U32), ("title", FieldType::String), ("score", FieldType::Float(64))];
     compare("quoted", &write(folder.path(), "quoted.csv", &text), &quoted);
 }

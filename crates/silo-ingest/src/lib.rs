@@ -8,7 +8,11 @@
 
 mod chain;
 mod error;
+mod infer;
 mod input;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod join;
 mod progress;
 mod read;
 mod reject;
@@ -16,8 +20,10 @@ mod spec;
 mod text;
 
 pub use error::{Cause, Error, Result};
+pub use join::{Join, JoinSink, JoinText, Joins};
+pub use infer::{InferOptions, Inference, InferredColumn, infer};
 pub use input::{Compression, Format};
 pub use progress::Progress;
 pub use read::{FileReport, ReadOptions, ReadReport, Sink, read};
 pub use reject::{IgnoreRejects, Reason, Reject, RejectSink, RejectWriter};
-pub use spec::{ColumnKind, ColumnSpec, Multi, Nulls, TimeUnit};
+pub use spec::{ColumnSpec, Multi, Nulls};

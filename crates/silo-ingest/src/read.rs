@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use silo_engine::FieldType;
 use silo_engine::columns::RowBatch;
 
 use crate::error::{Cause, Error, Result};
@@ -133,7 +134,7 @@ pub fn read(
         let job = Job { file, options, sink, rejects, progress, first_row };
         let counts = match format {
             Format::Csv | Format::Tsv | Format::Ndjson => crate::text::read::read(&job, opened)?,
-            #[cfg(feature = "parquet_")]
+            #[cfg(feature = "parquet")]
             Format::Parquet => crate::parquet::read(&job, opened)?,
             #[cfg(not(feature = "parquet"))]
             Format::Parquet => return Err(Error::input(file, "is a Parquet file; this program was built without")),
@@ -156,6 +157,12 @@ fn check(options: &ReadOptions) -> Result<()> {
     }
     if options.columns.is_empty() {
         return Err(Error::Options("no columns are asked for".to_owned()));
+    }
+    let odd = |kind| !matches!(kind, FieldType::Signed(8 | 16 | 32 | 64) | FieldType::Unsigned(8 | 16 | 32 | 64));
+    for column in &options.columns {
+        if matches!(column.kind, FieldType::Signed(_) | FieldType::Unsigned(_)) && odd(column.kind) {
+            return Err(Error::Options(format!("column {:?} has integers of an odd width", column.name)));
+        }
     }
     Ok(())
 }

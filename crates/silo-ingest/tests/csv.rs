@@ -4,7 +4,8 @@
 mod support;
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use silo_ingest::{ColumnKind, ColumnSpec, Multi, Nulls, TimeUnit};
+use silo_ingest::{ColumnSpec, Multi, Nulls};
+use silo_engine::{FieldType, TimeUnit};
 use support::{I64, TEXT, Value, options, read_bytes, read_files, text};
 
 /// What the `csv` crate makes of a file: rows of as many fields as the header, and the others counted.
@@ -55,7 +56,7 @@ fn random_files_read_as_by_the_csv_crate_however_they_are_cut() {
             }
         }
         let (expected, rejected) = oracle(&data, delimiter);
-        let columns: Vec<(&str, ColumnKind)> = names.iter().map(|name| (name.as_str(), TEXT)).collect();
+        let columns: Vec<(&str, FieldType)> = names.iter().map(|name| (name.as_str(), TEXT)).collect();
         let mut options = options(&columns);
         options.block_bytes = random.random_range(1..120);
         options.threads = random.random_range(1..4);
@@ -96,7 +97,7 @@ fn random_bytes_never_panic_and_every_cut_gives_the_same() {
                 data.push(b",,\n\n\"\"\r1234-.eTZ:\xff\xc3\xa9"[random.random_range(0..20)]);
             }
         }
-        let kinds = [TEXT, I64, ColumnKind::Float, ColumnKind::Bool, ColumnKind::Time(TimeUnit::Milli)];
+        let kinds = [TEXT, I64, FieldType::Float(64), FieldType::Bool, FieldType::Time(TimeUnit::Milliseconds)];
         let mut options = options(&[("a", kinds[round % 5]), ("b", TEXT)]);
         options.most_record_bytes = random.random_range(1..60);
         let whole = read_bytes("a.csv", &data, &options).unwrap();
@@ -133,7 +134,7 @@ fn empty_fields_are_null_and_quoted_empty_fields_are_empty() {
 #[test]
 fn nulls_that_look_like_values_are_nulls() {
     let data = "a,b,c\n-1,0,9.0\n2,1,1\n \"-1\",\"0\",\"9.0\"\n\"-1\",\"0\",\"\"\n";
-    let mut options = options(&[("a", I64), ("b", ColumnKind::Bool), ("c", ColumnKind::Float)]);
+    let mut options = options(&[("a", I64), ("b", FieldType::Bool), ("c", FieldType::Float(64))]);
     options.nulls = Nulls::new(["-1", "0", "9.0"]);
     let outcome = read_bytes("a.csv", data.as_bytes(), &options).unwrap();
     let null = || Value::Null;
@@ -172,7 +173,7 @@ fn columns_come_in_the_order_asked_for() {
 
 #[test]
 fn numbers_at_and_beyond_their_limits() {
-    let int = |bits, signed| ColumnKind::Int { bits, signed };
+    let int = |bits, signed| if signed { FieldType::Signed(bits) } else { FieldType::Unsigned(bits) };
     for (kind, low, high, name) in [
         (int(8, true), "-128", "127", "an i8"),
         (int(8, false), "0", "255", "a u8"),
@@ -202,7 +203,7 @@ fn numbers_at_and_beyond_their_limits() {
 #[test]
 fn floats_bools_and_times() {
     let data = "f,b,t\n-0,TRUE,2013-01-01T10:00:00Z\n.5,n,2013-01-01\nNaN,0,5\n1e999,1,5\ninf,maybe,5\nx,1,5\n1,1,5 Jan\n";
-    let kinds = [("f", ColumnKind::Float), ("b", ColumnKind::Bool), ("t", ColumnKind::Time(TimeUnit::Second))];
+    let kinds = [("f", FieldType::Float(64)), ("b", FieldType::Bool), ("t", FieldType::Time(TimeUnit::Seconds))];
     let outcome = read_bytes("a.csv", data.as_bytes(), &options(&kinds)).unwrap();
     assert_eq!(
         outcome.rows,

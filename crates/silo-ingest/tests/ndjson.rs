@@ -4,7 +4,8 @@
 mod support;
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use silo_ingest::{ColumnKind, ColumnSpec, Multi, Nulls, TimeUnit};
+use silo_ingest::{ColumnSpec, Multi, Nulls};
+use silo_engine::{FieldType, TimeUnit};
 use support::{I64, TEXT, Value, options, read_bytes, text};
 
 #[test]
@@ -19,10 +20,10 @@ fn values_are_read_by_the_types_of_their_fields() {
     );
     let kinds = [
         ("i", I64),
-        ("f", ColumnKind::Float),
-        ("b", ColumnKind::Bool),
+        ("f", FieldType::Float(64)),
+        ("b", FieldType::Bool),
         ("t", TEXT),
-        ("d", ColumnKind::Time(TimeUnit::Day)),
+        ("d", FieldType::Time(TimeUnit::Days)),
     ];
     let mut options = options(&kinds);
     options.nulls = Nulls::new(["NA"]);

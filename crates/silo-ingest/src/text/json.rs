@@ -1,6 +1,7 @@
 //! NDJSON: a strict tokenizer (RFC 8259) that finds where values lie and copies nothing.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::{Cells, Fault, Token, position};
 use crate::reject::Reason;
@@ -94,13 +95,19 @@ pub(crate) fn split(
     lines
 }
 
-/// One line.
-fn object(
-    line: &[u8],
-    base: usize,
-    keys: &mut Keys,
-    spans: &mut [(u32, u32)],
-) -> Result<(), Reason> {
+/// One line, into the spans of its wanted keys.
+fn object(line: &[u8], base: usize, keys: &mut Keys, spans: &mut [(u32, u32)]) -> Result<(), Reason> {
+    pairs(line, |place, key, value| {
+        if let Some(column) = keys.column(place, key)
+            && let Some(span) = spans.get_mut(column)
+        {
+            *span = (position(base + value.start), position(base + value.end));
+        }
+    })
+}
+
+/// Calls with the place and key, as written between its quotes, of each value of an object, and where the value lies.
+pub(crate) fn pairs<'l>(line: &'l [u8], mut each: impl FnMut(usize, &'l [u8], Range<usize>)) -> Result<(), Reason> {
     let mut scan = Scan { bytes: line, at: 0 };
     scan.space();
     scan.expect(b'{', "{")?;
@@ -112,11 +119,7 @@ fn object(
             scan.space();
             let from = scan.at;
             scan.value(1)?;
-            if let Some(column) = keys.column(place, key)
-                && let Some(span) = spans.get_mut(column)
-            {
-                *span = (position(base + from), position(base + scan.at));
-            }
+            each(place, key, from..scan.at);
             place += 1;
             scan.space();
             if scan.take(b'}') {
@@ -291,7 +294,7 @@ fn hex(digits: &[u8]) -> Option<u32> {
 }
 
 /// The text of a valid string, from what is between its quotes.
-fn unescape<'c>(string: &'c [u8], scratch: &'c mut Vec<u8>) -> &'c [u8] {
+pub(crate) fn unescape<'c>(string: &'c [u8], scratch: &'c mut Vec<u8>) -> &'c [u8] {
     if memchr::memchr(b'\\', string).is_none() {
         return string;
     }
@@ -364,11 +367,15 @@ impl Cells for Objects {
         &self.starts
     }
 
-    fn column<'d>(&'d self, data: &'d [u8], column: usize) -> impl Iterator<Item = &'d [u8]> {
+    fn column(&self, column: usize) -> impl Iterator<Item = Range<usize>> {
         self.spans.chunks_exact(self.width.max(1)).map(move |spans| {
             let (from, to) = spans.get(column).copied().unwrap_or_default();
-            data.get(from as usize..to as usize).unwrap_or_default()
+            from as usize..to as usize
         })
+    }
+
+    fn is_plain(_: &[u8]) -> bool {
+        false
     }
 
     fn token<'c>(cell: &'c [u8], scratch: &'c mut Vec<u8>) -> Token<'c> {

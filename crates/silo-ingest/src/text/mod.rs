@@ -43,10 +43,12 @@ pub(crate) trait Cells {
     fn rows(&self) -> usize;
     /// Where each row's record begins in the block.
     fn starts(&self) -> &[u32];
-    /// The cells of a column of the file, as they stand.
-    fn column<'d>(&'d self, data: &'d [u8], column: usize) -> impl Iterator<Item = &'d [u8]>;
+    /// Where the cells of a column of the file lie in the block.
+    fn column(&self, column: usize) -> impl Iterator<Item = Range<usize>>;
     /// What a cell means.
     fn token<'c>(cell: &'c [u8], scratch: &'c mut Vec<u8>) -> Token<'c>;
+    /// Whether a cell is a text that means itself.
+    fn is_plain(cell: &[u8]) -> bool;
 }
 
 /// A position in a block. Blocks are shorter than 4 GiB.

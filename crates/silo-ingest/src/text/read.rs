@@ -139,7 +139,7 @@ fn head(
     faults.clear();
     split::split(record, delimiter, width.unwrap_or(0), usize::MAX, &mut fields, &mut faults);
     for column in 0..width.unwrap_or(0) {
-        let cell = fields.column(record, column).next().unwrap_or_default();
+        let cell = fields.column(column).next().and_then(|cell| record.get(cell)).unwrap_or_default();
         let mut scratch = Vec::new();
         let name = match cell {
             [b'"', rest @ ..] => unquote(rest, &mut scratch),

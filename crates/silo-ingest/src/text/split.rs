@@ -1,5 +1,7 @@
 //! Delimited records into the ends of their fields.
 
+use std::ops::Range;
+
 use super::masks::masks;
 use super::{Cells, Fault, Token, position};
 use crate::reject::Reason;
@@ -168,15 +170,19 @@ impl Cells for Fields {
     }
 
     #[inline]
-    fn column<'d>(&'d self, data: &'d [u8], column: usize) -> impl Iterator<Item = &'d [u8]> {
+    fn column(&self, column: usize) -> impl Iterator<Item = Range<usize>> {
         self.starts.iter().zip(self.ends.chunks_exact(self.width.max(1))).map(move |(&start, ends)| {
             let from = match column.checked_sub(1) {
                 None => start as usize,
                 Some(before) => ends.get(before).map_or(usize::MAX, |&end| end as usize + 1),
             };
-            let to = ends.get(column).map_or(0, |&end| end as usize);
-            data.get(from..to).unwrap_or_default()
+            from..ends.get(column).map_or(0, |&end| end as usize)
         })
+    }
+
+    #[inline]
+    fn is_plain(cell: &[u8]) -> bool {
+        cell.first().is_some_and(|&byte| byte != b'"')
     }
 
     #[inline]
@@ -191,12 +197,10 @@ impl Cells for Fields {
 
 /// The content of a quoted field, from behind its opening quote.
 pub(crate) fn unquote<'c>(field: &'c [u8], scratch: &'c mut Vec<u8>) -> &'c [u8] {
-    let mut quotes = memchr::memchr_iter(b'"', field);
-    let first = quotes.next();
-    if let (Some(at), None) = (first, quotes.next())
-        && at + 1 == field.len()
-    {
-        return field.get(..at).unwrap_or_default();
+    match memchr::memchr(b'"', field) {
+        None => return field,
+        Some(at) if at + 1 == field.len() => return field.get(..at).unwrap_or_default(),
+        Some(_) => {}
     }
     scratch.clear();
     let mut bytes = field.iter().copied().peekable();

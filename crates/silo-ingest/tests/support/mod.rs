@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use silo_engine::columns::{Column, RowBatch, Values};
-use silo_ingest::{Cause, ColumnKind, ColumnSpec, Progress, ReadOptions, ReadReport, Reject, RejectSink, Result};
+use silo_ingest::{Cause, ColumnSpec, Progress, ReadOptions, ReadReport, Reject, RejectSink, Result};
+use silo_engine::FieldType;
 
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,11 +147,11 @@ pub fn read_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<Out
     read_files(&[path], options)
 }
 
-pub const TEXT: ColumnKind = ColumnKind::Text;
-pub const I64: ColumnKind = ColumnKind::Int { bits: 64, signed: true };
+pub const TEXT: FieldType = FieldType::String;
+pub const I64: FieldType = FieldType::Signed(64);
 
 /// Options for columns on one thread.
-pub fn options(columns: &[(&str, ColumnKind)]) -> ReadOptions {
+pub fn options(columns: &[(&str, FieldType)]) -> ReadOptions {
     let columns = columns.iter().map(|(name, kind)| ColumnSpec::new(*name, *kind)).collect();
     ReadOptions { threads: 1, ..ReadOptions::new(columns) }
 }
