@@ -136,7 +136,10 @@ fn named(names: &[String]) -> Result<Vec<&'static Experiment>> {
     if names.is_empty() {
         return Ok(EXPERIMENTS.iter().collect());
     }
-    names.iter().map(|name| find(name).with_context(|| format!("there is no experiment {name}: see bench-lab list"))).collect()
+    names
+        .iter()
+        .map(|name| find(name).with_context(|| format!("there is no experiment {name}: see bench-lab list")))
+        .collect()
 }
 
 impl Run {
@@ -144,7 +147,8 @@ impl Run {
         let experiments = named(&self.experiments)?;
         let settings = self.measuring.settings()?;
         for shape in &settings.shapes {
-            let known = experiments.iter().any(|e| (e.shapes)(settings.scale).iter().any(|s| s.name == *shape));
+            let known =
+                experiments.iter().any(|e| (e.shapes)(settings.scale).iter().any(|s| s.name == *shape));
             ensure!(known, "none of the experiments has shape {shape} at this scale: see bench-lab list");
         }
         for strategy in &settings.strategies {

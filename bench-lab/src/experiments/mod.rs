@@ -1,12 +1,23 @@
 //! The experiments, one file each.
 
+mod accumulate;
+mod filter_accumulate;
 mod inputs;
 mod merge;
+mod merge_maps;
+mod pairs;
+mod sort_layers;
 
 use crate::lab::Experiment;
 
 /// All of them, in the order of the lists.
-pub const EXPERIMENTS: &[Experiment] = &[merge::EXPERIMENT];
+pub const EXPERIMENTS: &[Experiment] = &[
+    merge::EXPERIMENT,
+    merge_maps::EXPERIMENT,
+    accumulate::EXPERIMENT,
+    filter_accumulate::EXPERIMENT,
+    sort_layers::EXPERIMENT,
+];
 
 /// An experiment by name.
 #[must_use]

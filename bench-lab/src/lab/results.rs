@@ -83,7 +83,8 @@ impl StrategyResult {
     /// How many times as long as another strategy of the same rounds, with the interval of 95 %.
     #[must_use]
     pub fn ratio_to(&self, other: &StrategyResult) -> (f64, f64, f64) {
-        let ratios: Vec<f64> = self.wall.iter().zip(&other.wall).map(|(mine, theirs)| mine / theirs).collect();
+        let ratios: Vec<f64> =
+            self.wall.iter().zip(&other.wall).map(|(mine, theirs)| mine / theirs).collect();
         ratio_interval(&ratios)
     }
 }

@@ -131,7 +131,10 @@ impl Lab<'_> {
         let rounds = rounds.clamp(ROUNDS_MIN, ROUNDS_MAX);
         let mut results: Vec<StrategyResult> = strategies
             .iter()
-            .map(|strategy| StrategyResult { strategy: strategy.name.to_owned(), ..StrategyResult::default() })
+            .map(|strategy| StrategyResult {
+                strategy: strategy.name.to_owned(),
+                ..StrategyResult::default()
+            })
             .collect();
         let count = strategies.len();
         for round in 0..rounds {
@@ -269,7 +272,12 @@ pub fn run(experiment: &Experiment, settings: &Settings) -> Result<Vec<ShapeResu
 }
 
 /// Runs one strategy of one shape once and prints its peak memory: what [`run`] starts a process for.
-pub fn run_for_memory(experiment: &Experiment, shape: &str, strategy: &str, settings: &Settings) -> Result<()> {
+pub fn run_for_memory(
+    experiment: &Experiment,
+    shape: &str,
+    strategy: &str,
+    settings: &Settings,
+) -> Result<()> {
     let shape = (experiment.shapes)(settings.scale).into_iter().find(|known| known.name == shape);
     let Some(shape) = shape else { bail!("{} has no such shape", experiment.name) };
     let mode = Mode::Memory(strategy.to_owned());

@@ -40,7 +40,9 @@ pub fn cells(shape: &ShapeResult, baseline: &str) -> Vec<Vec<String>> {
     let has_memory = shape.strategies.iter().any(|strategy| strategy.peak_resident.is_some());
     let figures = super::runner::figure_names(shape);
     let mut header: Vec<String> =
-        ["strategy", "median", "quartiles", "a unit", "to the baseline", "to the limit", "CPU"].map(str::to_owned).into();
+        ["strategy", "median", "quartiles", "a unit", "to the baseline", "to the limit", "CPU"]
+            .map(str::to_owned)
+            .into();
     if has_memory {
         header.extend(["peak resident", "peak heap"].map(str::to_owned));
     }
@@ -87,7 +89,8 @@ pub fn markdown(cells: &[Vec<String>], aligned: bool) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for (at, row) in cells.iter().enumerate() {
-        let padded: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
         text += &format!("| {} |\n", padded.join(" | "));
         if at == 0 {
             let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width.max(1) + 2)).collect();
