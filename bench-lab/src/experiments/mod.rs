@@ -3,9 +3,11 @@
 mod accumulate;
 mod filter_accumulate;
 mod inputs;
+mod log;
 mod merge;
 mod merge_maps;
 mod pairs;
+mod scan;
 mod sort_layers;
 
 use crate::lab::Experiment;
@@ -17,6 +19,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     accumulate::EXPERIMENT,
     filter_accumulate::EXPERIMENT,
     sort_layers::EXPERIMENT,
+    scan::EXPERIMENT,
 ];
 
 /// An experiment by name.

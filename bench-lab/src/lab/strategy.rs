@@ -65,7 +65,16 @@ impl<'a> Strategy<'a> {
 
     /// A physical limit: the least that the work takes. It makes nothing to compare.
     pub fn limit<O>(name: &'static str, mut work: impl FnMut() -> Result<O> + 'a) -> Self {
-        let mut timed = Self::with_input(name, || Ok(()), move |()| work(), |_| Ok(0));
+        Self::limit_with(name, || Ok(()), move |()| work())
+    }
+
+    /// As [`limit`](Self::limit), for work that consumes an input.
+    pub fn limit_with<I, O>(
+        name: &'static str,
+        input: impl FnMut() -> Result<I> + 'a,
+        work: impl FnMut(I) -> Result<O> + 'a,
+    ) -> Self {
+        let mut timed = Self::with_input(name, input, work, |_| Ok(0));
         let execute = move |_| Ok(Sample { digest: None, ..(timed.execute)(false)? });
         Self { name, execute: Box::new(execute) }
     }
