@@ -1,14 +1,21 @@
 //! The experiments, one file each.
 
 mod accumulate;
+mod compaction;
+mod doc_merge;
+mod evaluate;
 mod filter_accumulate;
 mod inputs;
+mod join;
 mod log;
+mod maps;
 mod merge;
 mod merge_maps;
 mod pairs;
+mod read_path;
 mod scan;
 mod sort_layers;
+mod write_path;
 
 use crate::lab::Experiment;
 
@@ -20,6 +27,13 @@ pub const EXPERIMENTS: &[Experiment] = &[
     filter_accumulate::EXPERIMENT,
     sort_layers::EXPERIMENT,
     scan::EXPERIMENT,
+    compaction::EXPERIMENT,
+    write_path::EXPERIMENT,
+    read_path::EXPERIMENT,
+    doc_merge::EXPERIMENT,
+    join::EXPERIMENT,
+    maps::EXPERIMENT,
+    evaluate::EXPERIMENT,
 ];
 
 /// An experiment by name.
