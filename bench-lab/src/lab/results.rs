@@ -89,6 +89,15 @@ impl StrategyResult {
     }
 }
 
+impl StrategyResult {
+    /// The same of CPU time, which other programs on the machine disturb less; without interval.
+    #[must_use]
+    pub fn cpu_ratio_to(&self, other: &StrategyResult) -> f64 {
+        let ratios: Vec<f64> = self.cpu.iter().zip(&other.cpu).map(|(mine, theirs)| mine / theirs).collect();
+        median(&ratios)
+    }
+}
+
 impl ShapeResult {
     /// A strategy by name.
     #[must_use]
