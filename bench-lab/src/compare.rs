@@ -23,7 +23,8 @@ fn newest(path: &Path) -> Result<Vec<RunResult>> {
     }
     let mut kept: Vec<RunResult> = Vec::new();
     for (_, result) in load_all(path)? {
-        let same = |other: &&mut RunResult| other.experiment == result.experiment && other.scale == result.scale;
+        let same =
+            |other: &&mut RunResult| other.experiment == result.experiment && other.scale == result.scale;
         match kept.iter_mut().find(same) {
             Some(other) if other.date < result.date => *other = result,
             Some(_) => {}
@@ -37,13 +38,17 @@ impl Compare {
     pub(crate) fn run(&self) -> Result<()> {
         let (old, new) = (newest(&self.old)?, newest(&self.new)?);
         let mut table = vec![
-            ["experiment", "shape", "strategy", "old", "new", "new to old", "interval", ""].map(str::to_owned).to_vec(),
+            ["experiment", "shape", "strategy", "old", "new", "new to old", "interval", ""]
+                .map(str::to_owned)
+                .to_vec(),
         ];
         for new in &new {
             let same = |old: &&RunResult| old.experiment == new.experiment && old.scale == new.scale;
             let Some(old) = old.iter().find(same) else { continue };
             for shape in &new.shapes {
-                let Some(before) = old.shapes.iter().find(|before| before.shape == shape.shape) else { continue };
+                let Some(before) = old.shapes.iter().find(|before| before.shape == shape.shape) else {
+                    continue;
+                };
                 for strategy in &shape.strategies {
                     let Some(before) = before.strategy(&strategy.strategy) else { continue };
                     let (ratio, low, high) = independent_ratio(&strategy.wall, &before.wall);

@@ -5,6 +5,8 @@
 //! * [`workload`] — the data: rows of an image site, seeded, for any number of rows.
 //! * [`lab`] — how things are measured.
 //! * [`experiments`] — what is measured.
+//! * [`peers`] — other engines at the same work.
+//! * [`report`] — pages and plots out of results.
 //! * [`random`] — random numbers that stay the same for ever.
 #![allow(
     clippy::cast_possible_truncation,
@@ -20,5 +22,7 @@
 
 pub mod experiments;
 pub mod lab;
+pub mod peers;
 pub mod random;
+pub mod report;
 pub mod workload;

@@ -22,6 +22,10 @@ enum Verb {
     List(run::List),
     /// Runs experiments: all of them where none is named.
     Run(run::Run),
+    /// Compares with engines that a user could pick instead.
+    Peers(run::Peers),
+    /// Makes pages and plots of docs/results out of results.
+    Report(run::Report),
     /// Writes a data set, seeded and reproducible.
     Generate(generate::Generate),
     /// Compares two results, or two directories of them: what changed, with an interval of the ratio.
@@ -35,6 +39,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::List(list) => list.run(),
         Verb::Run(run) => run.run(),
+        Verb::Peers(peers) => peers.run(),
+        Verb::Report(report) => report.run(),
         Verb::Generate(generate) => generate.run(),
         Verb::Compare(compare) => compare.run(),
         Verb::MeasureMemory(measure) => measure.run(),

@@ -7,6 +7,7 @@ use bench_lab::experiments::{EXPERIMENTS, find};
 use bench_lab::lab::machine::Machine;
 use bench_lab::lab::results::RunResult;
 use bench_lab::lab::{Experiment, Scale, Settings, runner, table};
+use bench_lab::peers;
 use clap::{Args, ValueEnum};
 
 /// How results are printed.
@@ -40,6 +41,9 @@ pub(crate) struct Measuring {
     /// Directory for results; `results`, or `results/tmp` at small scale.
     #[arg(long)]
     results: Option<PathBuf>,
+    /// Folder of real bitmap sets: zip files of lists of numbers.
+    #[arg(long)]
+    sets: Option<PathBuf>,
     /// Directory for scratch files, which are removed.
     #[arg(long, default_value = "target/lab")]
     scratch: PathBuf,
@@ -60,6 +64,7 @@ impl Measuring {
             threads: rayon::current_num_threads(),
             seconds: self.seconds.unwrap_or_else(|| self.scale.pick(0.15, 5.0, 15.0)),
             seed: self.seed,
+            sets: self.sets.clone(),
             scratch: self.scratch.clone(),
             memory: !self.no_memory,
         })
@@ -136,15 +141,51 @@ fn named(names: &[String]) -> Result<Vec<&'static Experiment>> {
     if names.is_empty() {
         return Ok(EXPERIMENTS.iter().collect());
     }
-    names.iter().map(|name| find(name).with_context(|| format!("there is no experiment {name}: see bench-lab list"))).collect()
+    names
+        .iter()
+        .map(|name| find(name).with_context(|| format!("there is no experiment {name}: see bench-lab list")))
+        .collect()
+}
+
+/// Which peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// heed (LMDB), redb, fjall, rocksdb.
+    Kv,
+    /// roaring, croaring.
+    Bitmap,
+}
+
+/// Flags of `peers`.
+#[derive(Args)]
+pub(crate) struct Peers {
+    kind: Kind,
+    #[command(flatten)]
+    measuring: Measuring,
+}
+
+impl Peers {
+    pub(crate) fn run(&self) -> Result<()> {
+        match self.kind {
+            Kind::Kv => self.measuring.run(&[&peers::kv::EXPERIMENT]),
+            Kind::Bitmap => self.measuring.run(&[&peers::bitmap::EXPERIMENT]),
+        }
+    }
 }
 
 impl Run {
     pub(crate) fn run(&self) -> Result<()> {
-        let experiments = named(&self.experiments)?;
-        let settings = self.measuring.settings()?;
+        self.measuring.run(&named(&self.experiments)?)
+    }
+}
+
+impl Measuring {
+    /// Runs experiments and publishes what was measured.
+    fn run(&self, experiments: &[&'static Experiment]) -> Result<()> {
+        let settings = self.settings()?;
         for shape in &settings.shapes {
-            let known = experiments.iter().any(|e| (e.shapes)(settings.scale).iter().any(|s| s.name == *shape));
+            let known =
+                experiments.iter().any(|e| (e.shapes)(settings.scale).iter().any(|s| s.name == *shape));
             ensure!(known, "none of the experiments has shape {shape} at this scale: see bench-lab list");
         }
         for strategy in &settings.strategies {
@@ -163,10 +204,30 @@ impl Run {
             if runner::shapes_of(experiment, &settings).is_empty() {
                 continue;
             }
-            let mut result = self.measuring.result(experiment.name, experiment.baseline, &settings)?;
+            let mut result = self.result(experiment.name, experiment.baseline, &settings)?;
             result.shapes = runner::run(experiment, &settings)?;
-            self.measuring.publish(&result)?;
+            self.publish(&result)?;
         }
+        Ok(())
+    }
+}
+
+/// Flags of `report`.
+#[derive(Args)]
+pub(crate) struct Report {
+    /// Directory of results.
+    #[arg(long, default_value = "results")]
+    results: PathBuf,
+    /// Directory for pages and plots.
+    #[arg(long, default_value = "docs/results")]
+    pages: PathBuf,
+}
+
+impl Report {
+    pub(crate) fn run(&self) -> Result<()> {
+        let all: Vec<&Experiment> = EXPERIMENTS.iter().chain(peers::PEERS).collect();
+        let written = bench_lab::report::write(&all, &self.results, &self.pages)?;
+        println!("{} pages in {}: {}", written.len(), self.pages.display(), written.join(", "));
         Ok(())
     }
 }

@@ -6,6 +6,9 @@ use roaring::RoaringBitmap;
 use crate::lab::Digest;
 use crate::random::Random;
 
+/// A map with a quick hash function.
+pub(super) type Map<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
+
 /// Sorted distinct numbers, uniform below `bound`: about `count`, less what is drawn twice.
 pub(super) fn uniform_set(count: usize, bound: u32, seed: u64, stream: u64) -> Vec<u32> {
     let mut random = Random::new(seed, stream);

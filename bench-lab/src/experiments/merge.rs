@@ -39,7 +39,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 };
 
 fn shapes(scale: Scale) -> Vec<Shape> {
-    let sizes: [(&str, u64); 3] = [("large", scale.pick(90_000, 600_000, 1_800_000)), ("medium", 100_000), ("sparse", 1_000)];
+    let sizes: [(&str, u64); 3] =
+        [("large", scale.pick(90_000, 600_000, 1_800_000)), ("medium", 100_000), ("sparse", 1_000)];
     let mut shapes = Vec::new();
     for (name, size) in sizes {
         let size = if scale == Scale::Small { size.min(30_000) } else { size };
@@ -91,7 +92,8 @@ fn run(shape: &Shape, lab: &mut Lab<'_>) -> Result<()> {
         .map(|part| bitmap_of(&uniform_set(size, BOUND, seed, part)))
         .collect();
     let blobs: Vec<Vec<u8>> = parts.iter().map(blob_of).collect();
-    let views: Vec<FrozenBitmap<'_>> = blobs.iter().map(|blob| FrozenBitmap::open(blob)).collect::<Result<_, _>>()?;
+    let views: Vec<FrozenBitmap<'_>> =
+        blobs.iter().map(|blob| FrozenBitmap::open(blob)).collect::<Result<_, _>>()?;
     let whole = (&parts).union();
     let copied = blob_of(&whole);
     // The same slots in as many parts, each with chunks of its own.
@@ -116,7 +118,12 @@ fn run(shape: &Shape, lab: &mut Lab<'_>) -> Result<()> {
         ),
         Strategy::new(
             "B-fold-reduce",
-            || Ok(parts.par_iter().fold(RoaringBitmap::new, |all, part| all | part).reduce(RoaringBitmap::new, |a, b| a | b)),
+            || {
+                Ok(parts
+                    .par_iter()
+                    .fold(RoaringBitmap::new, |all, part| all | part)
+                    .reduce(RoaringBitmap::new, |a, b| a | b))
+            },
             of_roaring,
         ),
         Strategy::new("C-union-refs", || Ok((&parts).union()), of_roaring),

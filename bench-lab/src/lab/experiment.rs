@@ -5,7 +5,9 @@ use anyhow::Result;
 use super::runner::Lab;
 
 /// How much data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
     /// All experiments together in about a minute: shows that they work.
@@ -51,7 +53,13 @@ pub struct Shape {
 impl Shape {
     /// A shape; `nanoseconds` are those of one unit in all strategies together, `bytes` those of memory.
     #[must_use]
-    pub fn new(name: impl Into<String>, items: u64, unit: &'static str, nanoseconds: f64, bytes: u64) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        items: u64,
+        unit: &'static str,
+        nanoseconds: f64,
+        bytes: u64,
+    ) -> Self {
         let round_seconds = items as f64 * nanoseconds / 1e9;
         Self { name: name.into(), items, unit, round_seconds, memory_bytes: items * bytes + (64 << 20) }
     }

@@ -52,5 +52,6 @@ pub fn map_for_writing(file: &File, populate: bool) -> Result<MmapMut> {
 pub fn evict(path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     file.sync_all()?;
-    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).context("putting a file out of the page cache")
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+        .context("putting a file out of the page cache")
 }

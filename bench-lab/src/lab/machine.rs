@@ -29,8 +29,22 @@ pub struct Machine {
 }
 
 const TIMED_CRATES: [&str; 16] = [
-    "ahash", "crc32fast", "croaring", "croaring-sys", "dashmap", "duckdb", "fjall", "foldhash", "heed", "memmap2", "rayon",
-    "redb", "roaring", "rocksdb", "rustc-hash", "tantivy",
+    "ahash",
+    "crc32fast",
+    "croaring",
+    "croaring-sys",
+    "dashmap",
+    "duckdb",
+    "fjall",
+    "foldhash",
+    "heed",
+    "memmap2",
+    "rayon",
+    "redb",
+    "roaring",
+    "rocksdb",
+    "rustc-hash",
+    "tantivy",
 ];
 
 fn line_after(text: &str, key: &str) -> Option<String> {
@@ -39,7 +53,8 @@ fn line_after(text: &str, key: &str) -> Option<String> {
 }
 
 fn output(command: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(command).args(arguments).output().ok().filter(|output| output.status.success())?;
+    let output =
+        Command::new(command).args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
@@ -47,7 +62,8 @@ fn output(command: &str, arguments: &[&str]) -> Option<String> {
 #[must_use]
 pub fn available_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = line_after(&text, "MemAvailable").and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
+    let kib =
+        line_after(&text, "MemAvailable").and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
     kib.map_or(u64::MAX, |kib| kib << 10)
 }
 
@@ -58,7 +74,8 @@ fn file_system(dir: &Path) -> Option<String> {
         let mut words = line.split(' ').skip(1);
         Some((words.next()?, words.next()?))
     });
-    let (_, kind) = mounted.filter(|(place, _)| dir.starts_with(place)).max_by_key(|(place, _)| place.len())?;
+    let (_, kind) =
+        mounted.filter(|(place, _)| dir.starts_with(place)).max_by_key(|(place, _)| place.len())?;
     Some(kind.to_owned())
 }
 
@@ -67,7 +84,9 @@ fn crates() -> Vec<String> {
     let mut found = Vec::new();
     for package in lock.split("[[package]]").skip(1) {
         let value = |key: &str| {
-            package.lines().find_map(|line| line.strip_prefix(key)?.trim_matches([' ', '=', '"']).split('"').next())
+            package
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.trim_matches([' ', '=', '"']).split('"').next())
         };
         if let (Some(name), Some(version)) = (value("name"), value("version"))
             && TIMED_CRATES.contains(&name)
@@ -85,7 +104,8 @@ impl Machine {
         let unknown = || "unknown".to_owned();
         let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let kib = line_after(&memory, "MemTotal").and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
+        let kib =
+            line_after(&memory, "MemTotal").and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
         let changed = output("git", &["status", "--porcelain", "--untracked-files=no"]).unwrap_or_default();
         let commit = output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(unknown);
         Self {

@@ -83,8 +83,18 @@ impl StrategyResult {
     /// How many times as long as another strategy of the same rounds, with the interval of 95 %.
     #[must_use]
     pub fn ratio_to(&self, other: &StrategyResult) -> (f64, f64, f64) {
-        let ratios: Vec<f64> = self.wall.iter().zip(&other.wall).map(|(mine, theirs)| mine / theirs).collect();
+        let ratios: Vec<f64> =
+            self.wall.iter().zip(&other.wall).map(|(mine, theirs)| mine / theirs).collect();
         ratio_interval(&ratios)
+    }
+}
+
+impl StrategyResult {
+    /// The same of CPU time, which other programs on the machine disturb less; without interval.
+    #[must_use]
+    pub fn cpu_ratio_to(&self, other: &StrategyResult) -> f64 {
+        let ratios: Vec<f64> = self.cpu.iter().zip(&other.cpu).map(|(mine, theirs)| mine / theirs).collect();
+        median(&ratios)
     }
 }
 

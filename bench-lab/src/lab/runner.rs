@@ -33,6 +33,8 @@ pub struct Settings {
     pub seconds: f64,
     /// Seed of the inputs.
     pub seed: u64,
+    /// A folder of real bitmap sets, if one was given.
+    pub sets: Option<PathBuf>,
     /// Where scratch files go.
     pub scratch: PathBuf,
     /// Whether peak memory is measured, where it is a result.
@@ -61,6 +63,7 @@ pub struct Lab<'s> {
     shape: Shape,
     mode: Mode,
     result: Option<ShapeResult>,
+    skipped: Option<String>,
 }
 
 impl std::fmt::Debug for Lab<'_> {
@@ -93,6 +96,11 @@ impl Lab<'_> {
         }
     }
 
+    /// Leaves a shape out, for a reason that is said.
+    pub fn skip(&mut self, reason: &str) {
+        self.skipped = Some(reason.to_owned());
+    }
+
     /// Measures the strategies of a shape. Digests are compared before anything is timed.
     pub fn measure(&mut self, strategies: Vec<Strategy<'_>>) -> Result<()> {
         for strategy in &strategies {
@@ -114,6 +122,7 @@ impl Lab<'_> {
         let label = format!("{} {}", self.experiment.name, self.shape.name);
         let mut digest: Option<(u64, &'static str)> = None;
         let mut first_round = Duration::ZERO;
+        let mut results: Vec<StrategyResult> = Vec::new();
         for strategy in &mut *strategies {
             say(&format!("{label}: checking {}", strategy.name));
             let sample = (strategy.execute)(true).with_context(|| format!("{label}: {}", strategy.name))?;
@@ -126,13 +135,14 @@ impl Lab<'_> {
                 (None, Some(found)) => digest = Some((found, strategy.name)),
                 _ => {}
             }
+            results.push(StrategyResult {
+                strategy: strategy.name.to_owned(),
+                figures: strategy.figures.as_ref().map_or(Ok(Vec::new()), |figures| figures())?,
+                ..StrategyResult::default()
+            });
         }
         let rounds = (self.settings.seconds / first_round.as_secs_f64()) as usize;
         let rounds = rounds.clamp(ROUNDS_MIN, ROUNDS_MAX);
-        let mut results: Vec<StrategyResult> = strategies
-            .iter()
-            .map(|strategy| StrategyResult { strategy: strategy.name.to_owned(), ..StrategyResult::default() })
-            .collect();
         let count = strategies.len();
         for round in 0..rounds {
             // Each round begins with another strategy, so that none always follows the same one.
@@ -249,8 +259,13 @@ pub fn run(experiment: &Experiment, settings: &Settings) -> Result<Vec<ShapeResu
             available >> 20
         );
         let started = Instant::now();
-        let mut lab = Lab { settings, experiment, shape: shape.clone(), mode: Mode::Time, result: None };
+        let mut lab =
+            Lab { settings, experiment, shape: shape.clone(), mode: Mode::Time, result: None, skipped: None };
         (experiment.run)(&shape, &mut lab)?;
+        if let Some(reason) = lab.skipped {
+            eprintln!("{} {} left out: {reason}", experiment.name, shape.name);
+            continue;
+        }
         let Some(mut result) = lab.result else { bail!("{} measured nothing", experiment.name) };
         if experiment.memory && settings.memory {
             for strategy in &mut result.strategies {
@@ -269,11 +284,16 @@ pub fn run(experiment: &Experiment, settings: &Settings) -> Result<Vec<ShapeResu
 }
 
 /// Runs one strategy of one shape once and prints its peak memory: what [`run`] starts a process for.
-pub fn run_for_memory(experiment: &Experiment, shape: &str, strategy: &str, settings: &Settings) -> Result<()> {
+pub fn run_for_memory(
+    experiment: &Experiment,
+    shape: &str,
+    strategy: &str,
+    settings: &Settings,
+) -> Result<()> {
     let shape = (experiment.shapes)(settings.scale).into_iter().find(|known| known.name == shape);
     let Some(shape) = shape else { bail!("{} has no such shape", experiment.name) };
     let mode = Mode::Memory(strategy.to_owned());
-    let mut lab = Lab { settings, experiment, shape: shape.clone(), mode, result: None };
+    let mut lab = Lab { settings, experiment, shape: shape.clone(), mode, result: None, skipped: None };
     (experiment.run)(&shape, &mut lab)
 }
 

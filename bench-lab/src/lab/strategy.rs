@@ -20,12 +20,14 @@ pub struct Sample {
 }
 
 type Execution<'a> = Box<dyn FnMut(bool) -> Result<Sample> + 'a>;
+type Figures<'a> = Box<dyn Fn() -> Result<Vec<(String, f64)>> + 'a>;
 
 /// A named way to do the work.
 pub struct Strategy<'a> {
     /// Its name in the experiment's list.
     pub name: &'static str,
     pub(super) execute: Execution<'a>,
+    pub(super) figures: Option<Figures<'a>>,
 }
 
 impl std::fmt::Debug for Strategy<'_> {
@@ -60,14 +62,30 @@ impl<'a> Strategy<'a> {
             let digest = if wanted { Some(digest(&made)?) } else { None };
             Ok(Sample { wall, cpu, digest })
         };
-        Self { name, execute: Box::new(execute) }
+        Self { name, execute: Box::new(execute), figures: None }
+    }
+
+    /// Adds figures by name, such as bytes stored, taken once after the strategy was checked.
+    #[must_use]
+    pub fn with_figures(mut self, figures: impl Fn() -> Result<Vec<(String, f64)>> + 'a) -> Self {
+        self.figures = Some(Box::new(figures));
+        self
     }
 
     /// A physical limit: the least that the work takes. It makes nothing to compare.
     pub fn limit<O>(name: &'static str, mut work: impl FnMut() -> Result<O> + 'a) -> Self {
-        let mut timed = Self::with_input(name, || Ok(()), move |()| work(), |_| Ok(0));
+        Self::limit_with(name, || Ok(()), move |()| work())
+    }
+
+    /// As [`limit`](Self::limit), for work that consumes an input.
+    pub fn limit_with<I, O>(
+        name: &'static str,
+        input: impl FnMut() -> Result<I> + 'a,
+        work: impl FnMut(I) -> Result<O> + 'a,
+    ) -> Self {
+        let mut timed = Self::with_input(name, input, work, |_| Ok(0));
         let execute = move |_| Ok(Sample { digest: None, ..(timed.execute)(false)? });
-        Self { name, execute: Box::new(execute) }
+        Self { name, execute: Box::new(execute), figures: None }
     }
 }
 

@@ -39,8 +39,18 @@ pub fn bytes(value: f64) -> String {
 pub fn cells(shape: &ShapeResult, baseline: &str) -> Vec<Vec<String>> {
     let has_memory = shape.strategies.iter().any(|strategy| strategy.peak_resident.is_some());
     let figures = super::runner::figure_names(shape);
-    let mut header: Vec<String> =
-        ["strategy", "median", "quartiles", "a unit", "to the baseline", "to the limit", "CPU"].map(str::to_owned).into();
+    let mut header: Vec<String> = [
+        "strategy",
+        "median",
+        "quartiles",
+        "a unit",
+        "to the baseline",
+        "to the limit",
+        "CPU",
+        "CPU to the baseline",
+    ]
+    .map(str::to_owned)
+    .into();
     if has_memory {
         header.extend(["peak resident", "peak heap"].map(str::to_owned));
     }
@@ -62,6 +72,7 @@ pub fn cells(shape: &ShapeResult, baseline: &str) -> Vec<Vec<String>> {
             ratio,
             limit,
             seconds(super::statistics::median(&strategy.cpu)),
+            baseline.map_or(String::new(), |baseline| digits(strategy.cpu_ratio_to(baseline))),
         ];
         if has_memory {
             let peak = |value: Option<u64>| value.map_or(String::new(), |value| bytes(value as f64));
@@ -87,7 +98,8 @@ pub fn markdown(cells: &[Vec<String>], aligned: bool) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for (at, row) in cells.iter().enumerate() {
-        let padded: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
         text += &format!("| {} |\n", padded.join(" | "));
         if at == 0 {
             let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width.max(1) + 2)).collect();
