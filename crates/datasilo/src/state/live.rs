@@ -12,6 +12,7 @@ use crate::bytes::index::Geometry;
 use crate::error::Result;
 use crate::files::run::{Run, Target, key_hash};
 use crate::files::run_merge::{RunMerge, keep_all, merged_geometry};
+use crate::storage::prefetch;
 
 use super::read::prefetch_frame;
 use super::version::{KeyspaceVersion, Version};
@@ -89,6 +90,14 @@ impl LiveMap {
         self.segments.remove(&number)
     }
 
+    #[inline]
+    fn prefetch(&self, address: FrameAddress) {
+        if let Some(bits) = self.segments.get(&address.segment()) {
+            prefetch(&bits.words, address.word() as usize / 64);
+        }
+    }
+
+    #[inline]
     fn mark(&mut self, address: FrameAddress) {
         if let Some(bits) = self.segments.get_mut(&address.segment()) {
             bits.set(address.word());
@@ -135,16 +144,24 @@ impl LiveMap {
     fn mark_plain(&mut self, version: &Version, keyspace: &KeyspaceVersion) -> Result<()> {
         let Some((oldest, newer)) = keyspace.runs.split_last() else { return Ok(()) };
         oldest.read_ahead();
+        let mut window = Vec::with_capacity(WINDOW);
         oldest.for_each_slot(|slot| {
             match oldest.frame_of(slot)? {
-                Some((segment, word)) => self.mark(FrameAddress::new(segment.number(), word)),
+                Some((segment, word)) => {
+                    let address = FrameAddress::new(segment.number(), word);
+                    self.prefetch(address);
+                    window.push(address);
+                    if window.len() == WINDOW {
+                        window.drain(..).for_each(|address| self.mark(address));
+                    }
+                }
                 None => oldest.chain_of(slot)?.into_iter().for_each(|address| self.mark(address)),
             }
             Ok(())
         })?;
+        window.drain(..).for_each(|address| self.mark(address));
         for (at, run) in newer.iter().enumerate().rev() {
             let older = keyspace.runs.get(at + 1..).unwrap_or_default();
-            let mut window = Vec::with_capacity(WINDOW);
             run.for_each_slot(|slot| {
                 window.extend(run.target_of(slot)?.any_frame());
                 if window.len() == WINDOW {

@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn frames_are_found_where_they_went() {
         // Old words with the gaps that dead frames left; `None`: left behind.
-        let moves: &[(u32, Option<(FileNumber, u32)>)] = &[
+        let steps: &[(u32, Option<(FileNumber, u32)>)] = &[
             (8, Some((5, 20))),
             (10, Some((5, 22))), // as far as the first
             (20, Some((5, 24))), // behind a gap
@@ -221,10 +221,12 @@ mod tests {
             (400, Some((6, 90))),
         ];
         let mut bits = LiveBits::new(8 * 500);
-        moves.iter().for_each(|&(old, _)| bits.set(old));
+        for (old, _) in steps {
+            bits.set(*old);
+        }
         let mut source = MovedSegment::new(bits);
         let new_of = |new: Option<(FileNumber, u32)>| new.map(|(n, w)| FrameAddress::new(n, w));
-        for &(old, new) in moves {
+        for &(old, new) in steps {
             assert!(!source.is_complete());
             source.note(old, new_of(new));
         }
@@ -232,14 +234,14 @@ mod tests {
         assert!(!source.is_live(9) && !source.is_live(100_000));
         let mut moved = Moved::default();
         moved.extend([(3, source)]);
-        let mut entries: Vec<(u64, Option<Target>)> = moves
+        let mut entries: Vec<(u64, Option<Target>)> = steps
             .iter()
             .map(|&(old, _)| (u64::from(old), Some(Target::Frame(FrameAddress::new(3, old)))))
             .chain([(0, Some(Target::Frame(FrameAddress::new(4, 64))))])
             .collect();
         moved.map_all(&mut entries);
         let stays = (0, Some(Target::Frame(FrameAddress::new(4, 64))));
-        let expected: Vec<_> = moves
+        let expected: Vec<_> = steps
             .iter()
             .map(|&(old, new)| (u64::from(old), new_of(new).map(Target::Frame)))
             .chain([stays])
@@ -260,28 +262,32 @@ mod tests {
         };
         for round in 0..20 {
             let mut bits = LiveBits::new(8 * 60_000);
-            let mut moves = Vec::new();
+            let mut steps = Vec::new();
             let (mut old, mut new) = (8u32, FrameAddress::new(9, 16));
             while old < 59_900 {
-                let len = 2 + random(1 + round * 3) as u32;
+                let len = u32::try_from(2 + random(1 + round * 3)).unwrap();
                 match random(10) {
                     0 => {} // dead
-                    1 => moves.push((old, None)),
+                    1 => steps.push((old, None)),
                     more => {
                         if more == 2 && random(40) == 0 {
                             new = FrameAddress::new(new.segment() + 1, 16);
                         }
-                        moves.push((old, Some(new)));
+                        steps.push((old, Some(new)));
                         new = FrameAddress::new(new.segment(), new.word() + len);
                     }
                 }
                 old += len;
             }
-            moves.iter().for_each(|&(old, _)| bits.set(old));
+            for (old, _) in &steps {
+                bits.set(*old);
+            }
             let mut source = MovedSegment::new(bits);
-            moves.iter().for_each(|&(old, new)| source.note(old, new));
+            for (old, new) in &steps {
+                source.note(*old, *new);
+            }
             assert!(source.is_complete());
-            for (old, new) in moves {
+            for (old, new) in steps {
                 assert_eq!(source.address(old), new, "{old}");
             }
         }
