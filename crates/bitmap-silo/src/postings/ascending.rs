@@ -9,7 +9,7 @@
 use super::bits::{BitWriter, read_bits, select_in_word};
 
 /// Words of the upper part that share an entry of the directory.
-const WORDS_PER_RANK: usize = 8;
+const WORDS_PER_RANK: usize = 4;
 /// Bits they have.
 const BITS_PER_RANK: usize = 64 * WORDS_PER_RANK;
 /// Numbers of one bucket that are looked at one by one before they are searched.
@@ -197,18 +197,49 @@ impl<'a> Ascending<'a> {
             // Not above the last number, which is below the count.
             return Ok(number as usize);
         }
+        self.locate(number).0
+    }
+
+    /// Index and number of the last number that is not above `number`.
+    #[inline]
+    pub(super) fn floor(&self, number: u64) -> (usize, u64) {
+        let number = number.min(self.last);
+        if self.is_straight() {
+            return (number as usize, number);
+        }
+        match self.locate(number) {
+            (Ok(index), _) => (index, number),
+            (Err(above), position) => {
+                // Its one is the last before the place where `number` would be.
+                let mut at = position / 64;
+                let mut word = self.word(at) & !(u64::MAX << (position % 64));
+                while word == 0 && at > 0 {
+                    at -= 1;
+                    word = self.word(at);
+                }
+                let index = above.saturating_sub(1);
+                let position = (64 * at + 63).saturating_sub(word.leading_zeros() as usize);
+                (index, self.join(position, index))
+            }
+        }
+    }
+
+    /// Index of `number`, or that of the first number above it, and the bit where its one is or
+    /// would be. The sequence is not straight.
+    #[inline]
+    fn locate(&self, number: u64) -> (Result<usize, usize>, usize) {
         let bucket = (number >> self.low_width) as usize;
         let low = number & !(u64::MAX << self.low_width);
         let mut position = bucket.checked_sub(1).map_or(0, |before| self.select_zero(before) + 1);
         let start = position.saturating_sub(bucket).min(self.count);
         for index in start..start + SCAN_MAX {
             if self.word(position / 64) >> (position % 64) & 1 == 0 || index >= self.count {
-                return Err(index.min(self.count));
+                return (Err(index.min(self.count)), position);
             }
             match self.low(index).cmp(&low) {
                 std::cmp::Ordering::Less => position += 1,
-                std::cmp::Ordering::Equal => return Ok(index),
-                std::cmp::Ordering::Greater => return Err(index),
+                std::cmp::Ordering::Equal => return (Ok(index), position),
+                std::cmp::Ordering::Greater => return (Err(index), position),
             }
         }
         let end = self.select_zero(bucket).saturating_sub(bucket).min(self.count);
@@ -217,7 +248,9 @@ impl<'a> Ascending<'a> {
             let middle = usize::midpoint(from, to);
             if self.low(middle) < low { from = middle + 1 } else { to = middle }
         }
-        if from < end && self.low(from) == low { Ok(from) } else { Err(from.min(self.count)) }
+        let is_in = from < end && self.low(from) == low;
+        let position = position + from.saturating_sub(start + SCAN_MAX);
+        (if is_in { Ok(from) } else { Err(from.min(self.count)) }, position)
     }
 
     /// The numbers from index `from` up to before `to`, at most the count.

@@ -2,7 +2,7 @@
 
 use super::ascending::write_ascending;
 use super::error::PostingsError;
-use super::packed::write_slots;
+use super::packed::Runs;
 use super::page::{PAGE_PAIRS_MAX, TAG, TAIL_BYTES, VERSION};
 use super::view::PostingsView;
 
@@ -14,6 +14,7 @@ struct PageColumns {
     /// Where the pairs of each begin.
     begins: Vec<u32>,
     slots: Vec<u32>,
+    runs: Runs,
     /// Value and slot count.
     markers: Vec<(u64, u32)>,
 }
@@ -37,6 +38,7 @@ impl PageColumns {
         if self.entry_count() == 0 {
             return;
         }
+        let run_count = self.runs.find(&self.slots);
         out.extend([TAG, VERSION, 0, 0]);
         for count in [self.slots.len(), self.values.len(), self.markers.len()] {
             out.extend_from_slice(&(count as u32).to_le_bytes());
@@ -44,6 +46,7 @@ impl PageColumns {
         for bound in [self.values.first(), self.values.last()] {
             out.extend_from_slice(&bound.copied().unwrap_or(0).to_le_bytes());
         }
+        out.extend_from_slice(&(run_count as u32).to_le_bytes());
         for (value, slot_count) in &self.markers {
             out.extend_from_slice(&value.to_le_bytes());
             out.extend_from_slice(&slot_count.to_le_bytes());
@@ -53,7 +56,7 @@ impl PageColumns {
             self.begins.push(self.slots.len() as u32);
             write_ascending(&self.begins, out);
             self.begins.pop();
-            write_slots(&self.slots, out);
+            self.runs.write(&self.slots, out);
         }
         out.extend([0; TAIL_BYTES]);
     }

@@ -1,6 +1,6 @@
 //! Slots of a value and values of a page, patched and merged.
 
-#![expect(clippy::cast_possible_truncation, reason = "begins have 24 bits")]
+#![expect(clippy::cast_possible_truncation, reason = "numbers of pairs have 24 bits")]
 
 use std::borrow::Cow;
 use std::iter::Peekable;
@@ -19,6 +19,8 @@ pub struct Slots<'a> {
     /// What is left of the stored ones.
     from: usize,
     to: usize,
+    /// A run of the stored ones: its first pair, the pair behind its last, its first slot.
+    run: (usize, usize, u32),
     /// Operations on the value, slots ascending.
     ops: Cow<'a, [Op]>,
     /// What is left of them.
@@ -30,12 +32,22 @@ impl<'a> Slots<'a> {
     /// Stored slots from index `from` up to before `to`.
     #[inline]
     pub(super) fn stored(stored: PackedSlots<'a>, from: usize, to: usize) -> Self {
-        Self { stored, from, to, ops: Cow::Borrowed(&[]), first_op: 0, end_op: 0 }
+        Self { stored, from, to, run: (0, 0, 0), ops: Cow::Borrowed(&[]), first_op: 0, end_op: 0 }
     }
 
     /// These, with operations on the same value applied.
     pub(super) fn patched(self, ops: Cow<'a, [Op]>) -> Self {
         Self { first_op: 0, end_op: ops.len(), ops, ..self }
+    }
+
+    /// The stored slot at `index`.
+    #[inline]
+    fn stored_at(&mut self, index: usize) -> u32 {
+        if index < self.run.0 || index >= self.run.1 {
+            self.run = self.stored.run_of(index);
+        }
+        let (begin, _, first) = self.run;
+        first.wrapping_add(index.wrapping_sub(begin) as u32)
     }
 
     /// The operations that are left.
@@ -81,7 +93,7 @@ impl Iterator for Slots<'_> {
     #[inline]
     fn next(&mut self) -> Option<u32> {
         loop {
-            let stored = (self.from < self.to).then(|| self.stored.get(self.from));
+            let stored = (self.from < self.to).then(|| self.stored_at(self.from));
             let Some(op) = self.left().first().copied() else {
                 self.from += usize::from(stored.is_some());
                 return stored;
@@ -122,7 +134,7 @@ impl Iterator for Slots<'_> {
 impl DoubleEndedIterator for Slots<'_> {
     fn next_back(&mut self) -> Option<u32> {
         loop {
-            let stored = (self.from < self.to).then(|| self.stored.get(self.to - 1));
+            let stored = (self.from < self.to).then(|| self.stored_at(self.to - 1));
             let Some(op) = self.left().last().copied() else {
                 self.to -= usize::from(stored.is_some());
                 return stored;
