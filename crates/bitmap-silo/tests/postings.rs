@@ -335,9 +335,12 @@ fn read_all(bytes: &[u8]) {
             let _ = view.slots(value).take(10_000).map(u64::from).sum::<u64>();
         }
         let all = || view.range(0..=u64::MAX).take(10_000);
-        let _ = all().map(|posting| posting.slots.len()).sum::<usize>();
+        let _ = all().map(|posting| posting.slots.len()).fold(0, usize::wrapping_add);
         let _ = view.range_descending(7..=u64::MAX - 7).take(10_000).count();
-        let _ = (fold(&view), split(&view, 100));
+        // A damaged count may claim millions of pairs; they are few bytes, but much work.
+        if page.len() < 10_000 {
+            let _ = (fold(&view), split(&view, 100));
+        }
     }
 }
 
@@ -358,6 +361,7 @@ fn damaged_pages_are_refused_or_read_in_bounds() {
                 // What passes the full check is a page: it says the same after it was written anew.
                 if let Ok(page) = PostingsPage::open(&damaged)
                     && page.validate().is_ok()
+                    && page.len() < 10_000
                 {
                     let again = fold(&page.into()).unwrap();
                     let again = PostingsPage::open(&again).unwrap();

@@ -55,16 +55,15 @@ impl<'a> Slots<'a> {
         self.ops.get(self.first_op..self.end_op).unwrap_or(&[])
     }
 
-    /// Index of the first stored slot that is at least `slot`, and whether it is that.
-    fn find(&self, slot: u32) -> (usize, bool) {
-        let at = self.stored.lower_bound(slot, self.from, self.to);
-        (at, at < self.to && self.stored.get(at) == slot)
+    /// Whether the slot is among the stored ones that are left.
+    fn is_stored(&self, slot: u32) -> bool {
+        self.stored.contains(slot, self.from, self.to)
     }
 
     /// Number of slots that are left; O(operations on the value · log n).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.left().iter().fold(self.to - self.from, |count, op| match (op.add, self.find(op.slot).1) {
+        self.left().iter().fold(self.to - self.from, |count, op| match (op.add, self.is_stored(op.slot)) {
             (true, false) => count + 1,
             (false, true) => count.saturating_sub(1),
             _ => count,
@@ -82,7 +81,7 @@ impl<'a> Slots<'a> {
     pub fn contains(&self, slot: u32) -> bool {
         match self.left().binary_search_by_key(&slot, |op| op.slot) {
             Ok(at) => self.left().get(at).is_some_and(|op| op.add),
-            Err(_) => self.find(slot).1,
+            Err(_) => self.is_stored(slot),
         }
     }
 }
@@ -173,7 +172,7 @@ impl Posting<'_> {
 
 /// Distinct values of a page in one direction, with where their pairs lie.
 #[derive(Clone, Debug)]
-struct PageValues<'a> {
+pub(super) struct PageValues<'a> {
     page: PostingsPage<'a>,
     values: AscendingIter<'a>,
     /// Begins of the pairs of the values that are left, and their end.
@@ -185,7 +184,11 @@ struct PageValues<'a> {
 
 impl<'a> PageValues<'a> {
     fn new(page: PostingsPage<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
-        let (from, to) = page.indices(range);
+        Self::between(page, page.indices(range), descending)
+    }
+
+    /// Values from one index up to before another.
+    pub(super) fn between(page: PostingsPage<'a>, (from, to): (usize, usize), descending: bool) -> Self {
         let values = page.values().range(from, to);
         let mut begins = page.begins().range(from, if from < to { to + 1 } else { from });
         let begin = begins.next().map_or(0, |begin| begin as usize);
@@ -263,7 +266,7 @@ pub struct Postings<'a> {
 
 impl<'a> Postings<'a> {
     pub(super) fn new(view: PostingsView<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
-        let page = view.page();
+        let page = *view.page();
         let left = view.delta().filter(|_| !range.is_empty()).map(|delta| (delta, range.clone()));
         Self {
             view,

@@ -138,13 +138,23 @@ impl<'a> PackedSlots<'a> {
         (begin as usize, end.max(index + 1), self.first(run))
     }
 
-    /// Index in `from..to`, among ascending slots, of the first that is at least `slot`.
-    pub(super) fn lower_bound(&self, slot: u32, mut from: usize, mut to: usize) -> usize {
-        while from < to {
-            let middle = usize::midpoint(from, to);
-            if self.get(middle) < slot { from = middle + 1 } else { to = middle }
+    /// Whether `slot` is among the pairs `from..to`, whose slots ascend.
+    pub(super) fn contains(&self, slot: u32, from: usize, to: usize) -> bool {
+        let Some(last) = to.checked_sub(1).filter(|last| from <= *last) else { return false };
+        // The last run of those that does not begin above the slot.
+        let (mut low, _) = self.runs.floor(from as u64);
+        let mut high = if self.runs.is_straight() { to } else { self.runs.floor(last as u64).0 + 1 };
+        while high.saturating_sub(low) > 1 {
+            let middle = usize::midpoint(low, high);
+            if self.first(middle) <= slot { low = middle } else { high = middle }
         }
-        from
+        let Some(behind) = slot.checked_sub(self.first(low)) else { return false };
+        if self.runs.is_straight() {
+            return behind == 0;
+        }
+        let (begin, end) = self.runs.get_two(low);
+        let index = begin.saturating_add(u64::from(behind));
+        index >= from as u64 && index < end.min(to as u64)
     }
 
     /// Folds the slots at `from..to`, block by block.
@@ -180,6 +190,14 @@ impl<'a> PackedSlots<'a> {
     /// `tail_bytes` and the rest of a byte, behind the residuals; O(blocks).
     pub(super) fn validate(&self, tail_bytes: usize) -> Result<(), &'static str> {
         self.runs.validate()?;
+        if !self.runs.is_straight() {
+            for run in 0..self.run_count {
+                let (begin, end) = self.runs.get_two(run);
+                if u64::from(self.first(run)) + (end - begin) > 1 << 32 {
+                    return Err("a run past the last slot");
+                }
+            }
+        }
         let (mut place, mut used) = (0, 0);
         for (index, bytes) in self.blocks.iter().enumerate() {
             let block = Block::read(*bytes);
@@ -219,7 +237,7 @@ impl Runs {
     pub(super) fn find(&mut self, slots: &[u32]) -> usize {
         self.begins.clear();
         self.firsts.clear();
-        let breaks = slots.windows(2).filter(|pair| !matches!(pair, [x, y] if *y == x.wrapping_add(1)));
+        let breaks = slots.windows(2).filter(|pair| !matches!(pair, [x, y] if x.checked_add(1) == Some(*y)));
         let run_count = breaks.count() + usize::from(!slots.is_empty());
         // A run costs about a first slot more, and where it begins.
         let (least, most) = slots.iter().fold((u32::MAX, 0), |(least, most), slot| {
@@ -232,11 +250,11 @@ impl Runs {
         }
         let mut next = None;
         for (index, slot) in slots.iter().enumerate() {
-            if next != Some(*slot) {
+            if next.is_none_or(|next| next != *slot) {
                 self.begins.push(index as u32);
                 self.firsts.push(*slot);
             }
-            next = Some(slot.wrapping_add(1));
+            next = slot.checked_add(1);
         }
         self.begins.push(slots.len() as u32);
         run_count

@@ -220,8 +220,7 @@ impl<'a> PostingsPage<'a> {
     #[must_use]
     pub fn contains(&self, value: u64, slot: u32) -> bool {
         let (from, to) = self.pairs_of_value(value);
-        let at = self.slots.lower_bound(slot, from, to);
-        at < to && self.slots.get(at) == slot
+        self.slots.contains(slot, from, to)
     }
 
     /// The slot of a value that has one, the lowest where it has several; O(log n), the fastest of
@@ -281,6 +280,7 @@ impl<'a> PostingsPage<'a> {
     }
 
     /// Slots of the pairs from one index up to before another.
+    #[inline]
     pub(super) fn slots_between(&self, (from, to): (usize, usize)) -> Slots<'a> {
         Slots::stored(self.slots, from, to)
     }

@@ -26,8 +26,8 @@ impl<'a> PostingsView<'a> {
         Self { page, delta: Some(delta).filter(|delta| !delta.is_empty()) }
     }
 
-    pub(super) fn page(&self) -> PostingsPage<'a> {
-        self.page
+    pub(super) fn page(&self) -> &PostingsPage<'a> {
+        &self.page
     }
 
     pub(super) fn delta(&self) -> Option<&'a PostingsDelta> {
