@@ -141,13 +141,13 @@ fn main() {
 }
 
 fn measure(Field { name, pairs, goal }: Field, sort_only: bool) {
-    let mut sorted = Vec::new();
+    let (mut sorted, mut room) = (pairs.clone(), pairs.clone());
     let (mut ours, mut threads, mut std) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS.min(3) {
         sorted.clone_from(&pairs);
-        ours.push(seconds(|| sort_pairs(&mut sorted)));
+        ours.push(seconds(|| sort_pairs(&mut sorted, &mut room)));
         sorted.clone_from(&pairs);
-        threads.push(seconds(|| par_sort_pairs(&mut sorted)));
+        threads.push(seconds(|| par_sort_pairs(&mut sorted, &mut room)));
         sorted.clone_from(&pairs);
         std.push(seconds(|| sorted.sort_unstable()));
     }
@@ -194,9 +194,11 @@ fn look_up(pages: &Pages, sorted: &[Pair]) {
     let from = sorted.partition_point(|pair| *pair < page.first().unwrap());
     let here: Vec<Pair> = (0..200_000).map(|_| sorted[from + rng.random_range(0..page.len())]).collect();
     let time = |f: &dyn Fn(Pair) -> u64, asked: &[Pair]| {
-        let run = |_| seconds(|| {
-            black_box(asked.iter().map(|pair| f(*pair)).fold(0, u64::wrapping_add));
-        });
+        let run = |_| {
+            seconds(|| {
+                black_box(asked.iter().map(|pair| f(*pair)).fold(0, u64::wrapping_add));
+            })
+        };
         median((0..RUNS).map(run).collect()) / asked.len() as f64 * 1e9
     };
     let unique = |pair: Pair| u64::from(page.get_unique(pair.0).unwrap());

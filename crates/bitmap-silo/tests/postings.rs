@@ -55,13 +55,17 @@ impl Model {
         let mut values: BTreeSet<u64> =
             self.pairs.range((low, 0)..=(high, u32::MAX)).map(|pair| pair.0).collect();
         values.extend(self.promoted.range(low..=high).map(|marker| *marker.0));
-        values.into_iter().map(|value| (value, self.promoted.get(&value).copied(), self.slots(value))).collect()
+        values
+            .into_iter()
+            .map(|value| (value, self.promoted.get(&value).copied(), self.slots(value)))
+            .collect()
     }
 
     fn check(&self, view: PostingsView<'_>, probes: &[u64]) {
         assert_eq!(view.len(), self.pairs.len());
         assert_eq!(view.is_empty(), self.pairs.is_empty() && self.promoted.is_empty());
-        let owned = |posting: Posting<'_>| (posting.value, posting.promoted, posting.slots.collect::<Vec<_>>());
+        let owned =
+            |posting: Posting<'_>| (posting.value, posting.promoted, posting.slots.collect::<Vec<_>>());
         let all = self.range(0, u64::MAX);
         assert!(view.range(0..=u64::MAX).map(owned).eq(all.iter().cloned()));
         assert!(view.range_descending(0..=u64::MAX).map(owned).eq(all.iter().rev().cloned()));
@@ -101,7 +105,9 @@ impl Model {
 
     fn bytes(&self) -> Vec<u8> {
         let mut delta = PostingsDelta::from_ops(
-            self.promoted.iter().map(|(value, count)| PostingOp::Promote { value: *value, slot_count: *count }),
+            self.promoted
+                .iter()
+                .map(|(value, count)| PostingOp::Promote { value: *value, slot_count: *count }),
         );
         delta = delta.then(&PostingsDelta::from_ops(
             self.pairs.iter().map(|(value, slot)| PostingOp::Add { value: *value, slot: *slot }),
@@ -329,7 +335,8 @@ fn read_all(bytes: &[u8]) {
     ]);
     for view in [PostingsView::from(page), PostingsView::patched(page, &delta)] {
         for value in [0, 1, 3, 900, 905, 1000, 1_000_003, 1 << 63, u64::MAX] {
-            let _ = (view.get_unique(value), view.contains(value, 77), view.count(value), view.promoted(value));
+            let _ =
+                (view.get_unique(value), view.contains(value, 77), view.count(value), view.promoted(value));
             let _ = (view.range_count(0..=value), view.range_count(value..=u64::MAX));
             let _ = view.slots(value).rev().take(10_000).count();
             let _ = view.slots(value).take(10_000).map(u64::from).sum::<u64>();

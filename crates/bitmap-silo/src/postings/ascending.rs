@@ -291,7 +291,7 @@ impl<'a> Ascending<'a> {
             return Err("a sequence that does not end at its last number");
         }
         let used = self.count * self.low_width as usize;
-        if used % 8 != 0 && self.low.get(used / 8).is_none_or(|byte| byte >> (used % 8) != 0) {
+        if !used.is_multiple_of(8) && self.low.get(used / 8).is_none_or(|byte| byte >> (used % 8) != 0) {
             return Err("bits set behind a sequence");
         }
         Ok(())

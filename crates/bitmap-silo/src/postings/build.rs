@@ -226,10 +226,7 @@ pub type FirstAndPage = ((u64, u32), Vec<u8>);
 /// # Errors
 /// [`PostingsError::PairOrder`] where the page's bytes were damaged so that its pairs do not
 /// ascend.
-pub fn split(
-    view: &PostingsView<'_>,
-    max_pairs: usize,
-) -> Result<Vec<FirstAndPage>, PostingsError> {
+pub fn split(view: &PostingsView<'_>, max_pairs: usize) -> Result<Vec<FirstAndPage>, PostingsError> {
     let entry_count = entry_count(view);
     let page_count = entry_count.div_ceil(max_pairs.clamp(1, PAGE_PAIRS_MAX)).max(1);
     let mut pages = Vec::with_capacity(page_count);
@@ -292,7 +289,7 @@ where
     let begin = page.pairs_of(from).0;
     slots.clear();
     page.slots_between((begin, page.pairs_of(to - 1).1.max(begin))).for_each(|slot| slots.push(slot));
-    for (value, (from, to)) in PageValues::between(*page, indices, false) {
+    for (value, (from, to)) in PageValues::between(page, indices, false) {
         let place = from.checked_sub(begin).zip(to.checked_sub(begin));
         for slot in place.and_then(|(from, to)| slots.get(from..to)).unwrap_or(&[]) {
             builder.push(value, *slot)?;

@@ -183,16 +183,16 @@ pub(super) struct PageValues<'a> {
 }
 
 impl<'a> PageValues<'a> {
-    fn new(page: PostingsPage<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
+    fn new(page: &PostingsPage<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
         Self::between(page, page.indices(range), descending)
     }
 
     /// Values from one index up to before another.
-    pub(super) fn between(page: PostingsPage<'a>, (from, to): (usize, usize), descending: bool) -> Self {
+    pub(super) fn between(page: &PostingsPage<'a>, (from, to): (usize, usize), descending: bool) -> Self {
         let values = page.values().range(from, to);
         let mut begins = page.begins().range(from, if from < to { to + 1 } else { from });
         let begin = begins.next().map_or(0, |begin| begin as usize);
-        Self { page, values, begins, begin, descending }
+        Self { page: *page, values, begins, begin, descending }
     }
 }
 
@@ -265,11 +265,11 @@ pub struct Postings<'a> {
 }
 
 impl<'a> Postings<'a> {
-    pub(super) fn new(view: PostingsView<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
-        let page = *view.page();
+    pub(super) fn new(view: &PostingsView<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
+        let page = view.page();
         let left = view.delta().filter(|_| !range.is_empty()).map(|delta| (delta, range.clone()));
         Self {
-            view,
+            view: *view,
             stored: PageValues::new(page, range, descending).peekable(),
             markers: Markers { left: page.markers(range), descending }.peekable(),
             changed: DeltaValues { left, descending }.peekable(),

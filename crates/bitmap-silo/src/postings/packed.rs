@@ -58,9 +58,9 @@ impl Block {
     /// The better of packing `slots` against their least and against a line from end to end.
     fn fit(slots: &[u32]) -> Self {
         let (Some(first), Some(last)) = (slots.first(), slots.last()) else { return Self::default() };
-        let least = slots.iter().copied().fold(u32::MAX, u32::min);
-        let most = slots.iter().copied().fold(0, u32::max);
-        let level = Self { base: least, span: 0, width: 32 - (most - least).leading_zeros(), place: 0 };
+        let low = slots.iter().copied().fold(u32::MAX, u32::min);
+        let high = slots.iter().copied().fold(0, u32::max);
+        let level = Self { base: low, span: 0, width: 32 - (high - low).leading_zeros(), place: 0 };
         let steps = slots.len() as u64 - 1;
         if last <= first || level.width == 0 {
             return level;
@@ -212,7 +212,8 @@ impl<'a> PackedSlots<'a> {
             let len = self.run_count.saturating_sub(index * BLOCK_LEN).min(BLOCK_LEN);
             used = 8 * block.place + len * block.width as usize;
         }
-        if used % 8 != 0 && self.residuals.get(used / 8).is_none_or(|byte| byte >> (used % 8) != 0) {
+        if !used.is_multiple_of(8) && self.residuals.get(used / 8).is_none_or(|byte| byte >> (used % 8) != 0)
+        {
             return Err("bits set behind the residuals");
         }
         let tail = self.residuals.len().saturating_sub(tail_bytes);
@@ -240,9 +241,8 @@ impl Runs {
         let breaks = slots.windows(2).filter(|pair| !matches!(pair, [x, y] if x.checked_add(1) == Some(*y)));
         let run_count = breaks.count() + usize::from(!slots.is_empty());
         // A run costs about a first slot more, and where it begins.
-        let (least, most) = slots.iter().fold((u32::MAX, 0), |(least, most), slot| {
-            (least.min(*slot), most.max(*slot))
-        });
+        let (least, most) =
+            slots.iter().fold((u32::MAX, 0), |(least, most), slot| (least.min(*slot), most.max(*slot)));
         let slot_bits = (most.wrapping_sub(least) | 1).ilog2() as usize + 1;
         let begin_bits = (slots.len() / run_count.max(1)).max(1).ilog2() as usize + 3;
         if run_count * (slot_bits + begin_bits) >= slots.len() * slot_bits {

@@ -57,8 +57,7 @@ fn take<'a>(
     len: usize,
     total: usize,
 ) -> Result<(&'a [u8], &'a [u8]), PostingsError> {
-    rest.split_at_checked(len)
-        .ok_or_else(|| PostingsError::truncated(what, total - rest.len() + len, total))
+    rest.split_at_checked(len).ok_or_else(|| PostingsError::truncated(what, total - rest.len() + len, total))
 }
 
 impl<'a> PostingsPage<'a> {
