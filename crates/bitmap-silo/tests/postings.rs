@@ -219,7 +219,9 @@ fn pages_and_pending_operations_read_as_the_model() {
             let most = [2, 20, 400][rng.random_range(0..3)];
             let count = rng.random_range(0..most);
             let ops: Vec<PostingOp> = (0..count).map(|_| random_op(kind, &known, &mut rng)).collect();
-            ops.iter().for_each(|op| model.apply(*op));
+            for op in &ops {
+                model.apply(*op);
+            }
             let newer = PostingsDelta::from_ops(ops);
             let mut operand = Vec::new();
             newer.encode_into(&mut operand);

@@ -89,7 +89,6 @@ impl Block {
 pub(super) struct PackedSlots<'a> {
     /// Where the runs begin; each is one slot where this is straight.
     runs: Ascending<'a>,
-    run_count: usize,
     blocks: &'a [[u8; BLOCK_BYTES]],
     /// Residuals, and what follows them.
     residuals: &'a [u8],
@@ -99,14 +98,20 @@ impl<'a> PackedSlots<'a> {
     /// The slots of runs that begin where `runs` says, the end included, and that `blocks`
     /// describe, one for each 128.
     pub(super) fn new(runs: Ascending<'a>, blocks: &'a [[u8; BLOCK_BYTES]], residuals: &'a [u8]) -> Self {
-        Self { runs, run_count: runs.len().saturating_sub(1), blocks, residuals }
+        Self { runs, blocks, residuals }
+    }
+
+    #[inline]
+    fn run_count(&self) -> usize {
+        self.runs.len().saturating_sub(1)
     }
 
     /// Bytes of all residuals as the last block has it.
     pub(super) fn residual_bytes(&self) -> usize {
         let Some(last) = self.blocks.last() else { return 0 };
         let block = Block::read(*last);
-        block.place + block.residual_bytes(self.run_count.saturating_sub((self.blocks.len() - 1) * BLOCK_LEN))
+        block.place
+            + block.residual_bytes(self.run_count().saturating_sub((self.blocks.len() - 1) * BLOCK_LEN))
     }
 
     #[inline]
@@ -134,7 +139,7 @@ impl<'a> PackedSlots<'a> {
             return (index, index + 1, self.first(index));
         }
         let (run, begin) = self.runs.floor(index as u64);
-        let end = if run < self.run_count { self.runs.get(run + 1) as usize } else { index + 1 };
+        let end = if run < self.run_count() { self.runs.get(run + 1) as usize } else { index + 1 };
         (begin as usize, end.max(index + 1), self.first(run))
     }
 
@@ -163,7 +168,7 @@ impl<'a> PackedSlots<'a> {
         let (mut at, mut folded) = (from, init);
         if from < to && !self.runs.is_straight() {
             let (first_run, begin) = self.runs.floor(from as u64);
-            let mut ends = self.runs.range(first_run + 1, self.run_count + 1);
+            let mut ends = self.runs.range(first_run + 1, self.run_count() + 1);
             let (mut run, mut begin) = (first_run, begin as usize);
             while at < to {
                 let end = ends.next().map_or(to, |end| (end as usize).max(at)).min(to);
@@ -191,7 +196,7 @@ impl<'a> PackedSlots<'a> {
     pub(super) fn validate(&self, tail_bytes: usize) -> Result<(), &'static str> {
         self.runs.validate()?;
         if !self.runs.is_straight() {
-            for run in 0..self.run_count {
+            for run in 0..self.run_count() {
                 let (begin, end) = self.runs.get_two(run);
                 if u64::from(self.first(run)) + (end - begin) > 1 << 32 {
                     return Err("a run past the last slot");
@@ -209,7 +214,7 @@ impl<'a> PackedSlots<'a> {
                 return Err("a block whose residuals do not follow those before");
             }
             place += PLACE_UNIT * block.width as usize;
-            let len = self.run_count.saturating_sub(index * BLOCK_LEN).min(BLOCK_LEN);
+            let len = self.run_count().saturating_sub(index * BLOCK_LEN).min(BLOCK_LEN);
             used = 8 * block.place + len * block.width as usize;
         }
         if !used.is_multiple_of(8) && self.residuals.get(used / 8).is_none_or(|byte| byte >> (used % 8) != 0)
