@@ -214,7 +214,7 @@ pub fn fold(view: &PostingsView<'_>) -> Result<Vec<u8>, PostingsError> {
 
 /// Pairs and markers of a view.
 fn entry_count(view: &PostingsView<'_>) -> usize {
-    view.len() + view.range(0..=u64::MAX).filter(|posting| posting.promoted.is_some()).count()
+    view.len() + changed_values(view).filter(|value| view.promoted(*value).is_some()).count()
 }
 
 /// A page and its first pair, value and slot, a marker counting as (value, 0).
