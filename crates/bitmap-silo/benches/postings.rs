@@ -134,21 +134,31 @@ fn main() {
     let rows = words.iter().find_map(|word| word.parse().ok());
     let rows = rows.unwrap_or(if words.iter().any(|word| word == "quick") { 200_000 } else { ROWS });
     println!("{rows} rows, pages of {PAGE_PAIRS} pairs, {} threads", rayon::current_num_threads());
+    let sort_only = words.iter().any(|word| word == "sort");
     for field in fields(rows) {
-        measure(field);
+        measure(field, sort_only);
     }
 }
 
-fn measure(Field { name, pairs, goal }: Field) {
-    let mut sorted = Vec::new();
+fn measure(Field { name, pairs, goal }: Field, sort_only: bool) {
+    let (mut sorted, mut room) = (pairs.clone(), pairs.clone());
     let (mut ours, mut threads, mut std) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS.min(3) {
         sorted.clone_from(&pairs);
-        ours.push(seconds(|| sort_pairs(&mut sorted)));
+        ours.push(seconds(|| sort_pairs(&mut sorted, &mut room)));
         sorted.clone_from(&pairs);
-        threads.push(seconds(|| par_sort_pairs(&mut sorted)));
+        threads.push(seconds(|| par_sort_pairs(&mut sorted, &mut room)));
         sorted.clone_from(&pairs);
         std.push(seconds(|| sorted.sort_unstable()));
+    }
+    println!(
+        "\n{name}: sort {:.0} ms, on threads {:.0} ms, sort_unstable {:.0} ms",
+        median(ours) * 1e3,
+        median(threads) * 1e3,
+        median(std) * 1e3
+    );
+    if sort_only {
+        return;
     }
     let count = sorted.len() as f64;
     let build = median((0..RUNS).map(|_| seconds(|| drop(black_box(Pages::build(&sorted))))).collect());
@@ -168,15 +178,9 @@ fn measure(Field { name, pairs, goal }: Field) {
     let pages = Pages::build(&sorted);
     let bytes = (pages.bytes.len() + pages.splits.len()) as f64 / count;
     let value_count = sorted.chunk_by(|a, b| a.0 == b.0).count();
-    println!("\n{name}: {value_count} values, {:.1} slots each", count / value_count as f64);
+    println!("  {value_count} values, {:.1} slots each", count / value_count as f64);
     println!("  {bytes:.2} bytes a pair, goal {goal}: {}", if bytes <= goal { "met" } else { "MISSED" });
     println!("  {:.3} of portable Roaring blobs", bytes * count / roaring_bytes(&sorted) as f64);
-    println!(
-        "  sort {:.0} ms, on threads {:.0} ms, sort_unstable {:.0} ms",
-        median(ours) * 1e3,
-        median(threads) * 1e3,
-        median(std) * 1e3
-    );
     println!("  build {:.0} M pairs/s, kept {:.0} M pairs/s", count / raw / 1e6, count / build / 1e6);
     look_up(&pages, &sorted);
 }
@@ -190,7 +194,11 @@ fn look_up(pages: &Pages, sorted: &[Pair]) {
     let from = sorted.partition_point(|pair| *pair < page.first().unwrap());
     let here: Vec<Pair> = (0..200_000).map(|_| sorted[from + rng.random_range(0..page.len())]).collect();
     let time = |f: &dyn Fn(Pair) -> u64, asked: &[Pair]| {
-        let run = |_| seconds(|| drop(black_box(asked.iter().map(|pair| f(*pair)).fold(0, u64::wrapping_add))));
+        let run = |_| {
+            seconds(|| {
+                black_box(asked.iter().map(|pair| f(*pair)).fold(0, u64::wrapping_add));
+            })
+        };
         median((0..RUNS).map(run).collect()) / asked.len() as f64 * 1e9
     };
     let unique = |pair: Pair| u64::from(page.get_unique(pair.0).unwrap());
@@ -217,10 +225,12 @@ fn look_up(pages: &Pages, sorted: &[Pair]) {
         }
     };
     let folded = || {
-        black_box(page.range(0..=u64::MAX).map(|p| p.slots.fold(0_u32, u32::wrapping_add)).fold(0, u32::wrapping_add));
+        let sums = page.range(0..=u64::MAX).map(|posting| posting.slots.fold(0, u32::wrapping_add));
+        black_box(sums.fold(0, u32::wrapping_add));
     };
     let values = || {
-        black_box(page.range(0..=u64::MAX).map(|posting| posting.slots.len() as u64 ^ posting.value).fold(0, u64::wrapping_add));
+        let counts = page.range(0..=u64::MAX).map(|posting| posting.slots.len() as u64 ^ posting.value);
+        black_box(counts.fold(0, u64::wrapping_add));
     };
     let ops = here.iter().take(100).flat_map(|pair| {
         let (value, slot) = *pair;
