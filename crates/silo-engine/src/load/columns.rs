@@ -91,14 +91,14 @@ pub(super) fn sorted_pairs(
     mut emit: impl FnMut(u64, u32) -> Result<()>,
 ) -> Result<()> {
     let mut runs: Vec<Extent> = Vec::new();
-    let mut pairs: Vec<Pair> = Vec::new();
+    let (mut pairs, mut room): (Vec<Pair>, Vec<Pair>) = (Vec::new(), Vec::new());
     let mut bytes = Vec::new();
     column.for_each(0..records as usize, |rank, cell| {
         if let Cell::Numbers(numbers) = cell {
             pairs.extend(numbers.iter().map(|number| (*number, first_slot + rank)));
         }
         if pairs.len() >= RUN_PAIRS {
-            sort_pairs(&mut pairs);
+            sort_pairs(&mut pairs, &mut room);
             bytes.clear();
             for (number, slot) in pairs.drain(..) {
                 bytes.extend_from_slice(&number.to_le_bytes());
@@ -109,7 +109,7 @@ pub(super) fn sorted_pairs(
         Ok(())
     })?;
     drop(bytes);
-    sort_pairs(&mut pairs);
+    sort_pairs(&mut pairs, &mut room);
     let mut last = None;
     let mut emit_once = |pair: Pair| {
         if last.replace(pair) == Some(pair) { Ok(()) } else { emit(pair.0, pair.1) }

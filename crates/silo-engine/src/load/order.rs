@@ -46,7 +46,7 @@ impl Order {
             io::Result::Ok(())
         })?;
         // Stable by id: rows of one id stay in the order of the input.
-        par_sort_pairs(&mut pairs);
+        par_sort_pairs(&mut pairs, &mut Vec::new());
         let last_of_id = |at: usize, id: u64| pairs.get(at + 1).is_none_or(|(next, _)| *next != id);
         let last = pairs.iter().enumerate().filter(|(at, (id, _))| last_of_id(*at, *id));
         Ok(Self::ranked(ids.rows(), last.map(|(_, (_, row))| *row)))
