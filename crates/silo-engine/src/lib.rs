@@ -6,6 +6,7 @@ mod engine;
 mod entries;
 mod error;
 mod filter;
+mod load;
 mod query;
 mod schema;
 mod terms;
@@ -18,6 +19,7 @@ pub use document::{Change, Document, DocumentType, FieldSet, Merge, Record};
 pub use engine::{Engine, UpdateBatch, UpdateReport, View};
 pub use error::{Error, FilterError, Result};
 pub use filter::{Comparison, Condition, FieldRef, Filter, Leaf, Literal, Name, Node, Predicate, Test};
+pub use load::{LoadMode, LoadOptions, LoadReport, LoadTarget, LoadWriter, Loader};
 pub use query::{Answer, Explain, FacetCount, FacetRequest, FieldStats, Query};
 pub use schema::{
     Compute, ComputeNode, DatePart, DefaultValue, Field, FieldType, IdField, IndexKinds, MAX_FIELDS, MathOp,

@@ -33,7 +33,7 @@ pub(crate) fn put_set_of_integers(out: &mut Vec<u8>, kind: FieldType, items: imp
     }
 }
 
-fn put_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
+pub(crate) fn put_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
     match value {
         // Presence bits stand for nulls; sets hold neither nulls nor sets.
         Value::Null | Value::List(_) => {}
@@ -49,6 +49,23 @@ fn put_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
             out.extend_from_slice(x.as_bytes());
         }
     }
+}
+
+/// Appends a field's value, a set behind its length; nothing for null.
+pub(crate) fn put_field_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
+    let Value::List(items) = value else { return put_value(out, kind, value) };
+    let mut block = Vec::new();
+    if kind.is_integer() {
+        let integers = items.iter().filter_map(|item| match item {
+            Value::Int(x) => Some(*x),
+            _ => None,
+        });
+        put_set_of_integers(&mut block, kind, integers);
+    } else {
+        items.iter().for_each(|item| put_value(&mut block, kind, item));
+    }
+    put_varint(out, block.len() as u64);
+    out.extend_from_slice(&block);
 }
 
 fn integer(bytes: &mut Bytes<'_>, kind: FieldType) -> Option<i128> {
@@ -107,7 +124,7 @@ fn set(mut bytes: Bytes<'_>, kind: FieldType) -> Option<Value> {
 }
 
 /// Reads or skips a field's value.
-fn field_value(bytes: &mut Bytes<'_>, field: &Field, wanted: bool) -> Option<Value> {
+pub(crate) fn field_value(bytes: &mut Bytes<'_>, field: &Field, wanted: bool) -> Option<Value> {
     if field.multi {
         let block = bytes.block()?;
         return if wanted { set(Bytes(block), field.kind) } else { Some(Value::Null) };
@@ -142,23 +159,7 @@ impl DocumentType {
         }
         for (_, at) in present {
             let Some(field) = self.schema().fields.get(*at) else { continue };
-            match value(*at) {
-                Value::List(items) => {
-                    let mut block = Vec::new();
-                    if field.kind.is_integer() {
-                        let integers = items.iter().filter_map(|item| match item {
-                            Value::Int(x) => Some(*x),
-                            _ => None,
-                        });
-                        put_set_of_integers(&mut block, field.kind, integers);
-                    } else {
-                        items.iter().for_each(|item| put_value(&mut block, field.kind, item));
-                    }
-                    put_varint(out, block.len() as u64);
-                    out.extend_from_slice(&block);
-                }
-                value => put_value(out, field.kind, value),
-            }
+            put_field_value(out, field.kind, value(*at));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Records in a silo: opening, reading, writing.
 
-mod labels;
+pub(crate) mod labels;
 pub(crate) mod layout;
 mod upkeep;
 mod view;
@@ -22,7 +22,7 @@ use layout::{Layout, SCHEMA_KEY, STORE_PREFIX, Spaces};
 
 pub(crate) use view::Column;
 pub use view::View;
-use write::WriterState;
+pub(crate) use write::WriterState;
 pub use write::{UpdateBatch, UpdateReport};
 
 /// Records with a schema, in a directory.
@@ -182,6 +182,18 @@ impl Engine {
         }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Moves a silo that is open for reading forward to what its writer has committed by now; nothing to do
     /// for a silo that is open for writing.
     ///
@@ -233,7 +245,7 @@ impl Engine {
         Ok(self.len()? == 0)
     }
 
-    fn lock_writer(&self) -> MutexGuard<'_, WriterState> {
+    pub(crate) fn lock_writer(&self) -> MutexGuard<'_, WriterState> {
         // The state is replaced only after a commit; a panic before leaves it as it was.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
