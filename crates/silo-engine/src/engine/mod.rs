@@ -1,5 +1,6 @@
 //! Records in a silo: opening, reading, writing.
 
+mod check;
 pub(crate) mod labels;
 pub(crate) mod layout;
 mod upkeep;
@@ -20,6 +21,7 @@ use crate::value::Id;
 
 use layout::{Layout, SCHEMA_KEY, STORE_PREFIX, Spaces};
 
+pub use check::EngineCheck;
 pub(crate) use view::Column;
 pub use view::View;
 pub(crate) use write::WriterState;

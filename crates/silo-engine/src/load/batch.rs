@@ -165,7 +165,9 @@ impl Targets {
                 return fail(format!("field {name:?} is computed and cannot be loaded"));
             }
             if add && !field.multi {
-                return fail(format!("field {name:?} holds one value and nothing can be added: make it `multi`"));
+                return fail(format!(
+                    "field {name:?} holds one value and nothing can be added: make it `multi`"
+                ));
             }
             if fields.iter().any(|(_, other, _)| *other == at) {
                 return fail(format!("two columns are for field {name:?}"));
@@ -185,7 +187,11 @@ impl<'b> Checked<'b> {
             Error::Load(format!("rows from {}, column of {name:?}: {why}", batch.first_row))
         };
         if batch.columns.len() != targets.count {
-            return Err(Error::Load(format!("a batch has {} columns, not {}", batch.columns.len(), targets.count)));
+            return Err(Error::Load(format!(
+                "a batch has {} columns, not {}",
+                batch.columns.len(),
+                targets.count
+            )));
         }
         let Some(id) = batch.columns.get(targets.id) else {
             return Err(fault(&schema.id.name, "it is missing"));
@@ -197,7 +203,9 @@ impl<'b> Checked<'b> {
         }
         let mut columns: Vec<Option<Cow<'b, Column>>> = vec![None; schema.fields.len()];
         for (from, at, _) in &targets.fields {
-            let (Some(column), Some(field)) = (batch.columns.get(*from), schema.fields.get(*at)) else { continue };
+            let (Some(column), Some(field)) = (batch.columns.get(*from), schema.fields.get(*at)) else {
+                continue;
+            };
             check_column(field, column, rows).map_err(|why| fault(&field.name, &why))?;
             if let Some(place) = columns.get_mut(*at) {
                 *place = Some(Cow::Borrowed(column));
@@ -272,13 +280,21 @@ impl<'b> Checked<'b> {
     }
 
     /// Appends the document of a row.
-    pub(super) fn encode_into(&self, documents: &DocumentType, row: usize, room: &mut Room, out: &mut Vec<u8>) {
+    pub(super) fn encode_into(
+        &self,
+        documents: &DocumentType,
+        row: usize,
+        room: &mut Room,
+        out: &mut Vec<u8>,
+    ) {
         let schema = documents.schema();
         put_item(out, schema.id.kind, &self.id.values, row);
         room.presence.clear();
         room.values.clear();
         for (number, at) in documents.in_order() {
-            let (Some(Some(column)), Some(field)) = (self.columns.get(*at), schema.fields.get(*at)) else { continue };
+            let (Some(Some(column)), Some(field)) = (self.columns.get(*at), schema.fields.get(*at)) else {
+                continue;
+            };
             if is_null(column, row) {
                 continue;
             }

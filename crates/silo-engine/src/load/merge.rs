@@ -108,7 +108,8 @@ impl Partitions {
             };
             put_varint(&mut change, first_row + row as u64);
             for (_, at, _) in &loader.targets.fields {
-                let (Some(field), Some(Some(column))) = (schema.fields.get(*at), batch.columns.get(*at)) else {
+                let (Some(field), Some(Some(column))) = (schema.fields.get(*at), batch.columns.get(*at))
+                else {
                     continue;
                 };
                 let value = cell(field, column, row);
@@ -359,8 +360,9 @@ impl Applier<'_, '_, '_> {
         for of_id in changes.chunk_by(|x, y| x.0 == y.0) {
             let Some((id, ..)) = of_id.first() else { continue };
             let slot = self.next_slot.fetch_add(1, Ordering::Relaxed);
-            let slot = u32::try_from(slot)
-                .map_err(|_| Error::Load("more than 2^32 slots: split the records over several silos".to_owned()))?;
+            let slot = u32::try_from(slot).map_err(|_| {
+                Error::Load("more than 2^32 slots: split the records over several silos".to_owned())
+            })?;
             let mut new = self.end.engine.documents().empty(id.clone());
             for (_, _, change) in of_id {
                 self.apply(&mut new, *change)?;

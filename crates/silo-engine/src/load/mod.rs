@@ -168,7 +168,17 @@ impl Engine {
             failed: false,
         };
         let shared = Mutex::new(shared);
-        Ok(Loader { engine: self, view, bulk, writer, targets, options, first_slot, shared, terms: Mutex::default() })
+        Ok(Loader {
+            engine: self,
+            view,
+            bulk,
+            writer,
+            targets,
+            options,
+            first_slot,
+            shared,
+            terms: Mutex::default(),
+        })
     }
 }
 
@@ -227,7 +237,15 @@ impl<'e> Loader<'e> {
         if shared.open_writers > 0 || shared.failed {
             return Err(Error::Load("a writer was not closed: close every one before `finish`".to_owned()));
         }
-        let end = build::End { engine, view: &view, bulk: &bulk, options: &options, first_slot, terms: &terms, targets: &targets };
+        let end = build::End {
+            engine,
+            view: &view,
+            bulk: &bulk,
+            options: &options,
+            first_slot,
+            terms: &terms,
+            targets: &targets,
+        };
         let mut report = end.write(shared)?;
         report.bytes = bulk.finish()?.bytes;
         // Slots that came free are looked for when they are needed.
