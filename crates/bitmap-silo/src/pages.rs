@@ -27,7 +27,7 @@ pub(crate) struct Page<'a> {
     pub(crate) base: BitmapView<'a>,
     /// Number of slots in the base.
     pub(crate) base_len: u64,
-    pub(crate) ops: Option<StoredOps<'a>>,
+    pub(crate) ops: Option<Box<StoredOps<'a>>>,
     /// Newer than `ops`.
     pub(crate) delta: Option<Arc<Delta>>,
 }
