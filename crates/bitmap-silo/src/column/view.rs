@@ -7,6 +7,9 @@ use super::page::ColumnPage;
 use super::walk::{Direction, Walk};
 use crate::container::Scratch;
 
+/// Keys that are decoded at once.
+const KEYS_BATCH: usize = 512;
+
 /// The column of one chunk as of one moment: a page, patched by pending changes.
 ///
 /// Cheap to make and to clone; nothing is read before it is asked for.
@@ -97,6 +100,34 @@ impl<'a> ColumnView<'a> {
                 f(*low, *key);
             }
         }
+    }
+
+    /// Calls `f` with the keys of all slots, in slot order, some hundred at a time.
+    pub fn for_each_batch(&self, mut f: impl FnMut(&[u64])) {
+        let mut keys = [0; KEYS_BATCH];
+        if self.delta.is_none() {
+            let mut rank = 0;
+            loop {
+                let len = self.page.decode(rank, &mut keys);
+                if len == 0 {
+                    return;
+                }
+                f(keys.get(..len).unwrap_or(&[]));
+                rank += super::presence::index(len);
+            }
+        }
+        let mut len = 0;
+        self.for_each(|_, key| {
+            if let Some(to) = keys.get_mut(len) {
+                *to = key;
+            }
+            len += 1;
+            if len == KEYS_BATCH {
+                f(&keys);
+                len = 0;
+            }
+        });
+        f(keys.get(..len).unwrap_or(&[]));
     }
 
     /// Number of slots with a key; O(pending changes).
