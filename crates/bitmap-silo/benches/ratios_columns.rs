@@ -22,7 +22,7 @@ use bitmap_silo::topk::{SortSource, TopK, totals};
 use bitmap_silo::{FrozenBitmap, Query};
 use croaring::Bitmap;
 use lab::inputs::{Input, SMALL, independent};
-use lab::paired::{Effort, way};
+use lab::paired::{Effort, Way, way};
 use lab::report::{Goal, Report};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -45,12 +45,24 @@ fn main() {
     for (name, values) in
         [("counters", counters as fn(u32) -> Vec<u32>), ("times", times), ("uniform 14.6 M", uniform)]
     {
-        if report.wants(name) {
+        if concerns(&report, name) {
             column_rows(&report, name, &values(small));
         }
     }
-    if report.wants("uniform 107 M") {
+    if concerns(&report, "uniform 107 M") {
         column_rows(&report, "uniform 107 M", &uniform(report.size(LARGE)));
+    }
+}
+
+/// Whether rows on these data are wanted.
+fn concerns(report: &Report, data: &str) -> bool {
+    report.filter.as_deref().is_none_or(|filter| filter.contains(data) || data.contains(filter))
+}
+
+/// Measures a row if it is wanted.
+fn row(report: &Report, name: &str, ways: Vec<Way<'_>>, goals: &[Goal]) {
+    if report.wants(name) {
+        report.row(name, ways, goals);
     }
 }
 
@@ -133,7 +145,8 @@ fn column_rows(report: &Report, name: &str, values: &[u32]) {
     };
     let everything = RoaringBitmap::from_sorted_iter(0..len).unwrap();
     let everything = Input::new(everything);
-    report.row(
+    row(
+        report,
         &format!("{name}: top 100 of all"),
         vec![
             way("ours", || ours(None, Direction::Descending)),
@@ -147,7 +160,8 @@ fn column_rows(report: &Report, name: &str, values: &[u32]) {
         let filter = Input::new(independent(len, share, 41));
         let view = FrozenBitmap::open(&filter.bytes).unwrap();
         let query = Query::new(view, u64::from(len));
-        report.row(
+        row(
+            report,
             &format!("{name}: top 100 of {label}"),
             vec![
                 way("ours", || ours(Some(&query), Direction::Descending)),
@@ -170,7 +184,8 @@ fn column_rows(report: &Report, name: &str, values: &[u32]) {
             })
             .sum()
     };
-    report.row(
+    row(
+        report,
         &format!("{name}: count a range"),
         vec![
             way("ours", || counted(&column)),
@@ -178,7 +193,8 @@ fn column_rows(report: &Report, name: &str, values: &[u32]) {
         ],
         &musts[..1],
     );
-    report.row(
+    row(
+        report,
         &format!("{name}: sum of all"),
         vec![
             way("ours", || totals(&column, None).unwrap().sum as u64),

@@ -243,6 +243,43 @@ impl<'a> ColumnPage<'a> {
         len
     }
 
+    /// Sum of all keys.
+    #[must_use]
+    pub fn sum(&self) -> u128 {
+        const BATCH: usize = 64;
+        let mut total = u128::from(self.min().unwrap_or(0)) * u128::from(self.count);
+        if self.width > 47 {
+            let mut keys = [0; BATCH];
+            let mut rank = 0;
+            loop {
+                let len = self.decode(rank, &mut keys);
+                let part = keys.get(..len).unwrap_or(&[]).iter();
+                total += part.map(|key| u128::from(key.wrapping_sub(self.min))).sum::<u128>();
+                rank += index(len);
+                if len == 0 {
+                    return total;
+                }
+            }
+        }
+        // Differences of one chunk this narrow add up in a word. Eight values are as many bytes as
+        // one has bits.
+        let width = self.width as usize;
+        let value = |bytes: &[u8], bit: usize| {
+            let word = bytes.get(bit / 8..).and_then(|bytes| bytes.first_chunk());
+            word.map_or(0, |word| u64::from_le_bytes(*word)) >> (bit % 8) & self.mask
+        };
+        let (eights, rest) = (self.count as usize / 8, self.count as usize % 8);
+        let mut sum = 0_u64;
+        for eight in 0..if width == 0 { 0 } else { eights } {
+            let Some(bytes) = self.values.get(eight * width..(eight + 1) * width + 7) else { break };
+            sum += (0..8).map(|at| value(bytes, at * width)).sum::<u64>();
+        }
+        let tail = self.values.get(eights * width..).unwrap_or(&[]);
+        sum += (0..rest).map(|at| value(tail, at * width)).sum::<u64>();
+        total += u128::from(sum);
+        total
+    }
+
     /// Key and slot at a position.
     #[inline]
     #[must_use]

@@ -142,6 +142,17 @@ impl<'a> ColumnView<'a> {
         self.len() == 0
     }
 
+    /// Sum of all keys.
+    #[must_use]
+    pub fn sum(&self) -> u128 {
+        let Some(delta) = &self.delta else { return self.page.sum() };
+        let number = |key: Option<u64>| u128::from(key.unwrap_or(0));
+        let ops = delta.resolved();
+        let added: u128 = ops.iter().map(|(_, key)| number(*key)).sum();
+        let gone: u128 = ops.iter().map(|(low, _)| number(self.page.get(*low))).sum();
+        (self.page.sum() + added).saturating_sub(gone)
+    }
+
     /// An upper bound of the number of slots with a key; O(1).
     #[must_use]
     pub fn len_bound(&self) -> u32 {

@@ -24,14 +24,25 @@ pub struct Totals {
 }
 
 impl Totals {
+    fn add_all(&mut self, view: &ColumnView<'_>) {
+        let (Some(min), Some(max)) = (view.min(), view.max()) else { return };
+        self.count += u64::from(view.len());
+        self.sum += view.sum();
+        self.widen(min, max);
+    }
+
+    fn widen(&mut self, min: u64, max: u64) {
+        self.min = Some(self.min.map_or(min, |least| least.min(min)));
+        self.max = Some(self.max.map_or(max, |most| most.max(max)));
+    }
+
     fn add(&mut self, keys: &[u64]) {
         let (Some(min), Some(max)) = (keys.iter().min(), keys.iter().max()) else { return };
         self.count += keys.len() as u64;
         let high: u64 = keys.iter().map(|key| key >> 32).sum();
         let low: u64 = keys.iter().map(|key| key & u64::from(u32::MAX)).sum();
         self.sum += (u128::from(high) << 32) + u128::from(low);
-        self.min = Some(self.min.map_or(*min, |least| least.min(*min)));
-        self.max = Some(self.max.map_or(*max, |most| most.max(*max)));
+        self.widen(*min, *max);
     }
 
     /// Sum of the signed numbers, where keys were made from those.
@@ -62,6 +73,12 @@ impl Totals {
 /// What the source fails with.
 pub fn totals<E>(source: &dyn SortSource<Error = E>, filter: Option<&Query<'_>>) -> Result<Totals, E> {
     let mut totals = Totals::default();
+    if filter.is_none() {
+        for zone in source.zones() {
+            totals.add_all(&source.column(zone.chunk)?);
+        }
+        return Ok(totals);
+    }
     for_each_batch(source, filter, |_| true, |keys| totals.add(keys))?;
     Ok(totals)
 }
