@@ -18,6 +18,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bitmap_silo::column::{ColumnPage, ColumnView, Direction, PageBuilder, Zone, Zones};
+use bitmap_silo::sliced::{Comparison, SlicedBuilder};
 use bitmap_silo::topk::{SortSource, TopK, totals};
 use bitmap_silo::{FrozenBitmap, Query};
 use croaring::Bitmap;
@@ -47,6 +48,13 @@ fn main() {
     {
         if concerns(&report, name) {
             column_rows(&report, name, &values(small));
+        }
+    }
+    for (name, values, must) in [("dense", uniform as fn(u32) -> Vec<u32>, 50.0), ("counters", counters, 6.0)]
+    {
+        let name = format!("layers of {name}");
+        if concerns(&report, &name) {
+            layer_rows(&report, &name, &values(small), must);
         }
     }
     if concerns(&report, "uniform 107 M") {
@@ -207,6 +215,94 @@ fn column_rows(report: &Report, name: &str, values: &[u32]) {
     );
 }
 
+/// Building layers and asking them.
+fn layer_rows(report: &Report, name: &str, values: &[u32], must: f64) {
+    let len = values.len() as u32;
+    let build = || {
+        let mut builder = SlicedBuilder::new(32).unwrap();
+        for (chunk, values) in (0_u16..).zip(values.chunks(1 << 16)) {
+            builder.push_u32(chunk, values, None).unwrap();
+        }
+        builder.finish()
+    };
+    let few = Effort { samples: report.effort.samples.min(3), ..report.effort };
+    row(
+        &Report { effort: few, quick: report.quick, filter: report.filter.clone() },
+        &format!("{name}: build"),
+        vec![
+            way("ours", || build().layers.iter().map(|layer| layer.len()).sum()),
+            way("roaring sorted", || {
+                let mut bytes = Vec::new();
+                let layers = (0..32).map(|bit| {
+                    let slots = (0..len).filter(|slot| values[*slot as usize] >> bit & 1 == 1);
+                    let mut layer = RoaringBitmap::from_sorted_iter(slots).unwrap();
+                    layer.optimize();
+                    bytes.clear();
+                    layer.serialize_into(&mut bytes).unwrap();
+                    layer.len()
+                });
+                layers.sum()
+            }),
+        ],
+        &[Goal("roaring", must)],
+    );
+    let built = build();
+    let view = built.view();
+    let peers = Layers::new(values);
+    let filter = Input::new(independent(len, 0.1, 41));
+    let query = Query::new(FrozenBitmap::open(&filter.bytes).unwrap(), u64::from(len));
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let (low, high) = (sorted[sorted.len() / 2], sorted[sorted.len() / 5 * 4]);
+    row(
+        report,
+        &format!("{name}: sum of 10 %"),
+        vec![
+            way("ours", || view.count_and_sum(Some(&query)).1 as u64),
+            way("vector", || filter.roaring.iter().map(|slot| u64::from(values[slot as usize])).sum()),
+            way("roaring layers", || {
+                let sums = peers.roaring.iter().zip(0..);
+                sums.map(|(layer, bit)| layer.intersection_len(&filter.roaring) << bit).sum()
+            }),
+            way("croaring layers", || {
+                let sums = peers.croaring.iter().zip(0..);
+                sums.map(|(layer, bit)| layer.and_cardinality(&filter.croaring) << bit).sum()
+            }),
+        ],
+        &[Goal("vector", 1.0), Goal("roaring", 1.0), Goal("croaring", 1.0)],
+    );
+    row(
+        report,
+        &format!("{name}: count a range"),
+        vec![
+            way("ours", || view.count(Comparison::Between(u64::from(low), u64::from(high)), None)),
+            way("vector scan", || values.iter().filter(|value| (low..=high).contains(value)).count() as u64),
+            way("roaring layers", || {
+                peers.at_most_roaring(high).len()
+                    - match low.checked_sub(1) {
+                        Some(below) => peers.at_most_roaring(below).len(),
+                        None => 0,
+                    }
+            }),
+        ],
+        &[Goal("vector", 0.5), Goal("roaring", 1.0)],
+    );
+    row(
+        report,
+        &format!("{name}: top 100 of 10 %"),
+        vec![
+            way("ours", || {
+                let hits = view.top(Some(&query), Direction::Descending, K);
+                hits.iter().map(|hit| hit.key.unwrap()).sum()
+            }),
+            way("vector gather", || select(filter.roaring.iter().map(|slot| values[slot as usize]))),
+            way("roaring layers", || peers.top_roaring(&filter.roaring)),
+            way("croaring layers", || peers.top_croaring(&filter.croaring)),
+        ],
+        &[Goal("vector", 1.0), Goal("roaring", 1.0), Goal("croaring", 1.0)],
+    );
+}
+
 /// The best `K` by a heap with a threshold.
 fn select(values: impl Iterator<Item = u32>) -> u64 {
     let mut heap: BinaryHeap<Reverse<u32>> = BinaryHeap::with_capacity(K + 1);
@@ -278,6 +374,21 @@ impl<'a> Layers<'a> {
             }
         }
         self.sum(sure.iter(), tied.iter().filter(|slot| !sure.contains(*slot)))
+    }
+
+    /// Slots whose number is at most the one given, from the highest bit down.
+    fn at_most_roaring(&self, number: u32) -> RoaringBitmap {
+        let mut equal = RoaringBitmap::from_sorted_iter(0..self.values.len() as u32).unwrap();
+        let mut less = RoaringBitmap::new();
+        for (bit, layer) in self.roaring.iter().enumerate().rev() {
+            if number >> bit & 1 == 1 {
+                less |= &equal - layer;
+                equal &= layer;
+            } else {
+                equal -= layer;
+            }
+        }
+        less | equal
     }
 
     fn top_croaring(&self, filter: &Bitmap) -> u64 {

@@ -56,6 +56,7 @@ mod eval;
 mod expr;
 mod frozen;
 mod kernels;
+pub mod sliced;
 mod small;
 mod source;
 pub mod topk;

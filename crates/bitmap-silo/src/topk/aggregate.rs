@@ -167,7 +167,7 @@ pub fn quantile<E>(
     clippy::cast_sign_loss,
     reason = "counts of slots are exact as floats, and the share is clamped"
 )]
-fn rank_of(q: f64, count: u64) -> u64 {
+pub(crate) fn rank_of(q: f64, count: u64) -> u64 {
     let not_above = (q.clamp(0.0, 1.0) * count as f64).ceil() as u64;
     not_above.clamp(1, count.max(1)) - 1
 }
