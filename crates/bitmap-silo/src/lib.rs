@@ -56,18 +56,25 @@ mod eval;
 mod expr;
 mod frozen;
 mod kernels;
+<<<<<<< HEAD
 mod pages;
 pub mod postings;
 mod small;
 mod source;
 pub mod store;
+=======
+pub mod sliced;
+mod small;
+mod source;
+pub mod topk;
+>>>>>>> column
 mod view;
 
 pub use algebra::{intersection, intersection_len, intersection_of_frozen, union, union_len};
 pub use build::{NO_VALUE, Rows, ValueBitmaps, build_values, concatenate, concatenate_into};
 pub use delta::Delta;
 pub use error::BitmapError;
-pub use eval::{Explanation, Query};
+pub use eval::{ChunkFilter, Explanation, Query};
 pub use expr::Expr;
 pub use frozen::{BitmapBuf, BitmapWriter, Chunks, FrozenBitmap, Iter};
 pub use kernels::instruction_set;

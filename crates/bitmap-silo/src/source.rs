@@ -60,6 +60,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Moves back before the first chunk.
+    pub(crate) fn rewind(&mut self) {
+        (self.index, self.delta_index) = (0, 0);
+    }
+
     pub(crate) fn view(&self) -> &BitmapView<'a> {
         &self.view
     }

@@ -113,6 +113,31 @@ impl<'a> BitmapView<'a> {
         base + self.delta.map_or(0, |delta| delta.chunk_count() as u64)
     }
 
+    /// At most how many slots the chunk of `key` has; O(log containers).
+    pub(crate) fn chunk_bound(&self, key: u16) -> u32 {
+        let (low, high) = (u32::from(key) << 16, u32::from(key) << 16 | 0xffff);
+        let base = match &self.base {
+            Base::Empty => 0,
+            Base::Frozen(view) => {
+                let at = view.seek_key(0, key);
+                if view.key_at(at) == Some(key) { view.cardinality_at(at) } else { 0 }
+            }
+            Base::Small(view) => {
+                let end = high.checked_add(1).map_or(view.len(), |end| view.lower_bound(end) as u64);
+                let slots = end.saturating_sub(view.lower_bound(low) as u64);
+                u32::try_from(slots).unwrap_or(u32::MAX)
+            }
+            Base::Memory(bitmap) => u32::try_from(bitmap.range_cardinality(low..=high)).unwrap_or(u32::MAX),
+            Base::Range(first, last) => {
+                let end = u64::from((*last).min(high)) + 1;
+                u32::try_from(end.saturating_sub(u64::from((*first).max(low)))).unwrap_or(u32::MAX)
+            }
+        };
+        let ops = self.delta.and_then(|delta| delta.chunk(key));
+        let more = ops.map_or(0, |ops| u32::try_from(ops.set_count()).unwrap_or(u32::MAX));
+        base.saturating_add(more).min(crate::container::CHUNK_SLOTS)
+    }
+
     /// How large the bitmap can get, for reserving room.
     pub(crate) fn bound(&self) -> Bound {
         let containers = usize::try_from(self.chunk_estimate()).unwrap_or(0).min(1 << 16);

@@ -146,7 +146,6 @@ impl ColumnDelta {
     /// What the changes make of a slot: its new key or none; nothing where they leave it.
     #[must_use]
     #[inline]
-    #[expect(clippy::option_option, reason = "no change differs from a change to none")]
     pub fn get(&self, low: u16) -> Option<Option<u64>> {
         self.tiers.iter().rev().find_map(|tier| tier.get(low)).map(|(_, key)| key)
     }
@@ -163,10 +162,10 @@ impl ColumnDelta {
             [one] => Cow::Borrowed(&one.ops),
             [older @ .., newest] => {
                 // From the newest on: the short lists are merged first.
-                let all = older.iter().rev().fold(Cow::Borrowed(&newest.ops[..]), |newer, tier| {
-                    Cow::Owned(merged(&tier.ops, &newer))
-                });
-                all
+                older
+                    .iter()
+                    .rev()
+                    .fold(Cow::Borrowed(&newest.ops[..]), |newer, tier| Cow::Owned(merged(&tier.ops, &newer)))
             }
         }
     }

@@ -51,16 +51,11 @@ fn copy_order(page: &ColumnPage<'_>, first: u32, end: u32, changed: &Scratch, or
     if first >= end {
         return;
     }
-    match page.order() {
-        Some(stored) => {
-            let part = stored.get(first as usize..end as usize).unwrap_or(&[]);
-            order.extend(
-                part.iter().map(|low| u16::from_le_bytes(*low)).filter(|low| !changed.contains(*low)),
-            );
-        }
-        None => {
-            let slots = (first..end).filter_map(|rank| page.slot_at(rank));
-            order.extend(slots.filter(|low| !changed.contains(*low)));
-        }
+    if let Some(stored) = page.order() {
+        let part = stored.get(first as usize..end as usize).unwrap_or(&[]);
+        order.extend(part.iter().map(|low| u16::from_le_bytes(*low)).filter(|low| !changed.contains(*low)));
+    } else {
+        let slots = (first..end).filter_map(|rank| page.slot_at(rank));
+        order.extend(slots.filter(|low| !changed.contains(*low)));
     }
 }
