@@ -6,6 +6,7 @@
 //! copying it, [`BitmapView`] is any bitmap an operation takes (stored in either form, in memory,
 //! a range, with pending operations on top), [`Expr`] combines views and [`Query`] evaluates the
 //! combination: to a count, the first slots, a bitmap, or chunk by chunk to a consumer.
+//! Fields with very many values, and ids, are kept as sorted pairs in packed pages: [`postings`].
 //!
 //! ```
 //! use bitmap_silo::{BitmapBuf, BitmapView, Delta, Expr, Query};
@@ -56,18 +57,13 @@ mod eval;
 mod expr;
 mod frozen;
 mod kernels;
-<<<<<<< HEAD
 mod pages;
 pub mod postings;
-mod small;
-mod source;
-pub mod store;
-=======
 pub mod sliced;
 mod small;
 mod source;
+pub mod store;
 pub mod topk;
->>>>>>> column
 mod view;
 
 pub use algebra::{intersection, intersection_len, intersection_of_frozen, union, union_len};
