@@ -134,9 +134,9 @@ fn reading(silo: &Silo, store: &Store, plain: &Field, hot: &Field, rng: &mut Sma
         for _ in 0..count {
             let slot = rng.random_range(0..ROWS);
             if slot % 2 == 0 {
-                ops.set(hot, value, slot)
+                ops.set(hot, value, slot);
             } else {
-                ops.clear_bit(hot, value, slot)
+                ops.clear_bit(hot, value, slot);
             }
             store.commit(silo, &mut ops, Durability::Process).unwrap();
         }
@@ -173,7 +173,7 @@ fn reading(silo: &Silo, store: &Store, plain: &Field, hot: &Field, rng: &mut Sma
             let count = in_turns([&mut || both(a.view()), &mut || both(b.view())]);
             let made = in_turns([&mut || write_out(a.view()), &mut || write_out(b.view())]);
             let open = in_turns([&mut || drop(black_box(reader.bitmap(plain, value).unwrap())), &mut || {
-                drop(black_box(reader.bitmap(hot, value).unwrap()))
+                drop(black_box(reader.bitmap(hot, value).unwrap()));
             }]);
             println!(
                 "value {value}, pending {label} ({pending} more): open {:.2} us and {:.2} us; count of AND {:.0} us, \

@@ -28,7 +28,7 @@ fn build(path: &std::path::Path) -> StoreResult<()> {
     let silo = Silo::open(path, Store::options(Options::new()))?;
     let store = Store::open(&silo, "index")?;
     let kind = store.create_field(&silo, "kind", FieldKind::Bitmap)?;
-    let score = store.create_field(&silo, "score", FieldKind::Column)?;
+    let points = store.create_field(&silo, "score", FieldKind::Column)?;
     let author = store.create_field(&silo, "author", FieldKind::Postings)?;
 
     // Any number of threads have a writer each; what they wrote is published at once.
@@ -43,7 +43,7 @@ fn build(path: &std::path::Path) -> StoreResult<()> {
     let keys: Vec<u64> = (0..ROWS).map(|slot| sort_key::from_i64(row(slot).1)).collect();
     for (chunk, keys) in (0..=u16::MAX).zip(keys.chunks(1 << 16)) {
         let slots: Vec<u16> = (0..=u16::MAX).take(keys.len()).collect();
-        writer.put_column_page(&score, chunk, &builder.build(&slots, keys)?)?;
+        writer.put_column_page(&points, chunk, &builder.build(&slots, keys)?)?;
     }
     build_pages((0..ROWS).map(|slot| (row(slot).2, slot)), 10_000, |first, page| {
         writer.put_postings_page(&author, first, page)
@@ -57,16 +57,16 @@ fn update(path: &std::path::Path) -> StoreResult<()> {
     let silo = Silo::open(path, Store::options(Options::new()))?;
     let store = Store::open(&silo, "index")?;
     let documents = silo.create_keyspace("documents", &KeyspaceOptions::new())?;
-    let [kind, score, author] = ["kind", "score", "author"].map(|name| store.field(&silo, name));
-    let (kind, score, author) = (kind?, score?, author?);
+    let [kind, points, author] = ["kind", "score", "author"].map(|name| store.field(&silo, name));
+    let (kind, points, author) = (kind?, points?, author?);
 
     // Row 12 becomes a video with a better score, and a row is new.
     let mut ops = StoreBatch::new();
     ops.clear_bit(&kind, row(12).0, 12);
     ops.set(&kind, 1, 12);
-    ops.set_key(&score, 12, sort_key::from_i64(5_000));
+    ops.set_key(&points, 12, sort_key::from_i64(5_000));
     ops.set(&kind, 1, ROWS);
-    ops.set_key(&score, ROWS, sort_key::from_i64(7_000));
+    ops.set_key(&points, ROWS, sort_key::from_i64(7_000));
     ops.add(&author, 1, ROWS);
 
     // Documents and indexes in one batch: after a crash all of it is there, or none.
@@ -85,7 +85,7 @@ fn query(path: &std::path::Path) -> StoreResult<()> {
     let snapshot = silo.snapshot();
     let reader = store.reader(&snapshot)?;
     for (value, count) in reader.value_counts(&reader.field("kind")?)? {
-        println!("{}: {count} rows", KINDS[value as usize % KINDS.len()]);
+        println!("{}: {count} rows", KINDS.get(value as usize).unwrap_or(&"?"));
     }
 
     // author = 1 AND kind = video

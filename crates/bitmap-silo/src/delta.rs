@@ -304,6 +304,12 @@ impl Delta {
         chunks.get(at).map(|(_, ops)| &**ops)
     }
 
+    /// How many slots of a chunk are to be set.
+    pub(crate) fn set_count(&self, key: u16) -> u32 {
+        let count = self.chunk(key).map_or(0, ChunkDelta::set_count);
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     /// Keys of the chunks with operations, ascending.
     #[must_use]
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = u16> + '_ {

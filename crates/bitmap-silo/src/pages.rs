@@ -68,6 +68,13 @@ impl Page<'_> {
         keys
     }
 
+    /// At most how many slots the chunk of `key` has; O(log containers).
+    pub(crate) fn chunk_bound(&self, key: u16) -> u32 {
+        let ops = self.ops.as_ref().map_or(0, |ops| ops.sets.chunk_bound(key));
+        let delta = self.delta.as_ref().map_or(0, |delta| delta.set_count(key));
+        self.base.chunk_bound(key).saturating_add(ops).saturating_add(delta)
+    }
+
     /// About how many chunks are not empty.
     pub(crate) fn chunk_estimate(&self) -> u64 {
         let ops = self.ops.as_ref().map_or(0, |ops| ops.sets.chunk_estimate());

@@ -62,7 +62,9 @@ impl<'a> Source<'a> {
 
     /// Moves back before the first chunk.
     pub(crate) fn rewind(&mut self) {
-        (self.index, self.delta_index) = (0, 0);
+        self.index = 0;
+        self.delta = DeltaPosition::default();
+        self.page = PagePosition::default();
     }
 
     pub(crate) fn view(&self) -> &BitmapView<'a> {

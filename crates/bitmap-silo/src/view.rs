@@ -132,9 +132,12 @@ impl<'a> BitmapView<'a> {
                 let end = u64::from((*last).min(high)) + 1;
                 u32::try_from(end.saturating_sub(u64::from((*first).max(low)))).unwrap_or(u32::MAX)
             }
+            Base::Pages(pages) => {
+                let at = pages.partition_point(|page| page.last < key);
+                pages.get(at).filter(|page| page.first <= key).map_or(0, |page| page.chunk_bound(key))
+            }
         };
-        let ops = self.delta.and_then(|delta| delta.chunk(key));
-        let more = ops.map_or(0, |ops| u32::try_from(ops.set_count()).unwrap_or(u32::MAX));
+        let more = self.delta.map_or(0, |delta| delta.set_count(key));
         base.saturating_add(more).min(crate::container::CHUNK_SLOTS)
     }
 

@@ -247,7 +247,9 @@ mod tests {
     #[test]
     fn every_flip_and_cut_of_a_value_is_an_error_or_found_by_validation() {
         let mut pages = PageSet::default();
-        [0, 9, 255].into_iter().for_each(|page| pages.insert(page));
+        for page in [0, 9, 255] {
+            pages.insert(page);
+        }
         let few: Vec<u32> = (0..30).collect();
         for bytes in [stored(&few), stored(&[1, 2, 1 << 30]), pages.to_value().to_vec()] {
             for len in 0..bytes.len() {
