@@ -6,6 +6,7 @@
 //! copying it, [`BitmapView`] is any bitmap an operation takes (stored in either form, in memory,
 //! a range, with pending operations on top), [`Expr`] combines views and [`Query`] evaluates the
 //! combination: to a count, the first slots, a bitmap, or chunk by chunk to a consumer.
+//! Fields with very many values, and ids, are kept as sorted pairs in packed pages: [`postings`].
 //!
 //! ```
 //! use bitmap_silo::{BitmapBuf, BitmapView, Delta, Expr, Query};
@@ -58,6 +59,7 @@ mod frozen;
 mod kernels;
 mod pages;
 pub mod postings;
+pub mod sliced;
 mod small;
 mod source;
 pub mod store;

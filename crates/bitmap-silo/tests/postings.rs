@@ -55,13 +55,17 @@ impl Model {
         let mut values: BTreeSet<u64> =
             self.pairs.range((low, 0)..=(high, u32::MAX)).map(|pair| pair.0).collect();
         values.extend(self.promoted.range(low..=high).map(|marker| *marker.0));
-        values.into_iter().map(|value| (value, self.promoted.get(&value).copied(), self.slots(value))).collect()
+        values
+            .into_iter()
+            .map(|value| (value, self.promoted.get(&value).copied(), self.slots(value)))
+            .collect()
     }
 
     fn check(&self, view: PostingsView<'_>, probes: &[u64]) {
         assert_eq!(view.len(), self.pairs.len());
         assert_eq!(view.is_empty(), self.pairs.is_empty() && self.promoted.is_empty());
-        let owned = |posting: Posting<'_>| (posting.value, posting.promoted, posting.slots.collect::<Vec<_>>());
+        let owned =
+            |posting: Posting<'_>| (posting.value, posting.promoted, posting.slots.collect::<Vec<_>>());
         let all = self.range(0, u64::MAX);
         assert!(view.range(0..=u64::MAX).map(owned).eq(all.iter().cloned()));
         assert!(view.range_descending(0..=u64::MAX).map(owned).eq(all.iter().rev().cloned()));
@@ -101,7 +105,9 @@ impl Model {
 
     fn bytes(&self) -> Vec<u8> {
         let mut delta = PostingsDelta::from_ops(
-            self.promoted.iter().map(|(value, count)| PostingOp::Promote { value: *value, slot_count: *count }),
+            self.promoted
+                .iter()
+                .map(|(value, count)| PostingOp::Promote { value: *value, slot_count: *count }),
         );
         delta = delta.then(&PostingsDelta::from_ops(
             self.pairs.iter().map(|(value, slot)| PostingOp::Add { value: *value, slot: *slot }),
@@ -112,7 +118,7 @@ impl Model {
 
 /// Kinds of values and slots that come up.
 fn random_pair(kind: u32, rng: &mut SmallRng) -> (u64, u32) {
-    match kind % 7 {
+    match kind % 8 {
         // Few values, many slots.
         0 => (rng.random_range(0..5), rng.random_range(0..100_000)),
         // Many values, clustered.
@@ -130,6 +136,11 @@ fn random_pair(kind: u32, rng: &mut SmallRng) -> (u64, u32) {
             let values = [0, 1, u64::MAX - 1, u64::MAX, 1 << 63];
             let slots = [0, 1, u32::MAX - 1, u32::MAX, 77];
             (values[rng.random_range(0..5)], slots[rng.random_range(0..5)])
+        }
+        // Neighbours share values, and slots are consecutive.
+        7 => {
+            let slot = rng.random_range(0..4000_u32);
+            (u64::from(slot / 5 % 300), slot)
         }
         // Each value once.
         _ => {
@@ -180,7 +191,7 @@ fn random_model(kind: u32, pair_count: usize, rng: &mut SmallRng) -> Model {
 
 #[test]
 fn pages_and_pending_operations_read_as_the_model() {
-    for seed in 0..280 {
+    for seed in 0..320 {
         let mut rng = rng(seed);
         let kind = seed as u32;
         let pair_count = [0, 1, 2, 40, 300, 3000][rng.random_range(0..6)];
@@ -208,7 +219,9 @@ fn pages_and_pending_operations_read_as_the_model() {
             let most = [2, 20, 400][rng.random_range(0..3)];
             let count = rng.random_range(0..most);
             let ops: Vec<PostingOp> = (0..count).map(|_| random_op(kind, &known, &mut rng)).collect();
-            ops.iter().for_each(|op| model.apply(*op));
+            for op in &ops {
+                model.apply(*op);
+            }
             let newer = PostingsDelta::from_ops(ops);
             let mut operand = Vec::new();
             newer.encode_into(&mut operand);
@@ -238,7 +251,7 @@ fn pages_and_pending_operations_read_as_the_model() {
 
 #[test]
 fn split_pages_hold_the_same_in_order_and_about_equally() {
-    for seed in 0..70 {
+    for seed in 0..80 {
         let mut rng = rng(seed);
         let model = random_model(seed as u32, rng.random_range(0..2000), &mut rng);
         let bytes = model.bytes();
@@ -274,7 +287,7 @@ fn split_pages_hold_the_same_in_order_and_about_equally() {
 
 #[test]
 fn built_pages_are_those_of_the_pairs() {
-    for seed in 0..21 {
+    for seed in 0..24 {
         let mut rng = rng(seed);
         let pairs: BTreeSet<(u64, u32)> =
             (0..rng.random_range(1..5000)).map(|_| random_pair(seed as u32, &mut rng)).collect();
@@ -324,23 +337,27 @@ fn read_all(bytes: &[u8]) {
     ]);
     for view in [PostingsView::from(page), PostingsView::patched(page, &delta)] {
         for value in [0, 1, 3, 900, 905, 1000, 1_000_003, 1 << 63, u64::MAX] {
-            let _ = (view.get_unique(value), view.contains(value, 77), view.count(value), view.promoted(value));
+            let _ =
+                (view.get_unique(value), view.contains(value, 77), view.count(value), view.promoted(value));
             let _ = (view.range_count(0..=value), view.range_count(value..=u64::MAX));
             let _ = view.slots(value).rev().take(10_000).count();
             let _ = view.slots(value).take(10_000).map(u64::from).sum::<u64>();
         }
         let all = || view.range(0..=u64::MAX).take(10_000);
-        let _ = all().map(|posting| posting.slots.len()).sum::<usize>();
+        let _ = all().map(|posting| posting.slots.len()).fold(0, usize::wrapping_add);
         let _ = view.range_descending(7..=u64::MAX - 7).take(10_000).count();
-        let _ = (fold(&view), split(&view, 100));
+        // A damaged count may claim millions of pairs; they are few bytes, but much work.
+        if page.len() < 10_000 {
+            let _ = (fold(&view), split(&view, 100));
+        }
     }
 }
 
 #[test]
 fn damaged_pages_are_refused_or_read_in_bounds() {
-    for kind in 0..7 {
+    for kind in 0..8 {
         let mut rng = rng(u64::from(kind));
-        let model = random_model(kind, 150, &mut rng);
+        let model = random_model(kind, [150, 2500][kind as usize / 7], &mut rng);
         let bytes = model.bytes();
         for len in 0..bytes.len() {
             assert!(len == 0 || PostingsPage::open(&bytes[..len]).is_err(), "cut at {len}");
@@ -353,6 +370,7 @@ fn damaged_pages_are_refused_or_read_in_bounds() {
                 // What passes the full check is a page: it says the same after it was written anew.
                 if let Ok(page) = PostingsPage::open(&damaged)
                     && page.validate().is_ok()
+                    && page.len() < 10_000
                 {
                     let again = fold(&page.into()).unwrap();
                     let again = PostingsPage::open(&again).unwrap();
@@ -486,7 +504,8 @@ fn bytes_are_those_of_the_format_page() {
     row("12", "4", "u32 `h`");
     row("16", "8", "u64 lowest");
     row("24", "8", "u64 highest");
-    row("32", "12 h", "markers");
+    row("32", "4", "u32 `r`");
+    row("36", "12 h", "markers");
     row("0", "1", "`53` |");
     row("8", "16 each", "u64 value and u32 slot");
     let delta = PostingsDelta::from_ops([
@@ -499,6 +518,8 @@ fn bytes_are_those_of_the_format_page() {
     let mut expected = vec![0x50, 1, 0, 0];
     expected.extend([2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0]);
     expected.extend([10, 0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0]);
+    // Two runs of one slot.
+    expected.extend([2, 0, 0, 0]);
     expected.extend([9, 0, 0, 0, 0, 0, 0, 0, 4, 3, 2, 1]);
     // Consecutive values and single slots need no sequences; one block follows.
     expected.extend([90, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0]);

@@ -9,7 +9,7 @@
 use super::bits::{BitWriter, read_bits, select_in_word};
 
 /// Words of the upper part that share an entry of the directory.
-const WORDS_PER_RANK: usize = 8;
+const WORDS_PER_RANK: usize = 4;
 /// Bits they have.
 const BITS_PER_RANK: usize = 64 * WORDS_PER_RANK;
 /// Numbers of one bucket that are looked at one by one before they are searched.
@@ -51,57 +51,78 @@ impl Shape {
 /// A stored sequence.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ascending<'a> {
-    count: usize,
+    /// Ranks, high words, low bits, and what follows them.
+    bytes: &'a [u8],
     last: u64,
+    /// At most 2^24 numbers and the end of them.
+    count: u32,
+    /// Zero where the sequence is 0, 1, 2, ….
+    word_count: u32,
     low_width: u32,
-    ranks: &'a [[u8; 4]],
-    /// Empty where the sequence is 0, 1, 2, ….
-    high: &'a [[u8; 8]],
-    /// The lowest bits, and what follows them.
-    low: &'a [u8],
 }
 
 impl<'a> Ascending<'a> {
-    /// Opens the sequence of `count` numbers, at most 2³², up to `last` that `bytes` start with;
-    /// answers what follows, or how many bytes it needs. O(1).
+    /// Opens the sequence of `count` numbers, at most 2²⁴ + 1, up to `last` that `bytes` start
+    /// with; answers what follows, or how many bytes it needs. O(1).
     pub(super) fn open(count: usize, last: u64, bytes: &'a [u8]) -> Result<(Self, &'a [u8]), usize> {
-        let shape = Shape::of(count, last);
-        let cut = || {
-            let (ranks, rest) = bytes.split_at_checked(4 * shape.rank_count)?;
-            let (high, low) = rest.split_at_checked(8 * shape.word_count)?;
-            let (_, rest) = low.split_at_checked(shape.low_bytes)?;
-            let (ranks, high) = (ranks.as_chunks().0, high.as_chunks().0);
-            Some((Self { count, last, low_width: shape.low_width, ranks, high, low }, rest))
-        };
-        cut().ok_or(shape.bytes())
+        let Shape { low_width, word_count, .. } = Shape::of(count, last);
+        let need = Shape::of(count, last).bytes();
+        let rest = bytes.get(need..).ok_or(need)?;
+        let this = Self { bytes, last, count: count as u32, word_count: word_count as u32, low_width };
+        Ok((this, rest))
     }
 
     /// Number of numbers.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     /// Whether the numbers are 0, 1, 2, ….
     #[inline]
     pub(super) fn is_straight(&self) -> bool {
-        self.high.is_empty()
+        self.word_count == 0
     }
 
     #[inline]
+    fn word_count(&self) -> usize {
+        self.word_count as usize
+    }
+
+    #[inline]
+    fn rank_count(&self) -> usize {
+        self.word_count().div_ceil(WORDS_PER_RANK)
+    }
+
+    /// The word of the upper part at `index`, zero past its end.
+    #[inline]
     fn word(&self, index: usize) -> u64 {
-        self.high.get(index).map_or(0, |word| u64::from_le_bytes(*word))
+        if index >= self.word_count() {
+            return 0;
+        }
+        let bytes = self.bytes.get(4 * self.rank_count() + 8 * index..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |word| u64::from_le_bytes(*word))
     }
 
     /// Ones before part `index` of the directory; all of them past its end.
     #[inline]
     fn ones_before(&self, index: usize) -> usize {
-        self.ranks.get(index).map_or(self.count, |rank| u32::from_le_bytes(*rank) as usize)
+        if index >= self.rank_count() {
+            return self.len();
+        }
+        let bytes = self.bytes.get(4 * index..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |rank| u32::from_le_bytes(*rank)) as usize
+    }
+
+    /// Where the low bits of number `index` start, in bits.
+    #[inline]
+    fn low_at(&self, index: usize) -> usize {
+        8 * (4 * self.rank_count() + 8 * self.word_count()) + index * self.low_width as usize
     }
 
     #[inline]
     fn low(&self, index: usize) -> u64 {
-        read_bits(self.low, index * self.low_width as usize, self.low_width)
+        read_bits(self.bytes, self.low_at(index), self.low_width)
     }
 
     /// Zeros before part `index` of the directory.
@@ -114,11 +135,11 @@ impl<'a> Ascending<'a> {
     /// first; `before` counts such bits before a part.
     #[inline]
     fn part(&self, rank: usize, guess: usize, before: impl Fn(usize) -> usize) -> usize {
-        let guess = guess.min(self.ranks.len().saturating_sub(1));
-        if before(guess) <= rank && (guess + 1 >= self.ranks.len() || rank < before(guess + 1)) {
+        let guess = guess.min(self.rank_count().saturating_sub(1));
+        if before(guess) <= rank && (guess + 1 >= self.rank_count() || rank < before(guess + 1)) {
             return guess;
         }
-        let (mut from, mut to) = (0, self.ranks.len());
+        let (mut from, mut to) = (0, self.rank_count());
         while to - from > 1 {
             let middle = usize::midpoint(from, to);
             if before(middle) <= rank { from = middle } else { to = middle }
@@ -132,7 +153,7 @@ impl<'a> Ascending<'a> {
     fn select(&self, part: usize, before: usize, rank: usize, f: impl Fn(u64) -> u64) -> usize {
         let mut left = rank.saturating_sub(before);
         let from = part * WORDS_PER_RANK;
-        for index in from..(from + WORDS_PER_RANK).min(self.high.len()) {
+        for index in from..(from + WORDS_PER_RANK).min(self.word_count()) {
             let word = f(self.word(index));
             let ones = word.count_ones();
             if left < ones as usize {
@@ -141,13 +162,13 @@ impl<'a> Ascending<'a> {
             }
             left -= ones as usize;
         }
-        64 * self.high.len()
+        64 * self.word_count()
     }
 
     /// Position of the one of number `index`.
     #[inline]
     fn select_one(&self, index: usize) -> usize {
-        let guess = index * self.ranks.len() / self.count.max(1);
+        let guess = index * self.rank_count() / self.len().max(1);
         let part = self.part(index, guess, |part| self.ones_before(part));
         self.select(part, self.ones_before(part), index, |word| word)
     }
@@ -156,7 +177,7 @@ impl<'a> Ascending<'a> {
     #[inline]
     fn select_zero(&self, rank: usize) -> usize {
         let zeros = (self.last >> self.low_width) as usize + 1;
-        let guess = rank * self.ranks.len() / zeros;
+        let guess = rank * self.rank_count() / zeros;
         let part = self.part(rank, guess, |part| self.zeros_before(part));
         self.select(part, self.zeros_before(part), rank, |word| !word)
     }
@@ -190,39 +211,72 @@ impl<'a> Ascending<'a> {
     /// Index of `number`, or that of the first number above it.
     #[inline]
     pub(super) fn search(&self, number: u64) -> Result<usize, usize> {
-        if number > self.last || self.count == 0 {
-            return Err(self.count);
+        if number > self.last || self.len() == 0 {
+            return Err(self.len());
         }
         if self.is_straight() {
             // Not above the last number, which is below the count.
             return Ok(number as usize);
         }
+        self.locate(number).0
+    }
+
+    /// Index and number of the last number that is not above `number`.
+    #[inline]
+    pub(super) fn floor(&self, number: u64) -> (usize, u64) {
+        let number = number.min(self.last);
+        if self.is_straight() {
+            return (number as usize, number);
+        }
+        match self.locate(number) {
+            (Ok(index), _) => (index, number),
+            (Err(above), position) => {
+                // Its one is the last before the place where `number` would be.
+                let mut at = position / 64;
+                let mut word = self.word(at) & !(u64::MAX << (position % 64));
+                while word == 0 && at > 0 {
+                    at -= 1;
+                    word = self.word(at);
+                }
+                let index = above.saturating_sub(1);
+                let position = (64 * at + 63).saturating_sub(word.leading_zeros() as usize);
+                (index, self.join(position, index))
+            }
+        }
+    }
+
+    /// Index of `number`, or that of the first number above it, and the bit where its one is or
+    /// would be. The sequence is not straight.
+    #[inline]
+    fn locate(&self, number: u64) -> (Result<usize, usize>, usize) {
         let bucket = (number >> self.low_width) as usize;
         let low = number & !(u64::MAX << self.low_width);
         let mut position = bucket.checked_sub(1).map_or(0, |before| self.select_zero(before) + 1);
-        let start = position.saturating_sub(bucket).min(self.count);
+        let start = position.saturating_sub(bucket).min(self.len());
         for index in start..start + SCAN_MAX {
-            if self.word(position / 64) >> (position % 64) & 1 == 0 || index >= self.count {
-                return Err(index.min(self.count));
+            if self.word(position / 64) >> (position % 64) & 1 == 0 || index >= self.len() {
+                return (Err(index.min(self.len())), position);
             }
             match self.low(index).cmp(&low) {
                 std::cmp::Ordering::Less => position += 1,
-                std::cmp::Ordering::Equal => return Ok(index),
-                std::cmp::Ordering::Greater => return Err(index),
+                std::cmp::Ordering::Equal => return (Ok(index), position),
+                std::cmp::Ordering::Greater => return (Err(index), position),
             }
         }
-        let end = self.select_zero(bucket).saturating_sub(bucket).min(self.count);
+        let end = self.select_zero(bucket).saturating_sub(bucket).min(self.len());
         let (mut from, mut to) = (start + SCAN_MAX, end);
         while from < to {
             let middle = usize::midpoint(from, to);
             if self.low(middle) < low { from = middle + 1 } else { to = middle }
         }
-        if from < end && self.low(from) == low { Ok(from) } else { Err(from.min(self.count)) }
+        let is_in = from < end && self.low(from) == low;
+        let position = position + from.saturating_sub(start + SCAN_MAX);
+        (if is_in { Ok(from) } else { Err(from.min(self.len())) }, position)
     }
 
     /// The numbers from index `from` up to before `to`, at most the count.
     pub(super) fn range(&self, from: usize, to: usize) -> AscendingIter<'a> {
-        let to = to.min(self.count);
+        let to = to.min(self.len());
         let mut iter = AscendingIter { sequence: *self, index: from, end: to, word: 0, word_index: 0 };
         if from < to && !self.is_straight() {
             let position = self.select_one(from);
@@ -238,17 +292,17 @@ impl<'a> Ascending<'a> {
             return Ok(());
         }
         let mut ones = 0;
-        for (index, word) in self.high.iter().enumerate() {
+        for index in 0..self.word_count() {
             if index % WORDS_PER_RANK == 0 && self.ones_before(index / WORDS_PER_RANK) != ones {
                 return Err("a rank that does not count the ones before it");
             }
-            ones += u64::from_le_bytes(*word).count_ones() as usize;
+            ones += self.word(index).count_ones() as usize;
         }
-        if ones != self.count {
+        if ones != self.len() {
             return Err("a sequence with more or fewer ones than numbers");
         }
         let mut before = None;
-        for number in self.range(0, self.count) {
+        for number in self.range(0, self.len()) {
             if before.is_none_or(|before| before >= number) && (before.is_some() || number != 0) {
                 return Err("a sequence that does not ascend from zero");
             }
@@ -257,8 +311,8 @@ impl<'a> Ascending<'a> {
         if before != Some(self.last) {
             return Err("a sequence that does not end at its last number");
         }
-        let used = self.count * self.low_width as usize;
-        if used % 8 != 0 && self.low.get(used / 8).is_none_or(|byte| byte >> (used % 8) != 0) {
+        let used = self.low_at(self.len());
+        if !used.is_multiple_of(8) && self.bytes.get(used / 8).is_none_or(|byte| byte >> (used % 8) != 0) {
             return Err("bits set behind a sequence");
         }
         Ok(())
@@ -296,7 +350,7 @@ impl Iterator for AscendingIter<'_> {
         if self.sequence.is_straight() {
             return Some(index as u64);
         }
-        while self.word == 0 && self.word_index < self.sequence.high.len() {
+        while self.word == 0 && self.word_index < self.sequence.word_count() {
             self.word_index += 1;
             self.word = self.sequence.word(self.word_index);
         }

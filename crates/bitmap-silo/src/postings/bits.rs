@@ -57,7 +57,6 @@ impl<'a> BitWriter<'a> {
 ///
 /// Byte-wise sums and comparison in one word (Vigna 2008, "Broadword implementation of rank/select
 /// queries").
-#[expect(clippy::cast_possible_truncation, reason = "numbers of one byte")]
 #[inline]
 pub(super) fn select_in_word(word: u64, rank: u32) -> u32 {
     const BYTES: u64 = 0x0101_0101_0101_0101;
@@ -66,7 +65,7 @@ pub(super) fn select_in_word(word: u64, rank: u32) -> u32 {
     sums = (sums & 0x3333_3333_3333_3333) + (sums >> 2 & 0x3333_3333_3333_3333);
     // Byte `k` of the product is the number of ones in bytes 0 to `k`.
     let sums = ((sums + (sums >> 4)) & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(BYTES);
-    let not_above = ((u64::from(rank) * BYTES | HIGH).wrapping_sub(sums) & HIGH) >> 7;
+    let not_above = (((u64::from(rank) * BYTES) | HIGH).wrapping_sub(sums) & HIGH) >> 7;
     let byte = ((not_above.wrapping_mul(BYTES) >> 56) as u32 * 8).min(56);
     let before = (sums << 8 >> byte & 0xff) as u32;
     let mut rest = word >> byte & 0xff;
@@ -87,7 +86,9 @@ mod tests {
                 (1..300_u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) & !(u64::MAX << width)).collect();
             let mut bytes = Vec::new();
             let mut writer = BitWriter::new(&mut bytes);
-            numbers.iter().for_each(|number| writer.push(*number, width));
+            for number in &numbers {
+                writer.push(*number, width);
+            }
             writer.finish();
             assert_eq!(bytes.len(), (numbers.len() * width as usize).div_ceil(8));
             bytes.extend([0; 8]);

@@ -2,8 +2,9 @@
 
 use super::ascending::write_ascending;
 use super::error::PostingsError;
-use super::packed::write_slots;
-use super::page::{PAGE_PAIRS_MAX, TAG, TAIL_BYTES, VERSION};
+use super::iter::PageValues;
+use super::packed::Runs;
+use super::page::{PAGE_PAIRS_MAX, PostingsPage, TAG, TAIL_BYTES, VERSION};
 use super::view::PostingsView;
 
 /// One page of sorted pairs and markers, in columns.
@@ -14,6 +15,7 @@ struct PageColumns {
     /// Where the pairs of each begin.
     begins: Vec<u32>,
     slots: Vec<u32>,
+    runs: Runs,
     /// Value and slot count.
     markers: Vec<(u64, u32)>,
 }
@@ -37,6 +39,7 @@ impl PageColumns {
         if self.entry_count() == 0 {
             return;
         }
+        let run_count = self.runs.find(&self.slots);
         out.extend([TAG, VERSION, 0, 0]);
         for count in [self.slots.len(), self.values.len(), self.markers.len()] {
             out.extend_from_slice(&(count as u32).to_le_bytes());
@@ -44,6 +47,7 @@ impl PageColumns {
         for bound in [self.values.first(), self.values.last()] {
             out.extend_from_slice(&bound.copied().unwrap_or(0).to_le_bytes());
         }
+        out.extend_from_slice(&(run_count as u32).to_le_bytes());
         for (value, slot_count) in &self.markers {
             out.extend_from_slice(&value.to_le_bytes());
             out.extend_from_slice(&slot_count.to_le_bytes());
@@ -53,7 +57,7 @@ impl PageColumns {
             self.begins.push(self.slots.len() as u32);
             write_ascending(&self.begins, out);
             self.begins.pop();
-            write_slots(&self.slots, out);
+            self.runs.write(&self.slots, out);
         }
         out.extend([0; TAIL_BYTES]);
     }
@@ -210,7 +214,7 @@ pub fn fold(view: &PostingsView<'_>) -> Result<Vec<u8>, PostingsError> {
 
 /// Pairs and markers of a view.
 fn entry_count(view: &PostingsView<'_>) -> usize {
-    view.len() + view.range(0..=u64::MAX).filter(|posting| posting.promoted.is_some()).count()
+    view.len() + changed_values(view).filter(|value| view.promoted(*value).is_some()).count()
 }
 
 /// A page and its first pair, value and slot, a marker counting as (value, 0).
@@ -222,10 +226,7 @@ pub type FirstAndPage = ((u64, u32), Vec<u8>);
 /// # Errors
 /// [`PostingsError::PairOrder`] where the page's bytes were damaged so that its pairs do not
 /// ascend.
-pub fn split(
-    view: &PostingsView<'_>,
-    max_pairs: usize,
-) -> Result<Vec<FirstAndPage>, PostingsError> {
+pub fn split(view: &PostingsView<'_>, max_pairs: usize) -> Result<Vec<FirstAndPage>, PostingsError> {
     let entry_count = entry_count(view);
     let page_count = entry_count.div_ceil(max_pairs.clamp(1, PAGE_PAIRS_MAX)).max(1);
     let mut pages = Vec::with_capacity(page_count);
@@ -233,15 +234,66 @@ pub fn split(
         pages.push((first, page.to_vec()));
         Ok(())
     });
-    for posting in view.range(0..=u64::MAX) {
+    let page = view.page();
+    let mut slots = Vec::new();
+    let mut from = 0;
+    let mut changed = changed_values(view);
+    loop {
+        // What is stored up to the next change goes as it is.
+        let stop = changed.next();
+        let to = stop.map_or(page.value_count(), |value| page.indices(&(value..=value)).0);
+        push_stored(page, (from, to), &mut slots, &mut builder)?;
+        let Some(value) = stop else { break };
+        let posting = view.get(value);
         if let Some(slot_count) = posting.promoted {
-            builder.push_promoted(posting.value, slot_count)?;
+            builder.push_promoted(value, slot_count)?;
         }
-        let value = posting.value;
         for slot in posting.slots {
             builder.push(value, slot)?;
         }
+        from = page.indices(&(value..=value)).1;
     }
     builder.finish()?;
     Ok(pages)
+}
+
+/// Values with pending operations or markers, ascending.
+fn changed_values(view: &PostingsView<'_>) -> impl Iterator<Item = u64> {
+    let mut left = Some(0..=u64::MAX);
+    let mut markers = view.page().markers(&(0..=u64::MAX)).map(|marker| marker.0).peekable();
+    std::iter::from_fn(move || {
+        let range = left.take()?;
+        let value = view.delta().and_then(|delta| delta.first_value_in(&range));
+        let value = value.into_iter().chain(markers.peek().copied()).min()?;
+        while markers.next_if(|marker| *marker <= value).is_some() {}
+        left = value.checked_add(1).map(|next| next..=u64::MAX);
+        Some(value)
+    })
+}
+
+/// Appends the pairs of stored values from one index up to before another.
+fn push_stored<E, S>(
+    page: &PostingsPage<'_>,
+    indices: (usize, usize),
+    slots: &mut Vec<u32>,
+    builder: &mut PagesBuilder<S>,
+) -> Result<(), E>
+where
+    E: From<PostingsError>,
+    S: FnMut((u64, u32), &[u8]) -> Result<(), E>,
+{
+    let (from, to) = indices;
+    if from >= to {
+        return Ok(());
+    }
+    let begin = page.pairs_of(from).0;
+    slots.clear();
+    page.slots_between((begin, page.pairs_of(to - 1).1.max(begin))).for_each(|slot| slots.push(slot));
+    for (value, (from, to)) in PageValues::between(page, indices, false) {
+        let place = from.checked_sub(begin).zip(to.checked_sub(begin));
+        for slot in place.and_then(|(from, to)| slots.get(from..to)).unwrap_or(&[]) {
+            builder.push(value, *slot)?;
+        }
+    }
+    Ok(())
 }

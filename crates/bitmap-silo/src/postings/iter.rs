@@ -1,6 +1,6 @@
 //! Slots of a value and values of a page, patched and merged.
 
-#![expect(clippy::cast_possible_truncation, reason = "begins have 24 bits")]
+#![expect(clippy::cast_possible_truncation, reason = "numbers of pairs have 24 bits")]
 
 use std::borrow::Cow;
 use std::iter::Peekable;
@@ -19,6 +19,8 @@ pub struct Slots<'a> {
     /// What is left of the stored ones.
     from: usize,
     to: usize,
+    /// A run of the stored ones: its first pair, the pair behind its last, its first slot.
+    run: (usize, usize, u32),
     /// Operations on the value, slots ascending.
     ops: Cow<'a, [Op]>,
     /// What is left of them.
@@ -30,7 +32,7 @@ impl<'a> Slots<'a> {
     /// Stored slots from index `from` up to before `to`.
     #[inline]
     pub(super) fn stored(stored: PackedSlots<'a>, from: usize, to: usize) -> Self {
-        Self { stored, from, to, ops: Cow::Borrowed(&[]), first_op: 0, end_op: 0 }
+        Self { stored, from, to, run: (0, 0, 0), ops: Cow::Borrowed(&[]), first_op: 0, end_op: 0 }
     }
 
     /// These, with operations on the same value applied.
@@ -38,21 +40,30 @@ impl<'a> Slots<'a> {
         Self { first_op: 0, end_op: ops.len(), ops, ..self }
     }
 
+    /// The stored slot at `index`.
+    #[inline]
+    fn stored_at(&mut self, index: usize) -> u32 {
+        if index < self.run.0 || index >= self.run.1 {
+            self.run = self.stored.run_of(index);
+        }
+        let (begin, _, first) = self.run;
+        first.wrapping_add(index.wrapping_sub(begin) as u32)
+    }
+
     /// The operations that are left.
     fn left(&self) -> &[Op] {
         self.ops.get(self.first_op..self.end_op).unwrap_or(&[])
     }
 
-    /// Index of the first stored slot that is at least `slot`, and whether it is that.
-    fn find(&self, slot: u32) -> (usize, bool) {
-        let at = self.stored.lower_bound(slot, self.from, self.to);
-        (at, at < self.to && self.stored.get(at) == slot)
+    /// Whether the slot is among the stored ones that are left.
+    fn is_stored(&self, slot: u32) -> bool {
+        self.stored.contains(slot, self.from, self.to)
     }
 
     /// Number of slots that are left; O(operations on the value · log n).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.left().iter().fold(self.to - self.from, |count, op| match (op.add, self.find(op.slot).1) {
+        self.left().iter().fold(self.to - self.from, |count, op| match (op.add, self.is_stored(op.slot)) {
             (true, false) => count + 1,
             (false, true) => count.saturating_sub(1),
             _ => count,
@@ -70,7 +81,7 @@ impl<'a> Slots<'a> {
     pub fn contains(&self, slot: u32) -> bool {
         match self.left().binary_search_by_key(&slot, |op| op.slot) {
             Ok(at) => self.left().get(at).is_some_and(|op| op.add),
-            Err(_) => self.find(slot).1,
+            Err(_) => self.is_stored(slot),
         }
     }
 }
@@ -81,7 +92,7 @@ impl Iterator for Slots<'_> {
     #[inline]
     fn next(&mut self) -> Option<u32> {
         loop {
-            let stored = (self.from < self.to).then(|| self.stored.get(self.from));
+            let stored = (self.from < self.to).then(|| self.stored_at(self.from));
             let Some(op) = self.left().first().copied() else {
                 self.from += usize::from(stored.is_some());
                 return stored;
@@ -122,7 +133,7 @@ impl Iterator for Slots<'_> {
 impl DoubleEndedIterator for Slots<'_> {
     fn next_back(&mut self) -> Option<u32> {
         loop {
-            let stored = (self.from < self.to).then(|| self.stored.get(self.to - 1));
+            let stored = (self.from < self.to).then(|| self.stored_at(self.to - 1));
             let Some(op) = self.left().last().copied() else {
                 self.to -= usize::from(stored.is_some());
                 return stored;
@@ -161,7 +172,7 @@ impl Posting<'_> {
 
 /// Distinct values of a page in one direction, with where their pairs lie.
 #[derive(Clone, Debug)]
-struct PageValues<'a> {
+pub(super) struct PageValues<'a> {
     page: PostingsPage<'a>,
     values: AscendingIter<'a>,
     /// Begins of the pairs of the values that are left, and their end.
@@ -172,12 +183,16 @@ struct PageValues<'a> {
 }
 
 impl<'a> PageValues<'a> {
-    fn new(page: PostingsPage<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
-        let (from, to) = page.indices(range);
+    fn new(page: &PostingsPage<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
+        Self::between(page, page.indices(range), descending)
+    }
+
+    /// Values from one index up to before another.
+    pub(super) fn between(page: &PostingsPage<'a>, (from, to): (usize, usize), descending: bool) -> Self {
         let values = page.values().range(from, to);
         let mut begins = page.begins().range(from, if from < to { to + 1 } else { from });
         let begin = begins.next().map_or(0, |begin| begin as usize);
-        Self { page, values, begins, begin, descending }
+        Self { page: *page, values, begins, begin, descending }
     }
 }
 
@@ -250,11 +265,11 @@ pub struct Postings<'a> {
 }
 
 impl<'a> Postings<'a> {
-    pub(super) fn new(view: PostingsView<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
+    pub(super) fn new(view: &PostingsView<'a>, range: &RangeInclusive<u64>, descending: bool) -> Self {
         let page = view.page();
         let left = view.delta().filter(|_| !range.is_empty()).map(|delta| (delta, range.clone()));
         Self {
-            view,
+            view: *view,
             stored: PageValues::new(page, range, descending).peekable(),
             markers: Markers { left: page.markers(range), descending }.peekable(),
             changed: DeltaValues { left, descending }.peekable(),

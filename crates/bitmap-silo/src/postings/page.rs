@@ -15,7 +15,7 @@ pub(super) const TAG: u8 = 0x50;
 /// Second byte of a page.
 pub(super) const VERSION: u8 = 1;
 /// Bytes of the header.
-pub(super) const HEADER_BYTES: usize = 32;
+pub(super) const HEADER_BYTES: usize = 36;
 /// Bytes of a marker.
 pub(super) const MARKER_BYTES: usize = 12;
 /// Zero bytes behind everything, so that eight can be loaded anywhere before.
@@ -57,8 +57,7 @@ fn take<'a>(
     len: usize,
     total: usize,
 ) -> Result<(&'a [u8], &'a [u8]), PostingsError> {
-    rest.split_at_checked(len)
-        .ok_or_else(|| PostingsError::truncated(what, total - rest.len() + len, total))
+    rest.split_at_checked(len).ok_or_else(|| PostingsError::truncated(what, total - rest.len() + len, total))
 }
 
 impl<'a> PostingsPage<'a> {
@@ -84,13 +83,16 @@ impl<'a> PostingsPage<'a> {
         if !header.starts_with(&[TAG, VERSION, 0, 0]) {
             return Err(PostingsError::malformed("not a postings page of version 1", 0));
         }
-        let [pair_count, value_count, marker_count] = [4, 8, 12].map(|at| word(at) as usize);
+        let [pair_count, value_count, marker_count, run_count] = [4, 8, 12, 32].map(|at| word(at) as usize);
         let (first, last) = (value(16), value(24));
         if pair_count > PAGE_PAIRS_MAX || marker_count > PAGE_PAIRS_MAX {
             return Err(PostingsError::malformed("more pairs or markers than a page can have", 4));
         }
         if value_count > pair_count || (value_count == 0) != (pair_count == 0) {
             return Err(PostingsError::malformed("more values than pairs, or pairs without a value", 8));
+        }
+        if run_count > pair_count || (run_count == 0) != (pair_count == 0) {
+            return Err(PostingsError::malformed("more runs than pairs, or pairs without a run", 32));
         }
         let span = last
             .checked_sub(first)
@@ -105,11 +107,13 @@ impl<'a> PostingsPage<'a> {
                 .map_err(|need| PostingsError::truncated(what, total - rest.len() + need, total))
         };
         let (values, rest) = sequence("the values of a page", value_count, span, rest)?;
-        let begin_count = if pair_count == 0 { 0 } else { value_count + 1 };
-        let (begins, rest) = sequence("the begins of a page", begin_count, pair_count as u64, rest)?;
-        let block_bytes = BLOCK_BYTES * pair_count.div_ceil(BLOCK_LEN);
+        let with_end = |count: usize| if count == 0 { 0 } else { count + 1 };
+        let end = pair_count as u64;
+        let (begins, rest) = sequence("the begins of a page", with_end(value_count), end, rest)?;
+        let (runs, rest) = sequence("the runs of a page", with_end(run_count), end, rest)?;
+        let block_bytes = BLOCK_BYTES * run_count.div_ceil(BLOCK_LEN);
         let (blocks, residuals) = take("the blocks of a page", rest, block_bytes, total)?;
-        let slots = PackedSlots::new(pair_count, blocks.as_chunks().0, residuals);
+        let slots = PackedSlots::new(runs, blocks.as_chunks().0, residuals);
         let rest = slots.residual_bytes() + TAIL_BYTES;
         if residuals.len() < rest {
             let expected = total - residuals.len() + rest;
@@ -215,8 +219,7 @@ impl<'a> PostingsPage<'a> {
     #[must_use]
     pub fn contains(&self, value: u64, slot: u32) -> bool {
         let (from, to) = self.pairs_of_value(value);
-        let at = self.slots.lower_bound(slot, from, to);
-        at < to && self.slots.get(at) == slot
+        self.slots.contains(slot, from, to)
     }
 
     /// The slot of a value that has one, the lowest where it has several; O(log n), the fastest of
@@ -232,7 +235,7 @@ impl<'a> PostingsPage<'a> {
     #[must_use]
     pub fn range_count(&self, values: RangeInclusive<u64>) -> usize {
         let (from, to) = self.indices(&values);
-        if from < to { self.pairs_of(to - 1).1 - self.pairs_of(from).0 } else { 0 }
+        if from < to { self.pairs_of(to - 1).1.saturating_sub(self.pairs_of(from).0) } else { 0 }
     }
 
     /// The values in the range with their slots or markers, ascending.
@@ -276,6 +279,7 @@ impl<'a> PostingsPage<'a> {
     }
 
     /// Slots of the pairs from one index up to before another.
+    #[inline]
     pub(super) fn slots_between(&self, (from, to): (usize, usize)) -> Slots<'a> {
         Slots::stored(self.slots, from, to)
     }

@@ -12,9 +12,11 @@ use rayon::prelude::*;
 type Pair = (u64, u32);
 
 /// Most bits of a digit: what a pass scatters to stays within reach of the address cache.
-const DIGIT_BITS: u32 = 11;
+const DIGIT_BITS: u32 = 8;
+/// Bits by which pairs are partitioned.
+const PARTITION_BITS: u32 = 8;
 /// Most bits that are sorted without partitioning first.
-const DIRECT_BITS: u32 = 2 * DIGIT_BITS;
+const DIRECT_BITS: u32 = 24;
 /// Fewest pairs that are partitioned.
 const PARTITION_MIN: usize = 1 << 16;
 /// Fewest pairs for which a radix pass is worth its counts.
@@ -22,16 +24,19 @@ const RADIX_MIN: usize = 256;
 /// Fewest pairs that are given to several threads.
 const PARALLEL_MIN: usize = 1 << 18;
 
-/// Sorts pairs by value, then slot; O(pairs · significant bits of values), and room for as many
-/// pairs again. Fastest where slots of one value already ascend.
-pub fn sort_pairs(pairs: &mut Vec<Pair>) {
-    Sorter { threads: 1 }.sort(pairs);
+/// Sorts pairs by value, then slot; O(pairs · significant bits of values). Fastest where slots
+/// already ascend.
+///
+/// `room` is grown to as many pairs and left with anything in it; keep it from one sort to the
+/// next, since memory that is touched for the first time costs about as much as a pass.
+pub fn sort_pairs(pairs: &mut Vec<Pair>, room: &mut Vec<Pair>) {
+    Sorter { threads: 1 }.sort(pairs, room);
 }
 
 /// The same on the threads of the current `rayon` pool.
-pub fn par_sort_pairs(pairs: &mut Vec<Pair>) {
+pub fn par_sort_pairs(pairs: &mut Vec<Pair>, room: &mut Vec<Pair>) {
     let threads = if pairs.len() < PARALLEL_MIN { 1 } else { rayon::current_num_threads() };
-    Sorter { threads }.sort(pairs);
+    Sorter { threads }.sort(pairs, room);
 }
 
 /// Bits `shift` to `shift + bits` of a key.
@@ -42,7 +47,7 @@ struct Digit {
 }
 
 impl Digit {
-    #[expect(clippy::cast_possible_truncation, reason = "a digit has at most 11 bits")]
+    #[expect(clippy::cast_possible_truncation, reason = "a digit has few bits")]
     #[inline]
     fn of(self, key: u64) -> usize {
         (key >> self.shift & ((1 << self.bits) - 1)) as usize
@@ -58,25 +63,24 @@ struct Sorter {
 }
 
 impl Sorter {
-    fn sort(&self, pairs: &mut Vec<Pair>) {
-        if pairs.is_sorted() {
+    fn sort(&self, pairs: &mut Vec<Pair>, room: &mut Vec<Pair>) {
+        let survey = Survey::of(pairs);
+        if survey.sorted {
             return;
         }
-        let slots_ascend = pairs.is_sorted_by_key(|pair| pair.1);
-        let mut room = vec![(0, 0); pairs.len()];
-        if !slots_ascend {
-            let bits = differing_bits(pairs, |pair| u64::from(pair.1));
-            sort_digits(pairs, &mut room, bits, &|pair| u64::from(pair.1));
+        room.resize(pairs.len(), (0, 0));
+        if !survey.slots_ascend && sort_digits(pairs, room, survey.slot_bits, &|pair| u64::from(pair.1)) {
+            std::mem::swap(pairs, room);
         }
-        let bits = differing_bits(pairs, |pair| pair.0);
+        let bits = survey.value_bits;
         let partition = self.threads > 1 || bits > DIRECT_BITS;
-        if partition && pairs.len() >= PARTITION_MIN && bits > DIGIT_BITS {
-            let digit = Digit { shift: bits - DIGIT_BITS, bits: DIGIT_BITS };
-            let ends = self.partition(pairs, &mut room, digit);
-            self.sort_parts(&mut room, pairs, &ends, digit.shift);
-            std::mem::swap(pairs, &mut room);
-        } else {
-            sort_digits(pairs, &mut room, bits, &|pair| pair.0);
+        if partition && pairs.len() >= PARTITION_MIN && bits > PARTITION_BITS {
+            let digit = Digit { shift: bits - PARTITION_BITS, bits: PARTITION_BITS };
+            let ends = self.partition(pairs, room, digit);
+            self.sort_parts(room, pairs, &ends, digit.shift);
+            std::mem::swap(pairs, room);
+        } else if sort_digits(pairs, room, bits, &|pair| pair.0) {
+            std::mem::swap(pairs, room);
         }
     }
 
@@ -153,15 +157,36 @@ fn sort_part(pairs: &mut [Pair], room: &mut [Pair], bits: u32) {
     // A comparing sort takes about as many passes as the count has bits, half as fast each.
     if pairs.len() < RADIX_MIN || passes > 2 * pairs.len().ilog2() as usize / 3 {
         pairs.sort_unstable();
-    } else {
-        sort_digits(pairs, room, bits, &|pair| pair.0);
+    } else if sort_digits(pairs, room, bits, &|pair| pair.0) {
+        pairs.copy_from_slice(room);
     }
 }
 
-/// The number of bits from the lowest up to the highest in which keys differ.
-fn differing_bits(pairs: &[Pair], key: impl Fn(&Pair) -> u64) -> u32 {
-    let Some(first) = pairs.first().map(&key) else { return 0 };
-    64 - pairs.iter().fold(0, |bits, pair| bits | (key(pair) ^ first)).leading_zeros()
+/// What one look at all pairs tells.
+struct Survey {
+    sorted: bool,
+    slots_ascend: bool,
+    /// Bits from the lowest up to the highest in which values differ.
+    value_bits: u32,
+    /// The same of slots.
+    slot_bits: u32,
+}
+
+impl Survey {
+    fn of(pairs: &[Pair]) -> Self {
+        let first = pairs.first().copied().unwrap_or_default();
+        let (mut before, mut sorted, mut slots_ascend) = (first, true, true);
+        let (mut values, mut slots) = (0, 0);
+        for pair in pairs {
+            sorted &= before <= *pair;
+            slots_ascend &= before.1 <= pair.1;
+            values |= pair.0 ^ first.0;
+            slots |= pair.1 ^ first.1;
+            before = *pair;
+        }
+        let [value_bits, slot_bits] = [values, u64::from(slots)].map(|bits| 64 - bits.leading_zeros());
+        Self { sorted, slots_ascend, value_bits, slot_bits }
+    }
 }
 
 fn digit_counts(pairs: &[Pair], digit: Digit) -> Vec<usize> {
@@ -175,7 +200,8 @@ fn digit_counts(pairs: &[Pair], digit: Digit) -> Vec<usize> {
 }
 
 /// Sorts by the lowest `bits` of keys, from the lowest digit up; keeps the order of equal ones.
-fn sort_digits<K: Fn(&Pair) -> u64>(pairs: &mut [Pair], room: &mut [Pair], bits: u32, key: &K) {
+/// Answers whether the sorted pairs are in `room`.
+fn sort_digits<K: Fn(&Pair) -> u64>(pairs: &mut [Pair], room: &mut [Pair], bits: u32, key: &K) -> bool {
     let passes = bits.div_ceil(DIGIT_BITS).max(1);
     let width = bits.div_ceil(passes);
     let digits: Vec<Digit> =
@@ -191,7 +217,7 @@ fn sort_digits<K: Fn(&Pair) -> u64>(pairs: &mut [Pair], room: &mut [Pair], bits:
     let (mut from, mut to) = (pairs, room);
     let mut moved = false;
     for (digit, mut counts) in digits.into_iter().zip(counts) {
-        if counts.iter().any(|count| *count == from.len()) {
+        if counts.contains(&from.len()) {
             // All pairs have the same.
             continue;
         }
@@ -210,9 +236,7 @@ fn sort_digits<K: Fn(&Pair) -> u64>(pairs: &mut [Pair], room: &mut [Pair], bits:
         std::mem::swap(&mut from, &mut to);
         moved = !moved;
     }
-    if moved {
-        to.copy_from_slice(from);
-    }
+    moved
 }
 
 #[cfg(test)]
@@ -231,7 +255,8 @@ mod tests {
 
     #[test]
     fn any_values_and_slots_are_sorted_like_the_library_sorts_them() {
-        let shapes: [(&str, fn(u64) -> u64); 7] = [
+        type Shape = (&'static str, fn(u64) -> u64);
+        let shapes: [Shape; 7] = [
             ("random", |x| x),
             ("24 bits", |x| x >> 40),
             ("few high ones", |x| x & 7 << 61),
@@ -243,15 +268,19 @@ mod tests {
         for (name, shape) in shapes {
             for count in [0, 1, 2, 300, 5000, PARTITION_MIN + 17, PARALLEL_MIN + 5] {
                 for slots_ascend in [true, false] {
-                    let slots = (0..).map(|slot: u32| if slots_ascend { slot } else { slot.wrapping_mul(0x9e37_79b9) >> 3 });
+                    let slots =
+                        (0..).map(
+                            |slot: u32| if slots_ascend { slot } else { slot.wrapping_mul(0x9e37_79b9) >> 3 },
+                        );
                     let pairs: Vec<Pair> = pseudo_random(count, shape).zip(slots).collect();
                     let mut expected = pairs.clone();
                     expected.sort_unstable();
                     let mut sorted = pairs.clone();
-                    sort_pairs(&mut sorted);
+                    let mut room = Vec::new();
+                    sort_pairs(&mut sorted, &mut room);
                     assert!(sorted == expected, "{name}, {count}, {slots_ascend}");
                     let mut sorted = pairs;
-                    Sorter { threads: 3 }.sort(&mut sorted);
+                    Sorter { threads: 3 }.sort(&mut sorted, &mut room);
                     assert!(sorted == expected, "{name}, {count}, {slots_ascend}, threads");
                 }
             }

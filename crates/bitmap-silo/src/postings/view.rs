@@ -26,8 +26,8 @@ impl<'a> PostingsView<'a> {
         Self { page, delta: Some(delta).filter(|delta| !delta.is_empty()) }
     }
 
-    pub(super) fn page(&self) -> PostingsPage<'a> {
-        self.page
+    pub(super) fn page(&self) -> &PostingsPage<'a> {
+        &self.page
     }
 
     pub(super) fn delta(&self) -> Option<&'a PostingsDelta> {
@@ -118,12 +118,12 @@ impl<'a> PostingsView<'a> {
     /// The values in the range with their slots or markers, ascending; O(log n) until the first.
     #[must_use]
     pub fn range(&self, values: RangeInclusive<u64>) -> Postings<'a> {
-        Postings::new(*self, &values, false)
+        Postings::new(self, &values, false)
     }
 
     /// The values in the range with their slots or markers, descending; O(log n) until the first.
     #[must_use]
     pub fn range_descending(&self, values: RangeInclusive<u64>) -> Postings<'a> {
-        Postings::new(*self, &values, true)
+        Postings::new(self, &values, true)
     }
 }

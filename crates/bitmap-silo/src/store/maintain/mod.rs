@@ -18,8 +18,6 @@ use super::fields::FieldKind;
 use super::handle::{Routes, Store};
 
 pub(crate) use bitmaps::{PAGED_FROM, pages_of};
-#[cfg(test)]
-pub(crate) use postings::{HEAVY_FROM, PAGE_PAIRS};
 
 /// Mutations of a batch that removes things.
 const STEP_OPS: usize = 50_000;

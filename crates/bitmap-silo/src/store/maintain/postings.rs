@@ -14,9 +14,9 @@ use crate::store::lists::StoredPostings;
 use crate::store::value::{Header, store_slots};
 
 /// Most pairs and markers of a page after upkeep.
-pub(crate) const PAGE_PAIRS: usize = 16_384;
+const PAGE_PAIRS: usize = 16_384;
 /// Pairs of one value in a page that is too large from which the value gets a bitmap of its own.
-pub(crate) const HEAVY_FROM: usize = PAGE_PAIRS / 2;
+const HEAVY_FROM: usize = PAGE_PAIRS / 2;
 /// Bytes of pages after which what was split is committed.
 const STEP_BYTES: usize = 32 << 20;
 
@@ -38,12 +38,11 @@ impl Store {
         routes: &mut Routes,
         report: &mut MaintainReport,
     ) -> StoreResult<()> {
-        let mut candidates = match touched {
-            Some(touched) => touched.clone(),
-            None => {
-                let snapshot = silo.snapshot();
-                self.open_postings(&snapshot, field)?.splits().iter().map(|split| split.page).collect()
-            }
+        let mut candidates = if let Some(touched) = touched {
+            touched.clone()
+        } else {
+            let snapshot = silo.snapshot();
+            self.open_postings(&snapshot, field)?.splits().iter().map(|split| split.page).collect()
         };
         for page in candidates.clone() {
             while let Some(value) = self.heavy_value(silo, field, page)? {
@@ -205,9 +204,7 @@ impl Store {
         routes.heavy.insert(field, heavy);
         report.emptied_bitmaps += emptied.len() as u64;
         report.paged_bitmaps += paged.len() as u64;
-        emptied.iter().for_each(|id| {
-            routes.paged.remove(id);
-        });
+        routes.paged.retain(|id| !emptied.contains(id));
         routes.paged.extend(paged);
         Ok(())
     }
