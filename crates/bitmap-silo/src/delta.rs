@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::container::{ArrayRef, CHUNK_SLOTS, ContainerRef, Scratch};
+use crate::container::{ArrayRef, CHUNK_SLOTS, Scratch};
 use crate::frozen::split_slot as split;
 
 /// Pending operations of one chunk: two disjoint ascending lists.
@@ -38,27 +38,21 @@ impl ChunkDelta {
     }
 
     /// Writes the values of `base` with the operations applied to `out`, which has room for the
-    /// values of both; answers how many.
+    /// values of both; answers how many. As fast as copying, and a search per operation.
     pub(crate) fn apply_to_list(&self, base: ArrayRef<'_>, out: &mut [u16]) -> usize {
-        let mut sets = self.sets.iter().copied().peekable();
+        let mut rest = base.values();
         let mut len = 0;
-        let mut push = |slot: u16| {
-            if let Some(to) = out.get_mut(len) {
+        for_each_op(&self.sets, &self.clears, |slot, set| {
+            let at = rest.partition_point(|value| u16::from_le_bytes(*value) < slot);
+            let (before, from) = rest.split_at(at);
+            len += copy_values(before, out.get_mut(len..).unwrap_or(&mut []));
+            rest = from.strip_prefix(&[slot.to_le_bytes()]).unwrap_or(from);
+            if set && let Some(to) = out.get_mut(len) {
                 *to = slot;
                 len += 1;
             }
-        };
-        for slot in base.iter() {
-            while let Some(set) = sets.next_if(|set| *set < slot) {
-                push(set);
-            }
-            sets.next_if_eq(&slot);
-            if self.clears.binary_search(&slot).is_err() {
-                push(slot);
-            }
-        }
-        sets.for_each(&mut push);
-        len
+        });
+        len + copy_values(rest, out.get_mut(len..).unwrap_or(&mut []))
     }
 
     /// Number of slots to be set.
@@ -75,12 +69,11 @@ impl ChunkDelta {
         self.sets.len() + self.clears.len()
     }
 
-    /// Replaces the operations by the values of two containers, which are disjoint.
-    pub(crate) fn refill(&mut self, sets: ContainerRef<'_>, clears: ContainerRef<'_>) {
+    /// The lists of slots to set and to clear, to be filled anew: ascending and disjoint.
+    pub(crate) fn lists_mut(&mut self) -> [&mut Vec<u16>; 2] {
         self.sets.clear();
         self.clears.clear();
-        sets.for_each(|slot| self.sets.push(slot));
-        clears.for_each(|slot| self.clears.push(slot));
+        [&mut self.sets, &mut self.clears]
     }
 
     /// These operations, then the newer ones; as fast as copying, and the newer ones' searches.
@@ -92,33 +85,51 @@ impl ChunkDelta {
     }
 }
 
+/// Copies values to the front of `out`, as many as fit; answers how many.
+#[inline]
+fn copy_values(values: &[[u8; 2]], out: &mut [u16]) -> usize {
+    for (to, value) in out.iter_mut().zip(values) {
+        *to = u16::from_le_bytes(*value);
+    }
+    values.len().min(out.len())
+}
+
+/// Calls `f` with every slot of two ascending lists in order, and whether it is of the first.
+#[inline]
+fn for_each_op(sets: &[u16], clears: &[u16], mut f: impl FnMut(u16, bool)) {
+    let (mut sets, mut clears) = (sets, clears);
+    loop {
+        let slot = match (sets, clears) {
+            ([set, more @ ..], [clear, ..]) if set < clear => {
+                sets = more;
+                (*set, true)
+            }
+            (_, [clear, more @ ..]) => {
+                clears = more;
+                (*clear, false)
+            }
+            ([set, more @ ..], []) => {
+                sets = more;
+                (*set, true)
+            }
+            ([], []) => return,
+        };
+        f(slot.0, slot.1);
+    }
+}
+
 /// An ascending list with some values added and others removed, all ascending.
 fn spliced(list: &[u16], added: &[u16], removed: &[u16]) -> Vec<u16> {
     let mut out = Vec::with_capacity(list.len() + added.len());
-    let (mut rest, mut added, mut removed) = (list, added, removed);
-    loop {
-        let (slot, add) = match (added, removed) {
-            ([add, more @ ..], [remove, ..]) if add < remove => {
-                added = more;
-                (*add, true)
-            }
-            (_, [remove, more @ ..]) => {
-                removed = more;
-                (*remove, false)
-            }
-            ([add, more @ ..], []) => {
-                added = more;
-                (*add, true)
-            }
-            ([], []) => break,
-        };
+    let mut rest = list;
+    for_each_op(added, removed, |slot, add| {
         let (before, from) = rest.split_at(rest.partition_point(|old| *old < slot));
         out.extend_from_slice(before);
         rest = from.strip_prefix(&[slot]).unwrap_or(from);
         if add {
             out.push(slot);
         }
-    }
+    });
     out.extend_from_slice(rest);
     out
 }
@@ -151,6 +162,13 @@ impl Group {
         chunks.extend(older.cloned());
         Group { number: self.number, chunks }
     }
+}
+
+/// A position among the chunks of a delta.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DeltaPosition {
+    group: usize,
+    chunk: usize,
 }
 
 /// Set and clear operations on one bitmap, the last on each slot counting.
@@ -251,27 +269,45 @@ impl Delta {
         })
     }
 
-    /// The operations of a chunk.
-    pub(crate) fn chunk(&self, key: u16) -> Option<&ChunkDelta> {
-        let (found, ops) = self.at_or_after(key)?;
-        (found == key).then_some(ops)
-    }
-
-    /// The first key at or after `key` with operations.
-    pub(crate) fn seek(&self, key: u16) -> Option<u16> {
-        self.at_or_after(key).map(|(found, _)| found)
-    }
-
-    fn at_or_after(&self, key: u16) -> Option<(u16, &ChunkDelta)> {
-        let number = key >> GROUP_BITS;
-        let at = self.groups.partition_point(|group| group.number < number);
-        for group in self.groups.get(at..)? {
-            let at = group.chunks.partition_point(|(k, _)| *k < key);
-            if let Some((found, ops)) = group.chunks.get(at) {
-                return Some((*found, ops));
+    /// Moves a position forward to the first chunk at or after `key` with operations; answers its key.
+    /// Keys asked for must not descend.
+    #[inline]
+    pub(crate) fn seek_from(&self, at: &mut DeltaPosition, key: u16) -> Option<u16> {
+        loop {
+            let group = self.groups.get(at.group)?;
+            if let Some((found, _)) = group.chunks.get(at.chunk) {
+                if *found >= key {
+                    return Some(*found);
+                }
+                at.chunk += 1;
+            } else {
+                let number = key >> GROUP_BITS;
+                let rest = self.groups.get(at.group + 1..).unwrap_or(&[]);
+                at.group += 1 + rest.partition_point(|group| group.number < number);
+                at.chunk = 0;
             }
         }
-        None
+    }
+
+    /// The operations at a position, if it is that of `key`.
+    #[inline]
+    pub(crate) fn chunk_at(&self, at: DeltaPosition, key: u16) -> Option<&ChunkDelta> {
+        let (found, ops) = self.groups.get(at.group)?.chunks.get(at.chunk)?;
+        (*found == key).then_some(ops)
+    }
+
+    /// The operations of a chunk.
+    fn chunk(&self, key: u16) -> Option<&ChunkDelta> {
+        let at = self.groups.binary_search_by_key(&(key >> GROUP_BITS), |group| group.number).ok()?;
+        let chunks = &self.groups.get(at)?.chunks;
+        let at = chunks.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        chunks.get(at).map(|(_, ops)| &**ops)
+    }
+
+    /// How many slots of a chunk are to be set.
+    pub(crate) fn set_count(&self, key: u16) -> u32 {
+        let count = self.chunk(key).map_or(0, ChunkDelta::set_count);
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Keys of the chunks with operations, ascending.

@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::container::ContainerRef;
-use crate::delta::Delta;
+use crate::delta::{Delta, DeltaPosition};
 use crate::frozen::split_slot;
 use crate::view::{Base, BitmapView};
 
@@ -27,7 +26,7 @@ pub(crate) struct Page<'a> {
     pub(crate) base: BitmapView<'a>,
     /// Number of slots in the base.
     pub(crate) base_len: u64,
-    pub(crate) ops: Option<StoredOps<'a>>,
+    pub(crate) ops: Option<Box<StoredOps<'a>>>,
     /// Newer than `ops`.
     pub(crate) delta: Option<Arc<Delta>>,
 }
@@ -44,29 +43,22 @@ impl Page<'_> {
         }
     }
 
-    /// At most how many slots the chunk of `key` has.
-    pub(crate) fn chunk_bound(&self, key: u16) -> u32 {
-        let sets = self.ops.as_ref().map_or(0, |ops| ops.sets.chunk_bound(key));
-        let delta = self.delta.as_ref().and_then(|delta| delta.chunk(key));
-        let more = delta.map_or(0, |ops| u32::try_from(ops.set_count()).unwrap_or(u32::MAX));
-        self.base.chunk_bound(key).saturating_add(sets).saturating_add(more)
-    }
-
-    /// The first key of the page at or after `key` that may have slots.
-    pub(crate) fn seek(&self, key: u16) -> Option<u16> {
+    /// The first key of the page at or after `key` that may have slots. Keys asked for must not
+    /// descend.
+    pub(crate) fn seek(&self, at: &mut PagePosition, key: u16) -> Option<u16> {
         let key = key.max(self.first);
-        let sets = self.ops.as_ref().and_then(|ops| ops.sets.stored_seek(key));
-        let delta = self.delta.as_ref().and_then(|delta| delta.seek(key));
-        let found = [self.base.stored_seek(key), sets, delta].into_iter().flatten().min();
-        found.filter(|key| *key <= self.last)
+        let base = self.base.stored_seek(&mut at.base, key);
+        let delta = self.delta.as_ref().and_then(|delta| delta.seek_from(&mut at.delta, key));
+        let sets = self.ops.as_ref().and_then(|ops| ops.sets.stored_seek(&mut at.sets, key));
+        [base, sets, delta].into_iter().flatten().min().filter(|key| *key <= self.last)
     }
 
     /// Keys of the chunks with pending operations, ascending.
     pub(crate) fn touched(&self) -> Vec<u16> {
         let mut keys: Vec<u16> = self.delta.iter().flat_map(|delta| delta.keys()).collect();
         for view in self.ops.iter().flat_map(|ops| [&ops.sets, &ops.clears]) {
-            let mut from = Some(0);
-            while let Some(key) = from.and_then(|key| view.stored_seek(key)) {
+            let (mut from, mut at) = (Some(0), 0);
+            while let Some(key) = from.and_then(|key| view.stored_seek(&mut at, key)) {
                 keys.push(key);
                 from = key.checked_add(1);
             }
@@ -74,6 +66,13 @@ impl Page<'_> {
         keys.sort_unstable();
         keys.dedup();
         keys
+    }
+
+    /// At most how many slots the chunk of `key` has; O(log containers).
+    pub(crate) fn chunk_bound(&self, key: u16) -> u32 {
+        let ops = self.ops.as_ref().map_or(0, |ops| ops.sets.chunk_bound(key));
+        let delta = self.delta.as_ref().map_or(0, |delta| delta.set_count(key));
+        self.base.chunk_bound(key).saturating_add(ops).saturating_add(delta)
     }
 
     /// About how many chunks are not empty.
@@ -96,34 +95,56 @@ impl Page<'_> {
     }
 }
 
+/// Positions in the parts of a page.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PagePosition {
+    pub(crate) base: usize,
+    pub(crate) sets: usize,
+    pub(crate) clears: usize,
+    pub(crate) delta: DeltaPosition,
+}
+
 impl BitmapView<'_> {
     /// The key of the first chunk of a stored form.
     pub(crate) fn first_key(&self) -> Option<u16> {
-        self.stored_seek(0)
+        self.stored_seek(&mut 0, 0)
     }
 
-    /// The first key at or after `key` in a stored form; O(log containers).
-    fn stored_seek(&self, key: u16) -> Option<u16> {
+    /// Moves a position among the containers or slots of a stored form forward to the first chunk at or
+    /// after `key`; answers its key.
+    #[inline]
+    pub(crate) fn stored_seek(&self, at: &mut usize, key: u16) -> Option<u16> {
         match &self.base {
-            Base::Frozen(view) => view.key_at(view.index_of_key(key)),
+            Base::Frozen(view) => {
+                *at = view.seek_key(*at, key);
+                view.key_at(*at)
+            }
             Base::Small(view) => {
-                view.get(view.lower_bound(u32::from(key) << 16)).map(|slot| split_slot(slot).0)
+                let low = u32::from(key) << 16;
+                while view.get(*at).is_some_and(|slot| slot < low) {
+                    *at += 1;
+                }
+                view.get(*at).map(|slot| split_slot(slot).0)
             }
             _ => None,
         }
     }
 
-    /// Hands the chunk of `key` of a stored form to `f`; an empty one where there is none.
-    pub(crate) fn with_stored_chunk<T>(&self, key: u16, f: impl FnOnce(ContainerRef<'_>) -> T) -> T {
+    /// Appends the slots of the chunk of `key` to `list`; the position is that chunk's or a later one's.
+    pub(crate) fn stored_chunk_into(&self, at: usize, key: u16, list: &mut Vec<u16>) {
         match &self.base {
-            Base::Frozen(view) => f(view.container(key).unwrap_or(ContainerRef::EMPTY)),
-            Base::Small(view) => {
-                let start = view.lower_bound(u32::from(key) << 16);
-                let slots = (start..).map_while(|at| view.get(at)).map(split_slot);
-                let list: Vec<u16> = slots.take_while(|(high, _)| *high == key).map(|(_, low)| low).collect();
-                f(crate::container::ArrayRef::from_values(&list).into())
+            Base::Frozen(view) => {
+                if let Some((found, container)) = view.container_at(at)
+                    && found == key
+                {
+                    container.for_each(|low| list.push(low));
+                }
             }
-            _ => f(ContainerRef::EMPTY),
+            Base::Small(view) => {
+                let slots = (at..).map_while(|at| view.get(at)).map(split_slot);
+                list.extend(slots.take_while(|(high, _)| *high == key).map(|(_, low)| low));
+            }
+            _ => {}
         }
     }
 }

@@ -5,8 +5,8 @@ use roaring::RoaringBitmap;
 use crate::container::chunk::{ChunkBuf, Form, List, PooledChunk, Side};
 use crate::container::view::run_pair;
 use crate::container::{ARRAY_MAX, ArrayRef, CHUNK_SLOTS, ContainerRef, RunsRef, Scratch};
-use crate::delta::ChunkDelta;
-use crate::pages::Page;
+use crate::delta::{ChunkDelta, DeltaPosition};
+use crate::pages::{Page, PagePosition};
 use crate::small::SmallBitmap;
 use crate::view::{Base, BitmapView};
 
@@ -16,8 +16,10 @@ pub(crate) struct Source<'a> {
     view: BitmapView<'a>,
     /// Position among the chunks (frozen), slots (small) or pages of the base.
     index: usize,
-    /// The first key with pending operations at or after the last one asked for.
-    pending: Option<u16>,
+    /// Position among the chunks of the delta.
+    delta: DeltaPosition,
+    /// Positions in the page at `index`, where the base has pages.
+    page: PagePosition,
     /// Stored operations of the chunk loaded last.
     ops: ChunkDelta,
     current: Current<'a>,
@@ -49,7 +51,8 @@ impl<'a> Source<'a> {
         Self {
             view: *view,
             index: 0,
-            pending: view.delta.and_then(|delta| delta.seek(0)),
+            delta: DeltaPosition::default(),
+            page: PagePosition::default(),
             ops: ChunkDelta::default(),
             current: Current::Lent(ContainerRef::EMPTY),
             buf: None,
@@ -60,7 +63,8 @@ impl<'a> Source<'a> {
     /// Moves back before the first chunk.
     pub(crate) fn rewind(&mut self) {
         self.index = 0;
-        self.pending = self.view.delta.and_then(|delta| delta.seek(0));
+        self.delta = DeltaPosition::default();
+        self.page = PagePosition::default();
     }
 
     pub(crate) fn view(&self) -> &BitmapView<'a> {
@@ -81,10 +85,8 @@ impl<'a> Source<'a> {
         let Some(delta) = self.view.delta else {
             return base;
         };
-        if self.pending.is_some_and(|pending| pending < key) {
-            self.pending = delta.seek(key);
-        }
-        match (base, self.pending) {
+        let changed = delta.seek_from(&mut self.delta, key);
+        match (base, changed) {
             (Some(x), Some(y)) => Some(x.min(y)),
             (one, other) => one.or(other),
         }
@@ -104,10 +106,11 @@ impl<'a> Source<'a> {
             Base::Range(first, last) => Some(low.max(*first)).filter(|slot| slot <= last),
             Base::Pages(pages) => {
                 while let Some(page) = pages.get(self.index) {
-                    if let Some(found) = page.seek(key) {
+                    if let Some(found) = page.seek(&mut self.page, key) {
                         return Some(found);
                     }
                     self.index += 1;
+                    self.page = PagePosition::default();
                 }
                 None
             }
@@ -141,10 +144,10 @@ impl<'a> Source<'a> {
         }
         let buf = &mut **self.buf.get_or_insert_with(PooledChunk::take);
         let mut loaded = match &self.view.base {
-            Base::Pages(pages) => load_page(pages.get(self.index), key, &mut self.ops, buf),
+            Base::Pages(pages) => load_page(pages.get(self.index), &mut self.page, key, &mut self.ops, buf),
             base => load_base(base, self.index, key, &mut buf.left, &mut buf.words),
         };
-        if let Some(ops) = self.view.delta.and_then(|delta| delta.chunk(key)) {
+        if let Some(ops) = self.view.delta.and_then(|delta| delta.chunk_at(self.delta, key)) {
             loaded = Loaded::Made(patch(&loaded, ops, buf));
         }
         match loaded {
@@ -223,24 +226,28 @@ fn patch(loaded: &Loaded<'_>, ops: &ChunkDelta, buf: &mut ChunkBuf) -> Form {
 }
 
 /// Loads a chunk of a page with the page's operations applied.
-fn load_page<'a>(page: Option<&Page<'a>>, key: u16, ops: &mut ChunkDelta, buf: &mut ChunkBuf) -> Loaded<'a> {
+fn load_page<'a>(
+    page: Option<&Page<'a>>,
+    at: &mut PagePosition,
+    key: u16,
+    ops: &mut ChunkDelta,
+    buf: &mut ChunkBuf,
+) -> Loaded<'a> {
     let Some(page) = page.filter(|page| (page.first..=page.last).contains(&key)) else {
         return Loaded::Lent(ContainerRef::EMPTY);
     };
-    let index = match &page.base.base {
-        Base::Frozen(view) => view.index_of_key(key),
-        _ => 0,
-    };
-    let mut loaded = load_base(&page.base.base, index, key, &mut buf.left, &mut buf.words);
+    let mut loaded = load_base(&page.base.base, at.base, key, &mut buf.left, &mut buf.words);
     if let Some(stored) = &page.ops {
-        stored.sets.with_stored_chunk(key, |sets| {
-            stored.clears.with_stored_chunk(key, |clears| ops.refill(sets, clears));
-        });
+        let [sets, clears] = ops.lists_mut();
+        stored.sets.stored_chunk_into(at.sets, key, sets);
+        // They alone make no chunk, so that no search stopped at them.
+        stored.clears.stored_seek(&mut at.clears, key);
+        stored.clears.stored_chunk_into(at.clears, key, clears);
         if !ops.is_empty() {
             loaded = Loaded::Made(patch(&loaded, ops, buf));
         }
     }
-    if let Some(ops) = page.delta.as_ref().and_then(|delta| delta.chunk(key)) {
+    if let Some(ops) = page.delta.as_ref().and_then(|delta| delta.chunk_at(at.delta, key)) {
         loaded = Loaded::Made(patch(&loaded, ops, buf));
     }
     loaded

@@ -137,8 +137,7 @@ impl<'a> BitmapView<'a> {
                 pages.get(at).filter(|page| page.first <= key).map_or(0, |page| page.chunk_bound(key))
             }
         };
-        let ops = self.delta.and_then(|delta| delta.chunk(key));
-        let more = ops.map_or(0, |ops| u32::try_from(ops.set_count()).unwrap_or(u32::MAX));
+        let more = self.delta.map_or(0, |delta| delta.set_count(key));
         base.saturating_add(more).min(crate::container::CHUNK_SLOTS)
     }
 

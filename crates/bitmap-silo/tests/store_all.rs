@@ -1,7 +1,6 @@
 //! Columns, postings, loads and checks of a store against maps, through every kind of upkeep.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::too_many_lines,
     reason = "a test stops at the first surprise, its numbers are small, and it tells one story"
@@ -322,9 +321,9 @@ fn a_load_from_threads_is_published_at_once_and_changed_afterwards() {
                 builder.push_promoted(0, heavy.len() as u32).unwrap();
                 model.pairs.range((1, 0)..).for_each(|(value, slot)| builder.push(*value, *slot).unwrap());
                 builder.finish().unwrap();
-                pages
-                    .iter()
-                    .for_each(|(first, page)| writer.put_postings_page(&world.pairs, *first, page).unwrap());
+                for (first, page) in &pages {
+                    writer.put_postings_page(&world.pairs, *first, page).unwrap();
+                }
                 build_pages(model.unique.iter().map(|(id, slot)| (*id, *slot)), 9_000, |first, page| {
                     writer.put_postings_page(&world.unique, first, page)
                 })

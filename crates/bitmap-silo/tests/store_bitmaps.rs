@@ -162,7 +162,9 @@ fn random_operations_agree_with_sets_through_upkeep_and_reopening() {
                     let field = world.fields[rng.random_range(0..3)].clone();
                     let of_field = world.model.entry(field.id()).or_default();
                     if let Some((value, slots)) = of_field.iter_mut().next() {
-                        slots.iter().for_each(|slot| ops.clear_bit(&field, *value, *slot));
+                        for slot in &*slots {
+                            ops.clear_bit(&field, *value, *slot);
+                        }
                         slots.clear();
                     }
                     world.store().commit(world.silo(), &mut ops, Durability::Process).unwrap();
@@ -232,7 +234,9 @@ fn huge_bitmaps_get_pages_and_a_fold_rewrites_only_those_touched() {
     let field = world.fields[0].clone();
     let mut ops = StoreBatch::new();
     let mut slots: Vec<u32> = (0..1 << 26).step_by(61).collect();
-    slots.iter().for_each(|slot| ops.set(&field, 5, *slot));
+    for slot in &slots {
+        ops.set(&field, 5, *slot);
+    }
     world.store().commit(world.silo(), &mut ops, Durability::Process).unwrap();
     world.silo().checkpoint().unwrap();
     let report = world.store().maintain(world.silo(), Upkeep::Touched).unwrap();
@@ -273,7 +277,9 @@ fn huge_bitmaps_get_pages_and_a_fold_rewrites_only_those_touched() {
     assert_eq!(bitmap.to_vec(), slots);
     assert_eq!(bitmap.len(), slots.len() as u64);
     // Emptied, it goes with its pages.
-    slots.iter().for_each(|slot| ops.clear_bit(&field, 5, *slot));
+    for slot in &slots {
+        ops.clear_bit(&field, 5, *slot);
+    }
     world.store().commit(world.silo(), &mut ops, Durability::Process).unwrap();
     let report = world.store().maintain(world.silo(), Upkeep::Touched).unwrap();
     assert_eq!(report.emptied_bitmaps, 1);

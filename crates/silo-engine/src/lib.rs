@@ -16,7 +16,7 @@ mod value;
 pub use bitmap_silo::column::Direction;
 pub use datasilo::{Durability, Options};
 pub use document::{Change, Document, DocumentType, FieldSet, Merge, Record};
-pub use engine::{Engine, UpdateBatch, UpdateReport, View};
+pub use engine::{Engine, EngineCheck, UpdateBatch, UpdateReport, View};
 pub use error::{Error, FilterError, Result};
 pub use filter::{Comparison, Condition, FieldRef, Filter, Leaf, Literal, Name, Node, Predicate, Test};
 pub use load::{LoadMode, LoadReport, LoadWriter, Loader, Refusal, Target};

@@ -59,6 +59,12 @@ pub(crate) struct Kernels {
     pub(crate) product_count: fn(&[Clause<'_>]) -> u32,
     /// For every 64 values a word: ors a one where the value equals the one asked for.
     pub(crate) equal_masks: fn(&[u32], u32, &mut [u64]),
+    /// Slices values into bits: bit `b` of value `i` becomes bit `i` of set `b`, for as many sets,
+    /// up to 32, as there are; at most 65,536 values. Bits past the last value are left.
+    pub(crate) slice32: fn(&[u32], &mut [Words]),
+    /// For numbers given by their bits, lowest first: those below a number, or also equal to it.
+    /// Bits of the number past the sets must be zero.
+    pub(crate) less: fn(&[&Bits], u64, bool, &mut Words),
     /// Number of maximal runs of ones.
     pub(crate) run_count: fn(&Bits) -> u32,
     /// Values in both ascending lists. `out` has room for both lengths and [`LIST_SLACK`].
@@ -208,6 +214,39 @@ mod tests {
                 let ones: u32 = x.iter().map(|w| w.count_ones()).sum();
                 let expected = values.iter().filter(|v| [0, 3].contains(*v)).count();
                 assert_eq!(ones as usize, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn tables_slice_values_and_compare_slices() {
+        let mut rng = SmallRng::seed_from_u64(12);
+        for (count, width) in
+            [(0, 1_usize), (1, 32), (63, 7), (64, 32), (1000, 31), (65_536, 32), (65_500, 1)]
+        {
+            let mask = u32::MAX >> (32 - width);
+            let values: Vec<u32> = (0..count).map(|_| rng.random::<u32>() & mask).collect();
+            for table in tables() {
+                let mut slices = vec![[0; 1024]; width];
+                (table.slice32)(&values, &mut slices);
+                for (i, value) in values.iter().enumerate() {
+                    let bit = |slice: &Words| (slice[i / 64] >> (i % 64) & 1) as u32;
+                    let back: u32 = slices.iter().zip(0..).map(|(slice, b)| bit(slice) << b).sum();
+                    assert_eq!(back, *value, "{}", table.name);
+                }
+                let bits: Vec<Box<Bits>> = slices.iter().map(|s| Box::new(s.map(u64::to_le_bytes))).collect();
+                let bits: Vec<&Bits> = bits.iter().map(|bits| &**bits).collect();
+                let somewhere = values.get(count / 2).copied().unwrap_or(0);
+                for (number, or_equal) in
+                    [(0, false), (0, true), (mask, false), (somewhere, false), (somewhere, true)]
+                {
+                    let mut found = [3; 1024];
+                    (table.less)(&bits, u64::from(number), or_equal, &mut found);
+                    for (i, value) in values.iter().enumerate() {
+                        let expected = *value < number || (or_equal && *value == number);
+                        assert_eq!(found[i / 64] >> (i % 64) & 1 == 1, expected, "{}", table.name);
+                    }
+                }
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) static TABLE: Kernels = Kernels {
     product,
     product_count,
     equal_masks,
+    slice32,
+    less,
     run_count,
     intersect,
     intersect_count,
@@ -160,6 +162,57 @@ pub(super) fn equal_masks(values: &[u32], value: u32, words: &mut [u64]) {
             mask |= u64::from(*v == value) << bit;
         }
         *word |= mask;
+    }
+}
+
+#[inline(always)]
+pub(super) fn slice32(values: &[u32], slices: &mut [Words]) {
+    for (index, group) in values.chunks(64).enumerate() {
+        let mut halves = [[0_u32; 32]; 2];
+        for (to, value) in halves.as_flattened_mut().iter_mut().zip(group) {
+            *to = *value;
+        }
+        halves.iter_mut().for_each(transpose32);
+        let keep = if group.len() == 64 { 0 } else { u64::MAX << group.len() };
+        for (bit, slice) in slices.iter_mut().enumerate().take(32) {
+            let word = u64::from(halves[0][bit]) | u64::from(halves[1][bit]) << 32;
+            slice[index] = word | (slice[index] & keep);
+        }
+    }
+}
+
+/// Transposes 32 × 32 bits: bit `c` of row `r` becomes bit `r` of row `c`, by swapping ever
+/// smaller blocks (Warren, Hacker's Delight, 7-3).
+#[inline(always)]
+fn transpose32(rows: &mut [u32; 32]) {
+    let (mut size, mut mask) = (16, u32::MAX >> 16);
+    while size != 0 {
+        for start in (0..32).step_by(2 * size) {
+            for row in start..start + size {
+                let swap = (rows[row] >> size ^ rows[row + size]) & mask;
+                rows[row] ^= swap << size;
+                rows[row + size] ^= swap;
+            }
+        }
+        size /= 2;
+        mask ^= mask << size;
+    }
+}
+
+#[inline(always)]
+pub(super) fn less(layers: &[&Bits], number: u64, or_equal: bool, out: &mut Words) {
+    let (blocks, _) = out.as_chunks_mut::<BLOCK>();
+    for (block, start) in blocks.iter_mut().zip((0..).step_by(BLOCK)) {
+        // Of the bits so far, from the lowest up: whether they make less.
+        let mut less = [if or_equal { u64::MAX } else { 0 }; BLOCK];
+        for (layer, bit) in layers.iter().zip(0..) {
+            let one = number >> bit & 1 == 1;
+            for (i, less) in less.iter_mut().enumerate() {
+                let set = word(layer, start + i);
+                *less = if one { *less | !set } else { *less & !set };
+            }
+        }
+        *block = less;
     }
 }
 

@@ -200,7 +200,6 @@ impl StoreBatch {
         for same_target in self.bits.chunk_by(|a, b| a.target == b.target) {
             for same_slot in same_target.chunk_by(|a, b| a.op >> 32 == b.op >> 32) {
                 if let Some(last) = same_slot.last() {
-                    #[expect(clippy::cast_possible_truncation, reason = "the slot is the upper half")]
                     self.flat.push(((last.op >> 32) as u32, last.op & 1 == 1));
                 }
             }

@@ -30,6 +30,31 @@ struct Gathered {
     zones: BTreeMap<u32, Vec<Zone>>,
     splits: BTreeMap<u32, Vec<PageSplit>>,
     heavy: BTreeMap<u32, BTreeSet<u64>>,
+    /// Writers that were dropped without being closed.
+    lost_writers: usize,
+}
+
+/// What one writer noted; dropped before it is handed over, it spoils the load.
+#[derive(Debug)]
+struct Notes<'b> {
+    own: Gathered,
+    shared: &'b Mutex<Gathered>,
+    handed_over: bool,
+}
+
+impl Notes<'_> {
+    fn hand_over(mut self) {
+        self.handed_over = true;
+        lock(self.shared).add(std::mem::take(&mut self.own));
+    }
+}
+
+impl Drop for Notes<'_> {
+    fn drop(&mut self) {
+        if !self.handed_over {
+            lock(self.shared).lost_writers += 1;
+        }
+    }
 }
 
 impl Gathered {
@@ -98,9 +123,8 @@ impl StoreBulk<'_> {
             snapshot: &self.snapshot,
             fields: &self.fields,
             next_page: &self.next_page,
-            shared: &self.gathered,
             writer: self.session.writer(),
-            own: Gathered::default(),
+            notes: Notes { own: Gathered::default(), shared: &self.gathered, handed_over: false },
             bytes: Vec::new(),
         }
     }
@@ -108,11 +132,17 @@ impl StoreBulk<'_> {
     /// Publishes everything that the writers wrote, durably.
     ///
     /// # Errors
-    /// [`StoreError::Postings`] for pages of postings that begin with the same pair, and those of
+    /// [`StoreError::Usage`] if a writer was dropped, [`StoreError::Postings`] for pages of postings that begin with the same pair, and those of
     /// [`BulkSession::finish`]. After an error, nothing of the load remains.
     pub fn finish(self) -> StoreResult<BulkReport> {
         let Self { store, silo, mut routes, session, snapshot, gathered, .. } = self;
         let gathered = gathered.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if gathered.lost_writers > 0 {
+            let count = gathered.lost_writers;
+            return Err(StoreError::Usage(format!(
+                "{count} writers of the load were dropped: close each, and load again"
+            )));
+        }
         let spaces = &store.spaces;
         let mut writer = session.writer();
         for (field, values) in &gathered.values {
@@ -139,8 +169,8 @@ impl StoreBulk<'_> {
     }
 }
 
-/// One thread's part of a load. Close it to hand its part over: what a dropped one noted is lost, and
-/// the load with it.
+/// One thread's part of a load. Close it to hand its part over: with one that is dropped, the load
+/// cannot be finished.
 #[derive(Debug)]
 pub struct StoreBulkWriter<'b> {
     store: &'b Store,
@@ -148,9 +178,8 @@ pub struct StoreBulkWriter<'b> {
     snapshot: &'b Snapshot,
     fields: &'b FieldList,
     next_page: &'b BTreeMap<u32, AtomicU32>,
-    shared: &'b Mutex<Gathered>,
     writer: BulkWriter,
-    own: Gathered,
+    notes: Notes<'b>,
     bytes: Vec<u8>,
 }
 
@@ -172,9 +201,9 @@ impl StoreBulkWriter<'_> {
     ) -> StoreResult<()> {
         self.fields.check(field, FieldKind::Bitmap)?;
         if self.put(BitmapId::few(field.id(), value), &bitmap.into())? {
-            self.own.paged.entry(field.id()).or_default().insert(value);
+            self.notes.own.paged.entry(field.id()).or_default().insert(value);
         }
-        self.own.values.entry(field.id()).or_default().insert(value);
+        self.notes.own.values.entry(field.id()).or_default().insert(value);
         Ok(())
     }
 
@@ -191,7 +220,7 @@ impl StoreBulkWriter<'_> {
     ) -> StoreResult<()> {
         self.fields.check(field, FieldKind::Postings)?;
         self.put(BitmapId::heavy(field.id(), value), &bitmap.into())?;
-        self.own.heavy.entry(field.id()).or_default().insert(value);
+        self.notes.own.heavy.entry(field.id()).or_default().insert(value);
         Ok(())
     }
 
@@ -207,9 +236,9 @@ impl StoreBulkWriter<'_> {
             _ => store_view(bitmap, (0, u16::MAX), Unchanged::Reencode, &mut self.bytes),
         }
         // One that has pages already keeps them: the set of paged values is only added to.
-        let paged = self.routes.paged.contains(&id)
+        let in_pages = self.routes.paged.contains(&id)
             || (self.bytes.len() >= PAGED_FROM && bitmap.highest_key() > page_chunks(0).1);
-        if !paged {
+        if !in_pages {
             self.writer.put(keyspace, id.key(), &self.bytes)?;
             return Ok(false);
         }
@@ -235,7 +264,7 @@ impl StoreBulkWriter<'_> {
         self.writer.put(&self.store.spaces.columns, Key::column(field.id(), chunk), page)?;
         if let (Some(lowest), Some(highest)) = (view.min(), view.max()) {
             let zone = Zone { chunk, count: view.len(), lowest, highest };
-            self.own.zones.entry(field.id()).or_default().push(zone);
+            self.notes.own.zones.entry(field.id()).or_default().push(zone);
         }
         Ok(())
     }
@@ -250,7 +279,7 @@ impl StoreBulkWriter<'_> {
     pub fn put_postings_page(&mut self, field: &Field, first: (u64, u32), page: &[u8]) -> StoreResult<()> {
         self.fields.check(field, FieldKind::Postings)?;
         PostingsPage::open(page)?;
-        let splits = self.own.splits.entry(field.id()).or_default();
+        let splits = self.notes.own.splits.entry(field.id()).or_default();
         if splits.is_empty() {
             // Asked once a writer.
             let store = self.store;
@@ -283,10 +312,10 @@ impl StoreBulkWriter<'_> {
         router.prepare(ops)?;
         let news = router.push(ops, &mut self.writer)?;
         for (field, value) in news.values {
-            self.own.values.entry(field).or_default().insert(value);
+            self.notes.own.values.entry(field).or_default().insert(value);
         }
         for (field, zones) in news.zones {
-            self.own.zones.entry(field).or_default().extend(zones.zones());
+            self.notes.own.zones.entry(field).or_default().extend(zones.zones());
         }
         store.touched().note(ops.bitmaps().map(|ops| (ops.field, ops.value)), &news.pages);
         Ok(())
@@ -298,7 +327,7 @@ impl StoreBulkWriter<'_> {
     /// Failures to write, after which the load cannot be finished.
     pub fn close(self) -> StoreResult<()> {
         self.writer.close()?;
-        lock(self.shared).add(self.own);
+        self.notes.hand_over();
         Ok(())
     }
 }

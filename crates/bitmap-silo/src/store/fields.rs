@@ -168,10 +168,10 @@ impl FieldList {
             return Ok(Self::default());
         };
         let cut = || StoreError::malformed(PLACE, "it is cut short");
-        let Some((&[version, ..], mut rest)) = bytes.split_first_chunk::<4>() else {
+        let Some((&[version, zeros @ ..], mut rest)) = bytes.split_first_chunk::<4>() else {
             return Err(cut());
         };
-        if version != VERSION {
+        if version != VERSION || zeros != [0; 3] {
             return Err(StoreError::malformed(
                 PLACE,
                 format!("version {version} is unknown: update the program"),
@@ -216,5 +216,48 @@ impl FieldList {
             return Err(StoreError::malformed(PLACE, "bytes behind its end"));
         }
         Ok(list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_survives_encoding_and_numbers_are_not_used_twice() {
+        let mut list = FieldList::default();
+        let first = list.add("first", FieldKind::Bitmap).unwrap();
+        list.add("Größe", FieldKind::Column).unwrap();
+        list.begin_drop(first.id());
+        let third = list.add("first", FieldKind::Postings).unwrap();
+        assert_eq!((first.id(), third.id()), (0, 2));
+        assert_eq!(FieldList::decode(Some(&list.encode())).unwrap(), list);
+        assert!(list.check(&first, FieldKind::Bitmap).is_err());
+        list.end_drop(first.id());
+        let decoded = FieldList::decode(Some(&list.encode())).unwrap();
+        assert!(decoded.dropping().is_empty());
+        assert_eq!(decoded.by_id(1).unwrap().name(), "Größe");
+        assert!(list.add("", FieldKind::Column).is_err());
+        assert!(list.add(&"x".repeat(256), FieldKind::Column).is_err());
+    }
+
+    #[test]
+    fn every_flip_and_cut_of_a_list_is_an_error_or_a_list() {
+        let mut list = FieldList::default();
+        list.add("one", FieldKind::Bitmap).unwrap();
+        list.add("two", FieldKind::Column).unwrap();
+        list.add("three", FieldKind::Postings).unwrap();
+        list.begin_drop(1);
+        let bytes = list.encode();
+        for len in 0..bytes.len() {
+            assert!(FieldList::decode(Some(&bytes[..len])).is_err(), "{len} bytes");
+        }
+        for at in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            if let Ok(other) = FieldList::decode(Some(&flipped)) {
+                assert_ne!(other, list);
+            }
+        }
     }
 }

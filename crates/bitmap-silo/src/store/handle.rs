@@ -201,12 +201,12 @@ impl Store {
     /// The list of fields in a snapshot; decoded only when it changed.
     pub(crate) fn field_list(&self, snapshot: &Snapshot) -> StoreResult<Arc<FieldList>> {
         let bytes = snapshot.get(&self.spaces.fields, FIELDS_KEY)?;
-        let mut last = lock(&self.fields);
-        if last.0 != bytes.as_deref().unwrap_or(&[]) {
+        let mut known = lock(&self.fields);
+        if known.0 != bytes.as_deref().unwrap_or(&[]) {
             let list = FieldList::decode(bytes.as_deref())?;
-            *last = (bytes.as_deref().unwrap_or(&[]).to_vec(), Arc::new(list));
+            *known = (bytes.as_deref().unwrap_or(&[]).to_vec(), Arc::new(list));
         }
-        Ok(Arc::clone(&last.1))
+        Ok(Arc::clone(&known.1))
     }
 
     /// Reads at a snapshot.
@@ -241,7 +241,8 @@ impl Store {
 
     /// Begins to write: hold the writer from [`Writer::append`] until the batch is committed or given
     /// up. Any number of threads write side by side; what moves entries from key to key
-    /// ([`Store::maintain`], bulk loads, creating and dropping fields) waits for them, and they for it.
+    /// ([`Store::maintain`], bulk loads, creating and dropping fields) waits for them, and they for it. So a thread holds one writer
+    /// at most, and none while it calls those.
     ///
     /// # Errors
     /// [`StoreError::Usage`] if the store was opened for reading, and as of [`Store::reader`].

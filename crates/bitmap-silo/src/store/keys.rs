@@ -8,7 +8,6 @@ pub(crate) const PAGE_CHUNKS: u32 = 256;
 pub(crate) const PAGE_SLOTS: u32 = PAGE_CHUNKS * CHUNK_SLOTS;
 
 /// The page that a slot lies in.
-#[expect(clippy::cast_possible_truncation, reason = "there are 2^8 pages of 2^24 slots")]
 pub(crate) fn page_of(slot: u32) -> u8 {
     (slot / PAGE_SLOTS) as u8
 }
@@ -157,5 +156,36 @@ impl BitmapKey {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_bitmaps_are_told_apart() {
+        let ids = [
+            BitmapId::few(7, 0),
+            BitmapId::few(u32::MAX, 300),
+            BitmapId::heavy(7, 0),
+            BitmapId::heavy(1, u64::MAX),
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for id in ids {
+            assert_eq!(BitmapKey::parse(id.key().as_ref()), Some(BitmapKey::Bitmap(id)));
+            assert_eq!(BitmapKey::parse(id.page_key(200).as_ref()), Some(BitmapKey::Page(id, 200)));
+            assert!(seen.insert(id.key().as_ref().to_vec()) && seen.insert(id.page_key(0).as_ref().to_vec()));
+        }
+        assert_eq!(BitmapKey::parse(Key::values(7).as_ref()), Some(BitmapKey::Values { field: 7 }));
+        assert_eq!(BitmapKey::parse(Key::paged(7).as_ref()), Some(BitmapKey::Paged { field: 7 }));
+        for len in [0, 1, 2, 3, 6, 7, 10, 11, 14, 15, 16] {
+            assert_eq!(BitmapKey::parse(&[1; 16][..len]), None, "{len} bytes");
+        }
+        assert_eq!(
+            (page_of(0), page_of(PAGE_SLOTS - 1), page_of(PAGE_SLOTS), page_of(u32::MAX)),
+            (0, 0, 1, 255)
+        );
+        assert_eq!((page_chunks(0), page_chunks(255)), ((0, 255), (0xff00, 0xffff)));
     }
 }

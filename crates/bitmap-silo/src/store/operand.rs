@@ -153,3 +153,77 @@ impl datasilo::Delta for BitmapDelta {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datasilo::Delta as _;
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+    use std::collections::BTreeMap;
+
+    fn encoded(sets: &[u32], clears: &[u32]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_ops(sets, clears, &mut Vec::new(), &mut out);
+        out
+    }
+
+    #[test]
+    fn combined_operands_equal_a_map_of_last_operations() {
+        let mut rng = SmallRng::seed_from_u64(3);
+        for reach in [100, 1 << 17, u32::MAX] {
+            let mut model: BTreeMap<u32, bool> = BTreeMap::new();
+            let mut bytes: Vec<Vec<u8>> = Vec::new();
+            let mut kept: Option<BitmapDelta> = None;
+            for round in 0..40 {
+                let count = if round % 9 == 0 { 3000 } else { 3 };
+                let ops: BTreeMap<u32, bool> =
+                    (0..count).map(|_| (rng.random_range(0..reach), rng.random())).collect();
+                let of = |wanted| -> Vec<u32> {
+                    ops.iter().filter(|(_, set)| **set == wanted).map(|(slot, _)| *slot).collect()
+                };
+                bytes.push(encoded(&of(true), &of(false)));
+                let newest = [bytes.last().unwrap().as_slice()];
+                kept = Some(BitmapDelta::of(kept.as_ref(), &newest).unwrap());
+                model.extend(ops);
+            }
+            let all: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+            let at_once = BitmapDelta::of(None, &all).unwrap();
+            let again = BitmapDelta::of(None, &[&at_once.encode()]).unwrap();
+            for delta in [&at_once, kept.as_ref().unwrap(), &again] {
+                let BitmapDelta::Ops(delta) = delta else { panic!("operations") };
+                assert!(delta.ops().eq(model.iter().map(|(slot, set)| (*slot, *set))));
+            }
+        }
+    }
+
+    #[test]
+    fn every_flip_and_cut_of_an_operand_is_an_error_or_an_operand() {
+        let many: Vec<u32> = (0..200).map(|n| n * 3).collect();
+        for bytes in [encoded(&[1, 2, 70_000], &[5]), encoded(&[], &[9]), encoded(&many, &[1, 1 << 20])] {
+            assert!(matches!(Operand::open(&bytes).unwrap(), Operand::Ops(_)));
+            for len in 0..bytes.len() {
+                let _ = BitmapDelta::of(None, &[&bytes[..len]]);
+            }
+            for at in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[at / 8] ^= 1 << (at % 8);
+                if let Ok(BitmapDelta::Ops(delta)) = BitmapDelta::of(None, &[&flipped]) {
+                    assert!(delta.op_count() <= 1 << 17);
+                }
+            }
+        }
+        let mut pages = PageSet::default();
+        pages.insert(3);
+        let bytes = encode_pages(&pages);
+        assert_eq!(bytes.len(), 33);
+        assert!((0..33).all(|len| Operand::open(&bytes[..len]).is_err()));
+        assert!(BitmapDelta::of(None, &[&bytes, &encoded(&[1], &[])]).is_err(), "kinds do not mix");
+    }
+
+    #[test]
+    fn one_slot_takes_few_bytes() {
+        assert_eq!(encoded(&[5], &[]), [1, 2, 2, 5]);
+        assert_eq!(encoded(&[], &[1 << 20]).len(), 6);
+    }
+}

@@ -29,8 +29,8 @@ impl MergeOperator for BitmapOperator {
         let delta = BitmapDelta::of(None, operands)?;
         let base = base.map(StoredValue::open).transpose().map_err(|error| error.to_string())?;
         match (base, delta) {
-            (Some(StoredValue::Set { view, .. }), BitmapDelta::Ops(delta)) => Ok(folded(view, &delta)),
-            (None, BitmapDelta::Ops(delta)) => Ok(folded(BitmapView::EMPTY, &delta)),
+            (Some(StoredValue::Set { view, .. }), BitmapDelta::Ops(delta)) => Ok(folded(&view, &delta)),
+            (None, BitmapDelta::Ops(delta)) => Ok(folded(&BitmapView::EMPTY, &delta)),
             (Some(StoredValue::Pages(mut pages)), BitmapDelta::Pages(more)) => {
                 pages.union(&more);
                 Ok(pages.to_value().to_vec())
@@ -60,7 +60,7 @@ impl MergeOperator for BitmapOperator {
     }
 }
 
-fn folded(base: BitmapView<'_>, delta: &crate::delta::Delta) -> Vec<u8> {
+fn folded(base: &BitmapView<'_>, delta: &crate::delta::Delta) -> Vec<u8> {
     let mut value = Vec::new();
     store_view(&base.patched(delta), (0, u16::MAX), Unchanged::Keep, &mut value);
     value

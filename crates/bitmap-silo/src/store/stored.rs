@@ -35,7 +35,7 @@ enum Parts<'s> {
     Pages(Vec<Page<'s>>),
 }
 
-impl<'s> StoredBitmap<'s> {
+impl StoredBitmap<'_> {
     pub(crate) const EMPTY: Self =
         Self { parts: Parts::One { base: BitmapView::EMPTY, base_len: 0, delta: None } };
 
@@ -130,6 +130,7 @@ impl<'a> From<&'a StoredBitmap<'_>> for BitmapView<'a> {
 }
 
 /// What a key of the bitmap keyspace has.
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one")]
 enum Found<'s> {
     Set(Page<'s>),
     Pages(PageSet),
@@ -152,7 +153,7 @@ impl<'s> Bitmaps<'s> {
             None => None,
         };
         let refused = |what: String| StoreError::malformed(place(), what);
-        let mut ops: Option<StoredOps<'s>> = None;
+        let mut ops: Option<Box<StoredOps<'s>>> = None;
         let mut newer: Option<BitmapDelta> = None;
         for (at, pending) in parts.pending.iter().enumerate() {
             match pending {
@@ -160,7 +161,7 @@ impl<'s> Bitmaps<'s> {
                     let bytes = value.bytes()?;
                     match Operand::open(bytes).map_err(StoreError::bitmap(place))? {
                         // The oldest one is read in place; a second one is a matter of moments.
-                        Operand::Ops(stored) if at == 0 => ops = Some(stored),
+                        Operand::Ops(stored) if at == 0 => ops = Some(Box::new(stored)),
                         _ => newer = Some(BitmapDelta::of(newer.as_ref(), &[bytes]).map_err(refused)?),
                     }
                 }

@@ -213,3 +213,81 @@ pub(crate) fn store_slots(slots: &[u32], header: Header, out: &mut Vec<u8>) {
     }
     store_writer(&writer, header, out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(slots: &[u32]) -> Vec<u8> {
+        let mut out = Vec::new();
+        store_slots(slots, Header::Counted, &mut out);
+        out
+    }
+
+    #[test]
+    fn stored_bitmaps_know_their_count_without_their_containers() {
+        let dense: Vec<u32> = (0..100_000).collect();
+        let spread: Vec<u32> = (0..500).map(|n| n * 100_000).collect();
+        for (slots, tag) in
+            [(&dense[..0], None), (&spread[..3], Some(2)), (&spread, Some(1)), (&dense, Some(4))]
+        {
+            let bytes = stored(slots);
+            assert_eq!(bytes.first().copied(), tag);
+            let (len, view) = StoredValue::open(&bytes).unwrap().set().unwrap();
+            assert_eq!((len, view.base_len()), (slots.len() as u64, slots.len() as u64));
+            StoredValue::validate(&bytes).unwrap();
+            // However it is made, the bytes are the same.
+            let mut again = Vec::new();
+            store_view(&view, (0, u16::MAX), Unchanged::Keep, &mut again);
+            assert_eq!(again, bytes);
+        }
+        assert_eq!(header_len(&stored(&dense)).unwrap(), 100_000);
+    }
+
+    #[test]
+    fn every_flip_and_cut_of_a_value_is_an_error_or_found_by_validation() {
+        let mut pages = PageSet::default();
+        for page in [0, 9, 255] {
+            pages.insert(page);
+        }
+        let few: Vec<u32> = (0..30).collect();
+        for bytes in [stored(&few), stored(&[1, 2, 1 << 30]), pages.to_value().to_vec()] {
+            for len in 0..bytes.len() {
+                let _ = StoredValue::open(&bytes[..len]);
+                let _ = StoredValue::validate(&bytes[..len]);
+            }
+            for at in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[at / 8] ^= 1 << (at % 8);
+                let same = match (StoredValue::open(&bytes).unwrap(), StoredValue::open(&flipped)) {
+                    (StoredValue::Set { view, .. }, Ok(StoredValue::Set { view: other, .. })) => {
+                        view.to_bitmap() == other.to_bitmap()
+                    }
+                    _ => false,
+                };
+                // Unused run flags mean nothing, whoever wrote them.
+                let is_unused = bytes.first() == Some(&TAG_BLOB) && at / 8 == HEADER_LEN + 4 && at % 8 > 0;
+                let found = || StoredValue::validate(&flipped).is_err();
+                assert!(!same || is_unused || found(), "bit {at} of {bytes:?}");
+            }
+        }
+        assert_eq!(pages.iter().collect::<Vec<_>>(), [0, 9, 255]);
+    }
+
+    #[test]
+    fn the_specification_has_the_codes_constants() {
+        let page = include_str!("../../../../docs/format/bitmap-silo-v1.md");
+        let has = |text: &str| assert!(page.contains(text), "the specification lacks {text:?}");
+        has(&format!("| `{TAG_BLOB:02x}` | header of {HEADER_LEN} bytes, then"));
+        has(&format!("| `{TAG_PAGES:02x}` | list of pages |"));
+        has(&format!("| 4 | {} | bit `p mod 8`", PAGES_LEN - 4));
+        has(&format!("A page has {} chunks", super::super::keys::PAGE_CHUNKS));
+        has(&format!(
+            "of {} MiB or more that reaches beyond page 0",
+            super::super::maintain::PAGED_FROM >> 20
+        ));
+        for name in ["bitmap", "column", "zones", "postings"] {
+            has(&format!("`bitmap-silo.{name}.v1`"));
+        }
+    }
+}

@@ -51,6 +51,23 @@ fn put_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
     }
 }
 
+/// Appends a field's value, a set behind its length; nothing for null.
+fn put_field_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
+    let Value::List(items) = value else { return put_value(out, kind, value) };
+    let mut block = Vec::new();
+    if kind.is_integer() {
+        let integers = items.iter().filter_map(|item| match item {
+            Value::Int(x) => Some(*x),
+            _ => None,
+        });
+        put_set_of_integers(&mut block, kind, integers);
+    } else {
+        items.iter().for_each(|item| put_value(&mut block, kind, item));
+    }
+    put_varint(out, block.len() as u64);
+    out.extend_from_slice(&block);
+}
+
 fn integer(bytes: &mut Bytes<'_>, kind: FieldType) -> Option<i128> {
     let x = match kind {
         FieldType::Unsigned(_) => i128::from(bytes.varint()?),
@@ -142,23 +159,7 @@ impl DocumentType {
         }
         for (_, at) in present {
             let Some(field) = self.schema().fields.get(*at) else { continue };
-            match value(*at) {
-                Value::List(items) => {
-                    let mut block = Vec::new();
-                    if field.kind.is_integer() {
-                        let integers = items.iter().filter_map(|item| match item {
-                            Value::Int(x) => Some(*x),
-                            _ => None,
-                        });
-                        put_set_of_integers(&mut block, field.kind, integers);
-                    } else {
-                        items.iter().for_each(|item| put_value(&mut block, field.kind, item));
-                    }
-                    put_varint(out, block.len() as u64);
-                    out.extend_from_slice(&block);
-                }
-                value => put_value(out, field.kind, value),
-            }
+            put_field_value(out, field.kind, value(*at));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Records in a silo: opening, reading, writing.
 
+mod check;
 mod labels;
 pub(crate) mod layout;
 mod upkeep;
@@ -21,6 +22,7 @@ use crate::value::Id;
 use layout::{Layout, SCHEMA_KEY, STORE_PREFIX, Spaces};
 
 pub(crate) use labels::label_of_rank;
+pub use check::EngineCheck;
 pub(crate) use view::Column;
 pub use view::View;
 use write::WriterState;

@@ -19,8 +19,6 @@ use super::handle::{Routes, Store};
 
 pub(crate) use bitmaps::{PAGED_FROM, pages_of};
 pub use postings::{HEAVY_FROM, PAGE_PAIRS};
-#[cfg(test)]
-pub use postings::{HEAVY_FROM, PAGE_PAIRS};
 
 /// Mutations of a batch that removes things.
 const STEP_OPS: usize = 50_000;

@@ -38,12 +38,11 @@ impl Store {
         routes: &mut Routes,
         report: &mut MaintainReport,
     ) -> StoreResult<()> {
-        let mut candidates = match touched {
-            Some(touched) => touched.clone(),
-            None => {
-                let snapshot = silo.snapshot();
-                self.open_postings(&snapshot, field)?.splits().iter().map(|split| split.page).collect()
-            }
+        let mut candidates = if let Some(touched) = touched {
+            touched.clone()
+        } else {
+            let snapshot = silo.snapshot();
+            self.open_postings(&snapshot, field)?.splits().iter().map(|split| split.page).collect()
         };
         for page in candidates.clone() {
             while let Some(value) = self.heavy_value(silo, field, page)? {
@@ -205,9 +204,7 @@ impl Store {
         routes.heavy.insert(field, heavy);
         report.emptied_bitmaps += emptied.len() as u64;
         report.paged_bitmaps += paged.len() as u64;
-        emptied.iter().for_each(|id| {
-            routes.paged.remove(id);
-        });
+        routes.paged.retain(|id| !emptied.contains(id));
         routes.paged.extend(paged);
         Ok(())
     }
