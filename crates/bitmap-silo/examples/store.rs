@@ -97,7 +97,7 @@ fn query(path: &std::path::Path) -> StoreResult<()> {
     for slot in &slots {
         println!("row {slot}, score {:?}", column.get(*slot)?.map(sort_key::to_i64));
     }
-    assert_eq!(slots, [12, ROWS]);
+    assert_eq!(slots, [7, 12, ROWS]);
     let report = reader.check()?;
     assert!(report.is_ok(), "{report:?}");
     println!(

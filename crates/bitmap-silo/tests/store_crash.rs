@@ -298,5 +298,8 @@ fn every_crash_leaves_documents_and_indexes_of_one_commit() {
             "{what}: a dropped field"
         );
     }
-    assert!(reached.len() + 3 >= models.len(), "nearly every commit is the last one in some state: {reached:?}");
+    assert!(
+        reached.len() + 3 >= models.len(),
+        "nearly every commit is the last one in some state: {reached:?}"
+    );
 }
