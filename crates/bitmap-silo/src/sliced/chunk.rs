@@ -1,8 +1,8 @@
 //! The layers of one chunk at a time.
 
 use super::view::SlicedView;
-use crate::container::{ContainerRef, Scratch, pair};
-use crate::kernels::{Bits, WordOp, kernels};
+use crate::container::{ContainerRef, Scratch};
+use crate::kernels::Bits;
 use crate::source::Source;
 
 /// The layers as words, where they are none in the chunk.
@@ -90,20 +90,5 @@ impl<'a> Layers<'a> {
             }
         }
         number
-    }
-
-    /// Number of candidates in each layer, lowest bit first.
-    pub(super) fn counts(&self, candidates: ContainerRef<'_>) -> impl Iterator<Item = u32> {
-        self.containers().map(move |layer| pair::intersection_len(layer, candidates))
-    }
-}
-
-/// Makes `words` the slots whose number is from `lowest` to `highest`, without regard to
-/// existence; both must fit the layers.
-pub(super) fn between(layers: &[&Bits], lowest: u64, highest: u64, words: &mut Scratch, spare: &mut Scratch) {
-    (kernels().less)(layers, highest, true, words.words_mut());
-    if lowest > 0 {
-        (kernels().less)(layers, lowest, false, spare.words_mut());
-        (kernels().assign)(WordOp::AndNot, words.words_mut(), spare.bits());
     }
 }

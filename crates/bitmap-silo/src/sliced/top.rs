@@ -1,13 +1,11 @@
 //! The greatest or least numbers, by layers and zones.
 
-use super::chunk::{Layers, between};
+use super::chunk::Layers;
 use super::view::SlicedView;
 use crate::Query;
 use crate::column::{Direction, Zone};
 use crate::container::{ContainerRef, Scratch};
 use crate::frozen::join_slot;
-use crate::kernels::WordOp;
-use crate::kernels::kernels;
 use crate::topk::Hit;
 
 impl<'a> SlicedView<'a> {
@@ -28,8 +26,7 @@ impl<'a> SlicedView<'a> {
         zones.sort_unstable_by(|a, b| direction.compare(a, b));
         let existing = self.existing(filter);
         let mut existing = existing.chunk_filter();
-        let mut search =
-            Search { layers: Layers::new(self), direction, limit, limit_of_numbers: self.limit() };
+        let mut search = Search { layers: Layers::new(self), direction, limit };
         let mut best: Vec<(u64, u32)> = Vec::new();
         for (bound, chunk) in zones {
             // Zones come best first.
@@ -54,7 +51,6 @@ struct Search<'a> {
     layers: Layers<'a>,
     direction: Direction,
     limit: usize,
-    limit_of_numbers: u64,
 }
 
 /// Candidates up to this many have their numbers put together one by one.
@@ -74,21 +70,18 @@ impl Search<'_> {
         let mut tied = Scratch::new();
         tied.load(candidates);
         let mut left = candidates.cardinality();
-        if let Some(threshold) = threshold.filter(|_| left > BY_SLOT_MAX) {
-            let (low, high) = match self.direction {
-                Direction::Ascending => (0, threshold),
-                Direction::Descending => (threshold, self.limit_of_numbers),
-            };
-            let (mut good, mut spare) = (Scratch::new(), Scratch::new());
-            between(&self.layers.words(), low, high, &mut good, &mut spare);
-            (kernels().assign)(WordOp::And, tied.words_mut(), good.bits());
-            left = tied.cardinality();
-        }
         let mut sure = Scratch::new();
-        if left as usize > self.limit && left > BY_SLOT_MAX {
+        if let Some(threshold) = threshold.filter(|_| left > BY_SLOT_MAX) {
+            left = self.at_least(threshold, left, &mut tied, &mut sure);
+        }
+        let too_many = left > BY_SLOT_MAX && left as usize > self.limit;
+        if too_many {
+            tied.or(sure.as_bitset(0).into());
+            sure.clear();
             self.narrow(&mut tied, &mut sure);
         }
         let Self { layers, .. } = self;
+        let tied_max = if too_many { self.limit } else { usize::MAX };
         let mut add = |low: u16| best.push((layers.number(low), join_slot(chunk, low)));
         sure.for_each(&mut add);
         // Of those tied at the end of the page, the first by slot.
@@ -96,14 +89,48 @@ impl Search<'_> {
             Direction::Ascending => {
                 let mut slots = crate::container::cursor::Ascent::new(tied.as_bitset(0).into());
                 let up = std::iter::from_fn(|| slots.next());
-                if left > BY_SLOT_MAX { up.take(self.limit).for_each(add) } else { up.for_each(add) }
+                up.take(tied_max).for_each(add);
             }
             Direction::Descending => {
                 let mut slots = crate::container::cursor::Descent::from(tied.as_bitset(0).into(), u16::MAX);
                 let down = std::iter::from_fn(|| slots.next());
-                if left > BY_SLOT_MAX { down.take(self.limit).for_each(add) } else { down.for_each(add) }
+                down.take(tied_max).for_each(add);
             }
         }
+    }
+
+    /// Leaves those of `left` candidates that are no worse than the threshold, or few more: in
+    /// `sure` what is better, in `tied` the others. Reads layers from the highest bit down until
+    /// few are left; answers how many.
+    fn at_least(&self, threshold: u64, mut left: u32, tied: &mut Scratch, sure: &mut Scratch) -> u32 {
+        let mut better = Scratch::new();
+        for (bit, layer) in self.layers.containers().enumerate().rev() {
+            let one = threshold >> bit & 1 == 1;
+            if !one && layer.is_empty() {
+                continue;
+            }
+            // Where the threshold has the better bit, candidates without it fall behind; where it
+            // has the worse, those with the better one move ahead.
+            if one != (self.direction == Direction::Descending) {
+                better.words_mut().copy_from_slice(tied.words());
+                if one {
+                    better.and_not(layer);
+                } else {
+                    better.and(layer);
+                }
+                sure.or(better.as_bitset(0).into());
+            }
+            if one {
+                tied.and(layer);
+            } else {
+                tied.and_not(layer);
+            }
+            left = tied.cardinality() + sure.cardinality();
+            if left <= BY_SLOT_MAX {
+                break;
+            }
+        }
+        left
     }
 
     /// Splits candidates into those sure to be among the first, and those tied with the last,
