@@ -66,12 +66,6 @@ impl<'a> Layers<'a> {
             .collect()
     }
 
-    /// The number of a slot of the chunk.
-    pub(super) fn number(&self, low: u16) -> u64 {
-        let bits = self.containers().zip(0..);
-        bits.fold(0, |number, (layer, bit)| number | u64::from(layer.contains(low)) << bit)
-    }
-
     /// The highest or lowest number of the candidates, of which there must be one; leaves those
     /// that have it.
     pub(super) fn extreme(&self, candidates: &mut Scratch, highest: bool) -> u64 {
