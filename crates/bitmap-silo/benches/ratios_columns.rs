@@ -285,7 +285,7 @@ fn layer_rows(report: &Report, name: &str, values: &[u32], must: f64) {
                     }
             }),
         ],
-        &[Goal("vector", 0.5), Goal("roaring", 1.0)],
+        &[Goal("vector", 0.1), Goal("roaring", 2.0)],
     );
     row(
         report,

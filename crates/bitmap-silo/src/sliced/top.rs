@@ -4,8 +4,9 @@ use super::chunk::Layers;
 use super::view::SlicedView;
 use crate::Query;
 use crate::column::{Direction, Zone};
-use crate::container::{ContainerRef, Layout, Scratch};
-use crate::frozen::{BitmapBuf, BitmapWriter};
+use crate::container::{ContainerRef, Scratch};
+use crate::expr::Expr;
+use crate::frozen::{BitmapBuf, join_slot};
 use crate::topk::Hit;
 use crate::view::BitmapView;
 
@@ -28,19 +29,13 @@ impl<'a> SlicedView<'a> {
         let Some(best) = zones.min_by(|a, b| direction.compare(&bound(a), &bound(b))) else {
             return Vec::new();
         };
-        let existing = self.existing(filter);
-        let mut existing = existing.chunk_filter();
+        let query = self.existing(filter);
+        let mut existing = query.chunk_filter();
         let certain = self.certain(best.chunk, existing.evaluate(best.chunk), direction, limit);
-        let mut writer = BitmapWriter::new(Layout::Quick);
-        for zone in self.zones.zones() {
-            let worse = certain.is_some_and(|certain| direction.precedes(&certain, &bound(zone)));
-            if !worse && existing.bound(zone.chunk) > 0 {
-                let container = existing.evaluate(zone.chunk);
-                let pushed = writer.push_counted(zone.chunk, container, container.cardinality());
-                debug_assert!(pushed.is_ok(), "zones ascend");
-            }
-        }
-        let (sure, tied) = self.narrow(writer.finish(), direction, limit);
+        let reaches =
+            |zone: &&Zone| certain.is_none_or(|certain| !direction.precedes(&certain, &bound(zone)));
+        let candidates = self.within(query, self.zones.zones().iter().filter(reaches));
+        let (sure, tied) = self.narrow(&candidates, direction, limit);
         let mut slots: Vec<u32> = sure.view().iter().collect();
         let more = limit - slots.len().min(limit);
         match direction {
@@ -89,35 +84,64 @@ impl<'a> SlicedView<'a> {
         Some(number)
     }
 
-    /// Splits candidates into those sure to be among the first, fewer than `limit` or just so
-    /// many, and those tied with the last of the first.
-    fn narrow(&self, candidates: BitmapBuf, direction: Direction, limit: usize) -> (BitmapBuf, BitmapBuf) {
-        let (mut tied, mut sure) = (candidates, BitmapBuf::default());
+    /// The query within some chunks, which ascend.
+    fn within<'z>(&self, query: Query<'a>, zones: impl Iterator<Item = &'z Zone>) -> Query<'a> {
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        let mut count = 0;
+        for zone in zones {
+            count += 1;
+            match ranges.last_mut() {
+                Some((_, last)) if zone.chunk.checked_sub(1) == Some(*last) => *last = zone.chunk,
+                _ => ranges.push((zone.chunk, zone.chunk)),
+            }
+        }
+        if count == self.zones.zones().len() {
+            return query;
+        }
+        let range =
+            |(first, last)| Expr::bitmap(BitmapView::range(join_slot(first, 0), join_slot(last, u16::MAX)));
+        let chunks = Expr::or(ranges.into_iter().map(range));
+        Query::new(Expr::and([query.expr().clone(), chunks]), query.universe())
+    }
+
+    /// Splits candidates into those sure to be among the first, at most `limit`, and those tied
+    /// with the last of the first.
+    fn narrow(&self, candidates: &Query<'a>, direction: Direction, limit: usize) -> (BitmapBuf, BitmapBuf) {
+        let mut sure = BitmapBuf::default();
+        // All candidates that are not sure, until a layer leaves fewer.
+        let mut tied: Option<BitmapBuf> = None;
         let mut sure_count = 0;
         for layer in self.layers.iter().rev() {
-            let all = BitmapView::from(&tied);
-            let (with, without) = (|| all.and(layer), || all.and_not(layer));
-            let ahead = match direction {
-                Direction::Ascending => without(),
-                Direction::Descending => with(),
+            let part = |ones: bool| match (&tied, ones) {
+                (Some(tied), true) => BitmapView::from(tied).and(layer),
+                (Some(tied), false) => BitmapView::from(tied).and_not(layer),
+                (None, ones) => {
+                    let (all, layer) = (candidates.expr().clone(), Expr::bitmap(*layer));
+                    let part = if ones { Expr::and([all, layer]) } else { all.and_not(layer) };
+                    Query::new(part.and_not(Expr::bitmap(&sure)), candidates.universe()).to_bitmap()
+                }
             };
+            let ones_first = direction == Direction::Descending;
+            let ahead = part(ones_first);
             let count = usize::try_from(ahead.len()).unwrap_or(usize::MAX);
             if sure_count + count > limit {
-                tied = ahead;
+                tied = Some(ahead);
                 continue;
             }
             if count > 0 {
+                let others = tied.is_some().then(|| part(!ones_first));
                 sure_count += count;
                 sure = BitmapView::from(&sure).or(&BitmapView::from(&ahead));
-                tied = match direction {
-                    Direction::Ascending => with(),
-                    Direction::Descending => without(),
-                };
+                tied = others;
             }
             if sure_count == limit {
                 return (sure, BitmapBuf::default());
             }
         }
+        let tied = tied.unwrap_or_else(|| {
+            let rest = candidates.expr().clone().and_not(Expr::bitmap(&sure));
+            Query::new(rest, candidates.universe()).to_bitmap()
+        });
         (sure, tied)
     }
 }
