@@ -219,7 +219,7 @@ fn column_rows(report: &Report, name: &str, values: &[u32]) {
 fn layer_rows(report: &Report, name: &str, values: &[u32], must: f64) {
     let len = values.len() as u32;
     let build = || {
-        let mut builder = SlicedBuilder::new(32).unwrap();
+        let mut builder = SlicedBuilder::with_capacity(32, values.len().div_ceil(1 << 16)).unwrap();
         for (chunk, values) in (0_u16..).zip(values.chunks(1 << 16)) {
             builder.push_u32(chunk, values, None).unwrap();
         }
@@ -285,7 +285,7 @@ fn layer_rows(report: &Report, name: &str, values: &[u32], must: f64) {
                     }
             }),
         ],
-        &[Goal("vector", 0.5), Goal("roaring", 1.0)],
+        &[Goal("vector", 0.1), Goal("roaring", 2.0)],
     );
     row(
         report,

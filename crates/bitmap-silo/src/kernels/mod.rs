@@ -62,9 +62,9 @@ pub(crate) struct Kernels {
     /// Slices values into bits: bit `b` of value `i` becomes bit `i` of set `b`, for as many sets,
     /// up to 32, as there are; at most 65,536 values. Bits past the last value are left.
     pub(crate) slice32: fn(&[u32], &mut [Words]),
-    /// For numbers given by their bits, lowest first: those below a number, or also equal to it.
-    /// Bits of the number past the sets must be zero.
-    pub(crate) less: fn(&[&Bits], u64, bool, &mut Words),
+    /// For numbers given by their bits, lowest first: those from one number to another, both
+    /// inclusive. Bits of these past the sets must be zero.
+    pub(crate) between: fn(&[&Bits], u64, u64, &mut Words),
     /// Number of maximal runs of ones.
     pub(crate) run_count: fn(&Bits) -> u32,
     /// Values in both ascending lists. `out` has room for both lengths and [`LIST_SLACK`].
@@ -237,14 +237,12 @@ mod tests {
                 let bits: Vec<Box<Bits>> = slices.iter().map(|s| Box::new(s.map(u64::to_le_bytes))).collect();
                 let bits: Vec<&Bits> = bits.iter().map(|bits| &**bits).collect();
                 let somewhere = values.get(count / 2).copied().unwrap_or(0);
-                for (number, or_equal) in
-                    [(0, false), (0, true), (mask, false), (somewhere, false), (somewhere, true)]
-                {
+                for (low, high) in [(0, 0), (0, mask), (mask, mask), (somewhere, mask), (1, somewhere)] {
                     let mut found = [3; 1024];
-                    (table.less)(&bits, u64::from(number), or_equal, &mut found);
+                    (table.between)(&bits, u64::from(low), u64::from(high), &mut found);
                     for (i, value) in values.iter().enumerate() {
-                        let expected = *value < number || (or_equal && *value == number);
-                        assert_eq!(found[i / 64] >> (i % 64) & 1 == 1, expected, "{}", table.name);
+                        let bit = found[i / 64] >> (i % 64) & 1 == 1;
+                        assert_eq!(bit, (low..=high).contains(value), "{}", table.name);
                     }
                 }
             }

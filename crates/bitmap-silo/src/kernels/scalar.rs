@@ -26,7 +26,7 @@ pub(super) static TABLE: Kernels = Kernels {
     product_count,
     equal_masks,
     slice32,
-    less,
+    between,
     run_count,
     intersect,
     intersect_count,
@@ -199,20 +199,28 @@ fn transpose32(rows: &mut [u32; 32]) {
     }
 }
 
+/// Words of each layer that are compared at a time: enough for whole lines of each to be fetched.
+const COMPARED: usize = 64;
+
 #[inline(always)]
-pub(super) fn less(layers: &[&Bits], number: u64, or_equal: bool, out: &mut Words) {
-    let (blocks, _) = out.as_chunks_mut::<BLOCK>();
-    for (block, start) in blocks.iter_mut().zip((0..).step_by(BLOCK)) {
-        // Of the bits so far, from the lowest up: whether they make less.
-        let mut less = [if or_equal { u64::MAX } else { 0 }; BLOCK];
+pub(super) fn between(layers: &[&Bits], lowest: u64, highest: u64, out: &mut Words) {
+    let (blocks, _) = out.as_chunks_mut::<COMPARED>();
+    for (block, start) in blocks.iter_mut().zip((0..).step_by(COMPARED)) {
+        // By the bits so far, from the lowest up: not above the highest; below the lowest.
+        let mut at_most = [u64::MAX; COMPARED];
+        let mut below = [0; COMPARED];
         for (layer, bit) in layers.iter().zip(0..) {
-            let one = number >> bit & 1 == 1;
-            for (i, less) in less.iter_mut().enumerate() {
-                let set = word(layer, start + i);
-                *less = if one { *less | !set } else { *less & !set };
+            let high = if highest >> bit & 1 == 1 { u64::MAX } else { 0 };
+            let low = if lowest >> bit & 1 == 1 { u64::MAX } else { 0 };
+            for i in 0..COMPARED {
+                let clear = !word(layer, start + i);
+                at_most[i] = (clear & high) | (at_most[i] & (clear | high));
+                below[i] = (clear & low) | (below[i] & (clear | low));
             }
         }
-        *block = less;
+        for (to, (at_most, below)) in block.iter_mut().zip(at_most.iter().zip(&below)) {
+            *to = at_most & !below;
+        }
     }
 }
 

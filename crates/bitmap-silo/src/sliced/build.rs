@@ -3,7 +3,7 @@
 use super::error::SlicedError;
 use super::{SlicedView, WIDTH_MAX};
 use crate::column::{Zone, Zones};
-use crate::container::{CHUNK_SLOTS, ContainerRef, Layout, Scratch};
+use crate::container::{BITSET_BYTES, CHUNK_SLOTS, ContainerRef, Layout, Scratch};
 use crate::frozen::{BitmapBuf, BitmapWriter, join_slot};
 use crate::kernels::{Words, kernels};
 use crate::view::BitmapView;
@@ -48,13 +48,22 @@ impl SlicedBuilder {
     /// # Errors
     /// [`SlicedError::Width`] unless there are 1 to 64.
     pub fn new(width: usize) -> Result<Self, SlicedError> {
+        Self::with_capacity(width, 0)
+    }
+
+    /// As [`new`](Self::new), with room for so many chunks of dense layers.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_capacity(width: usize, chunk_count: usize) -> Result<Self, SlicedError> {
         if !(1..=WIDTH_MAX).contains(&width) {
             return Err(SlicedError::Width { width });
         }
-        let writer = || BitmapWriter::new(Layout::Smallest);
+        let writer =
+            || BitmapWriter::with_capacity(Layout::Smallest, chunk_count, chunk_count * BITSET_BYTES);
         Ok(Self {
             layers: (0..width).map(|_| writer()).collect(),
-            existence: writer(),
+            existence: BitmapWriter::new(Layout::Smallest),
             zones: Vec::new(),
             slices: vec![[0; 1024]; width],
             halves: [Vec::new(), Vec::new()],

@@ -1,8 +1,8 @@
 //! The layers of one chunk at a time.
 
 use super::view::SlicedView;
-use crate::container::{ContainerRef, Scratch, pair};
-use crate::kernels::{Bits, WordOp, kernels};
+use crate::container::{ContainerRef, Scratch};
+use crate::kernels::Bits;
 use crate::source::Source;
 
 /// The layers as words, where they are none in the chunk.
@@ -66,12 +66,6 @@ impl<'a> Layers<'a> {
             .collect()
     }
 
-    /// The number of a slot of the chunk.
-    pub(super) fn number(&self, low: u16) -> u64 {
-        let bits = self.containers().zip(0..);
-        bits.fold(0, |number, (layer, bit)| number | u64::from(layer.contains(low)) << bit)
-    }
-
     /// The highest or lowest number of the candidates, of which there must be one; leaves those
     /// that have it.
     pub(super) fn extreme(&self, candidates: &mut Scratch, highest: bool) -> u64 {
@@ -90,20 +84,5 @@ impl<'a> Layers<'a> {
             }
         }
         number
-    }
-
-    /// Number of candidates in each layer, lowest bit first.
-    pub(super) fn counts(&self, candidates: ContainerRef<'_>) -> impl Iterator<Item = u32> {
-        self.containers().map(move |layer| pair::intersection_len(layer, candidates))
-    }
-}
-
-/// Makes `words` the slots whose number is from `lowest` to `highest`, without regard to
-/// existence; both must fit the layers.
-pub(super) fn between(layers: &[&Bits], lowest: u64, highest: u64, words: &mut Scratch, spare: &mut Scratch) {
-    (kernels().less)(layers, highest, true, words.words_mut());
-    if lowest > 0 {
-        (kernels().less)(layers, lowest, false, spare.words_mut());
-        (kernels().assign)(WordOp::AndNot, words.words_mut(), spare.bits());
     }
 }

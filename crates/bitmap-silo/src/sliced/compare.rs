@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use super::chunk::{Layers, between};
+use super::chunk::Layers;
 use super::view::SlicedView;
 use crate::Query;
 use crate::container::{ContainerRef, Layout, Scratch};
 use crate::frozen::{BitmapBuf, BitmapWriter};
+use crate::kernels::kernels;
 
 /// What numbers are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl<'a> SlicedView<'a> {
                 return ControlFlow::Continue(());
             }
             layers.load(chunk);
-            between(&layers.words(), low, high.min(limit), &mut words, &mut spare);
+            (kernels().between)(&layers.words(), low, high.min(limit), words.words_mut());
             if outside {
                 spare.load(existing);
                 spare.and_not(words.as_bitset(0).into());

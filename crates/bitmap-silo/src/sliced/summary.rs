@@ -7,28 +7,22 @@ use super::view::SlicedView;
 use crate::Query;
 use crate::container::{ContainerRef, Scratch};
 use crate::topk::{Totals, rank_of};
+use crate::view::BitmapView;
 
 impl<'a> SlicedView<'a> {
     /// Number and sum of the numbers of the filter's slots, or of all: a count for each layer.
     #[must_use]
     pub fn count_and_sum(&self, filter: Option<&Query<'a>>) -> (u64, u128) {
-        let mut counts = vec![0_u64; self.width()];
-        let mut count = 0;
+        let weigh = |(count, bit): (u64, u32)| u128::from(count) << bit;
         if filter.is_none() {
-            count = self.existence.len();
-            counts = self.layers.iter().map(crate::BitmapView::len).collect();
-        } else {
-            let mut layers = Layers::new(self);
-            let _ = self.for_each_chunk::<()>(filter, |chunk, existing| {
-                count += u64::from(existing.cardinality());
-                layers.load(chunk);
-                for (total, in_chunk) in counts.iter_mut().zip(layers.counts(existing)) {
-                    *total += u64::from(in_chunk);
-                }
-                ControlFlow::Continue(())
-            });
+            let counts = self.layers.iter().map(BitmapView::len);
+            return (self.existence.len(), counts.zip(0..).map(weigh).sum());
         }
-        (count, counts.iter().zip(0..).map(|(count, bit)| u128::from(*count) << bit).sum())
+        // Layer by layer: memory is read in long stretches.
+        let existing = self.existing(filter).to_bitmap();
+        let view = BitmapView::from(&existing);
+        let counts = self.layers.iter().map(|layer| layer.intersection_len(&view));
+        (existing.len(), counts.zip(0..).map(weigh).sum())
     }
 
     /// The highest or lowest number of the filter's slots, or of all; chunks whose bounds cannot

@@ -1,19 +1,21 @@
 //! The greatest or least numbers, by layers and zones.
 
-use super::chunk::{Layers, between};
+use super::chunk::Layers;
 use super::view::SlicedView;
 use crate::Query;
 use crate::column::{Direction, Zone};
 use crate::container::{ContainerRef, Scratch};
-use crate::frozen::join_slot;
-use crate::kernels::WordOp;
-use crate::kernels::kernels;
+use crate::expr::Expr;
+use crate::frozen::{BitmapBuf, join_slot};
 use crate::topk::Hit;
+use crate::view::BitmapView;
 
 impl<'a> SlicedView<'a> {
-    /// The first `limit` slots of the filter, or of all, by (number, slot) in a direction. Chunks
-    /// are taken by the best number they may have, and left out where that is no better than what
-    /// was found.
+    /// The first `limit` slots of the filter, or of all, by (number, slot) in a direction.
+    ///
+    /// The chunk with the best bound says what number is certain to be reached; chunks that cannot
+    /// reach it are left out. The others are narrowed down layer by layer, all chunks at a time, as
+    /// the first layers leave little of them.
     #[must_use]
     pub fn top(&self, filter: Option<&Query<'a>>, direction: Direction, limit: usize) -> Vec<Hit> {
         if limit == 0 {
@@ -23,111 +25,123 @@ impl<'a> SlicedView<'a> {
             Direction::Ascending => zone.lowest,
             Direction::Descending => zone.highest,
         };
-        let mut zones: Vec<(u64, u16)> =
-            self.zones.zones().iter().map(|zone| (bound(zone), zone.chunk)).collect();
-        zones.sort_unstable_by(|a, b| direction.compare(a, b));
-        let existing = self.existing(filter);
-        let mut existing = existing.chunk_filter();
-        let mut search =
-            Search { layers: Layers::new(self), direction, limit, limit_of_numbers: self.limit() };
-        let mut best: Vec<(u64, u32)> = Vec::new();
-        for (bound, chunk) in zones {
-            // Zones come best first.
-            let threshold = best.get(limit - 1).map(|(number, _)| *number);
-            if threshold.is_some_and(|threshold| direction.precedes(&threshold, &bound)) {
-                break;
-            }
-            if existing.bound(chunk) > 0 {
-                let candidates = existing.evaluate(chunk);
-                if !candidates.is_empty() {
-                    search.chunk(chunk, candidates, threshold, &mut best);
-                    best.sort_unstable_by(|a, b| direction.compare(a, b));
-                    best.truncate(limit);
-                }
-            }
+        let zones = self.zones.zones().iter();
+        let Some(best) = zones.min_by(|a, b| direction.compare(&bound(a), &bound(b))) else {
+            return Vec::new();
+        };
+        let query = self.existing(filter);
+        let mut existing = query.chunk_filter();
+        let certain = self.certain(best.chunk, existing.evaluate(best.chunk), direction, limit);
+        let reaches =
+            |zone: &&Zone| certain.is_none_or(|certain| !direction.precedes(&certain, &bound(zone)));
+        let candidates = self.within(query, self.zones.zones().iter().filter(reaches));
+        let (sure, tied) = self.narrow(&candidates, direction, limit);
+        let mut slots: Vec<u32> = sure.view().iter().collect();
+        let more = limit - slots.len().min(limit);
+        match direction {
+            Direction::Ascending => slots.extend(tied.view().iter().take(more)),
+            Direction::Descending => slots.extend(tied.view().iter().rev().take(more)),
         }
-        best.into_iter().map(|(number, slot)| Hit { slot, key: Some(number) }).collect()
+        let mut hits: Vec<(Option<u64>, u32)> =
+            slots.into_iter().map(|slot| (self.get(slot), slot)).collect();
+        hits.sort_unstable_by(|a, b| direction.compare(a, b));
+        hits.into_iter().map(|(key, slot)| Hit { slot, key }).collect()
     }
-}
 
-struct Search<'a> {
-    layers: Layers<'a>,
-    direction: Direction,
-    limit: usize,
-    limit_of_numbers: u64,
-}
-
-/// Candidates up to this many have their numbers put together one by one.
-const BY_SLOT_MAX: u32 = 256;
-
-impl Search<'_> {
-    /// Adds the best candidates of a chunk: all that can be among the best, at most twice as many
-    /// as wanted.
-    fn chunk(
-        &mut self,
+    /// A number that `limit` candidates of a chunk reach, if it has so many.
+    fn certain(
+        &self,
         chunk: u16,
         candidates: ContainerRef<'_>,
-        threshold: Option<u64>,
-        best: &mut Vec<(u64, u32)>,
-    ) {
-        self.layers.load(chunk);
-        let mut tied = Scratch::new();
-        tied.load(candidates);
-        let mut left = candidates.cardinality();
-        if let Some(threshold) = threshold.filter(|_| left > BY_SLOT_MAX) {
-            let (low, high) = match self.direction {
-                Direction::Ascending => (0, threshold),
-                Direction::Descending => (threshold, self.limit_of_numbers),
+        direction: Direction,
+        limit: usize,
+    ) -> Option<u64> {
+        if (candidates.cardinality() as usize) < limit {
+            return None;
+        }
+        let mut layers = Layers::new(self);
+        layers.load(chunk);
+        // The number at a rank from the end that is sought, bit by bit.
+        let (mut left, mut number, mut rank) = (Scratch::new(), 0, limit);
+        left.load(candidates);
+        for (bit, layer) in layers.containers().enumerate().rev() {
+            let ones = left.count_and(layer) as usize;
+            let better = match direction {
+                Direction::Ascending => left.cardinality() as usize - ones,
+                Direction::Descending => ones,
             };
-            let (mut good, mut spare) = (Scratch::new(), Scratch::new());
-            between(&self.layers.words(), low, high, &mut good, &mut spare);
-            (kernels().assign)(WordOp::And, tied.words_mut(), good.bits());
-            left = tied.cardinality();
-        }
-        let mut sure = Scratch::new();
-        if left as usize > self.limit && left > BY_SLOT_MAX {
-            self.narrow(&mut tied, &mut sure);
-        }
-        let Self { layers, .. } = self;
-        let mut add = |low: u16| best.push((layers.number(low), join_slot(chunk, low)));
-        sure.for_each(&mut add);
-        // Of those tied at the end of the page, the first by slot.
-        match self.direction {
-            Direction::Ascending => {
-                let mut slots = crate::container::cursor::Ascent::new(tied.as_bitset(0).into());
-                let up = std::iter::from_fn(|| slots.next());
-                if left > BY_SLOT_MAX { up.take(self.limit).for_each(add) } else { up.for_each(add) }
+            let among_better = rank <= better;
+            if !among_better {
+                rank -= better;
             }
-            Direction::Descending => {
-                let mut slots = crate::container::cursor::Descent::from(tied.as_bitset(0).into(), u16::MAX);
-                let down = std::iter::from_fn(|| slots.next());
-                if left > BY_SLOT_MAX { down.take(self.limit).for_each(add) } else { down.for_each(add) }
+            if among_better == (direction == Direction::Descending) {
+                left.and(layer);
+                number |= 1 << bit;
+            } else {
+                left.and_not(layer);
             }
         }
+        Some(number)
     }
 
-    /// Splits candidates into those sure to be among the first, and those tied with the last,
-    /// which are left.
-    fn narrow(&self, tied: &mut Scratch, sure: &mut Scratch) {
-        let mut sure_count = 0;
-        for layer in self.layers.containers().rev() {
-            let mut part = tied.clone();
-            match self.direction {
-                Direction::Ascending => part.and_not(layer),
-                Direction::Descending => part.and(layer),
-            }
-            let count = part.cardinality() as usize;
-            if sure_count + count > self.limit {
-                *tied = part;
-            } else {
-                sure_count += count;
-                sure.or(part.as_bitset(0).into());
-                tied.and_not(part.as_bitset(0).into());
-            }
-            if sure_count == self.limit {
-                tied.clear();
-                return;
+    /// The query within some chunks, which ascend.
+    fn within<'z>(&self, query: Query<'a>, zones: impl Iterator<Item = &'z Zone>) -> Query<'a> {
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        let mut count = 0;
+        for zone in zones {
+            count += 1;
+            match ranges.last_mut() {
+                Some((_, last)) if zone.chunk.checked_sub(1) == Some(*last) => *last = zone.chunk,
+                _ => ranges.push((zone.chunk, zone.chunk)),
             }
         }
+        if count == self.zones.zones().len() {
+            return query;
+        }
+        let range =
+            |(first, last)| Expr::bitmap(BitmapView::range(join_slot(first, 0), join_slot(last, u16::MAX)));
+        let chunks = Expr::or(ranges.into_iter().map(range));
+        Query::new(Expr::and([query.expr().clone(), chunks]), query.universe())
+    }
+
+    /// Splits candidates into those sure to be among the first, at most `limit`, and those tied
+    /// with the last of the first.
+    fn narrow(&self, candidates: &Query<'a>, direction: Direction, limit: usize) -> (BitmapBuf, BitmapBuf) {
+        let mut sure = BitmapBuf::default();
+        // All candidates that are not sure, until a layer leaves fewer.
+        let mut tied: Option<BitmapBuf> = None;
+        let mut sure_count = 0;
+        for layer in self.layers.iter().rev() {
+            let part = |ones: bool| match (&tied, ones) {
+                (Some(tied), true) => BitmapView::from(tied).and(layer),
+                (Some(tied), false) => BitmapView::from(tied).and_not(layer),
+                (None, ones) => {
+                    let (all, layer) = (candidates.expr().clone(), Expr::bitmap(*layer));
+                    let part = if ones { Expr::and([all, layer]) } else { all.and_not(layer) };
+                    Query::new(part.and_not(Expr::bitmap(&sure)), candidates.universe()).to_bitmap()
+                }
+            };
+            let ones_first = direction == Direction::Descending;
+            let ahead = part(ones_first);
+            let count = usize::try_from(ahead.len()).unwrap_or(usize::MAX);
+            if sure_count + count > limit {
+                tied = Some(ahead);
+                continue;
+            }
+            if count > 0 {
+                let others = tied.is_some().then(|| part(!ones_first));
+                sure_count += count;
+                sure = BitmapView::from(&sure).or(&BitmapView::from(&ahead));
+                tied = others;
+            }
+            if sure_count == limit {
+                return (sure, BitmapBuf::default());
+            }
+        }
+        let tied = tied.unwrap_or_else(|| {
+            let rest = candidates.expr().clone().and_not(Expr::bitmap(&sure));
+            Query::new(rest, candidates.universe()).to_bitmap()
+        });
+        (sure, tied)
     }
 }

@@ -20,7 +20,7 @@ pub(super) static TABLE: Kernels = Kernels {
     product_count,
     equal_masks,
     slice32,
-    less,
+    between,
     run_count,
     intersect,
     intersect_count,
@@ -56,7 +56,7 @@ instantiate! {
     fn product_count(clauses: &[Clause<'_>]) -> u32;
     fn run_count(bits: &Bits) -> u32;
     fn slice32(values: &[u32], slices: &mut [Words]);
-    fn less(layers: &[&Bits], number: u64, or_equal: bool, out: &mut Words);
+    fn between(layers: &[&Bits], lowest: u64, highest: u64, out: &mut Words);
     fn equal_masks(values: &[u32], value: u32, words: &mut [u64]);
     fn extract16(bits: &Bits, out: &mut [u16]) -> usize;
     fn widen(list: &[Le16], base: u32, out: &mut [u32]);

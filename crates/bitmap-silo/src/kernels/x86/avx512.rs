@@ -28,7 +28,7 @@ pub(super) static TABLE: Kernels = Kernels {
     product_count,
     equal_masks,
     slice32,
-    less,
+    between,
     run_count,
     intersect,
     intersect_count,
@@ -61,7 +61,7 @@ instantiate! {
     fn count(op: WordOp, a: &Bits, b: &Bits) -> u32;
     fn popcount(bits: &Bits) -> u32;
     fn run_count(bits: &Bits) -> u32;
-    fn less(layers: &[&Bits], number: u64, or_equal: bool, out: &mut Words);
+    fn between(layers: &[&Bits], lowest: u64, highest: u64, out: &mut Words);
     fn widen(list: &[Le16], base: u32, out: &mut [u32]);
 }
 
