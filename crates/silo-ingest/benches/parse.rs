@@ -2,7 +2,7 @@
 //!
 //! Prints, for rows like an image site's, pairs of numbers, flights and quoted text, the CPU time of both as medians of alternate
 //! runs on one thread, and their ratio. `SILO_BENCH_ROWS` sets the size.
-#![expect(clippy::unwrap_used, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_precision_loss, reason = "a benchmark")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use std::time::Duration;
 use cpu_time::ProcessTime;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use silo_engine::columns::RowBatch;
-use silo_ingest::{ColumnSpec, IgnoreRejects, Nulls, Progress, ReadOptions};
 use silo_engine::{FieldType, TimeUnit};
+use silo_ingest::{ColumnSpec, IgnoreRejects, Nulls, Progress, ReadOptions};
 
 const U32: FieldType = FieldType::Unsigned(32);
 const RUNS: usize = 7;
@@ -78,18 +78,27 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn main() {
-    let rows: u32 = std::env::var("SILO_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000);
+    let rows: u32 =
+        std::env::var("SILO_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000);
     let folder = tempfile::tempdir().unwrap();
     let mut random = SmallRng::seed_from_u64(1);
 
-    let mut text = String::from("imageId,nsfwLevel,type,baseModel,hasMeta,poi,userId,postId,createdAt,reactionCount,commentCount\n");
+    let mut text = String::from(
+        "imageId,nsfwLevel,type,baseModel,hasMeta,poi,userId,postId,createdAt,reactionCount,commentCount\n",
+    );
     for row in 0..rows {
         let level = 1 << random.random_range(0..6);
         let model = ["SD 1.5", "SDXL 1.0", "Pony", "Flux.1 D", ""][random.random_range(0..5)];
         let (meta, poi) = (random.random_bool(0.4), random.random_bool(0.01));
         let (user, time) = (random.random_range(1..700_000), 1_600_000_000 + row * 7);
         let (reactions, comments) = (random.random_range(0..300), random.random_range(0..3));
-        writeln!(text, "{},{level},image,{model},{meta},{poi},{user},{},{time},{reactions},{comments}", row * 8 / 7, row / 5).unwrap();
+        writeln!(
+            text,
+            "{},{level},image,{model},{meta},{poi},{user},{},{time},{reactions},{comments}",
+            row * 8 / 7,
+            row / 5
+        )
+        .unwrap();
     }
     let time = FieldType::Time(TimeUnit::Seconds);
     let images = [

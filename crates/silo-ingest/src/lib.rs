@@ -10,9 +10,10 @@ mod chain;
 mod error;
 mod infer;
 mod input;
+mod join;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod join;
+mod plan;
 mod progress;
 mod read;
 mod reject;
@@ -20,10 +21,11 @@ mod spec;
 mod text;
 
 pub use error::{Cause, Error, Result};
-pub use join::{Join, JoinSink, JoinText, Joins};
 pub use infer::{InferOptions, Inference, InferredColumn, infer};
 pub use input::{Compression, Format};
+pub use join::{Join, JoinSink, JoinText, Joins};
+pub use plan::{Destination, Numbering, Plan, PlanOptions, column_names, plan};
 pub use progress::Progress;
-pub use read::{FileReport, ReadOptions, ReadReport, Sink, read};
+pub use read::{FileReport, ReadOptions, ReadReport, Refusal, Sink, read};
 pub use reject::{IgnoreRejects, Reason, Reject, RejectSink, RejectWriter};
 pub use spec::{ColumnSpec, Multi, Nulls};

@@ -14,17 +14,26 @@ use crate::spec::{ColumnSpec, Nulls};
 
 /// Takes batches from several threads at a time, in any order.
 pub trait Sink: Sync {
-    /// Takes a batch.
+    /// Takes a batch; says which of its rows it did not take. These are reported as rejected.
     ///
     /// # Errors
     ///
     /// Any error ends the load.
-    fn batch(&self, batch: RowBatch) -> Result<(), Cause>;
+    fn batch(&self, batch: RowBatch) -> Result<Vec<Refusal>, Cause>;
+}
+
+/// A row that a sink did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its number in the batch, from 0.
+    pub row: usize,
+    /// Why.
+    pub why: String,
 }
 
 impl<F: Fn(RowBatch) -> Result<(), Cause> + Sync> Sink for F {
-    fn batch(&self, batch: RowBatch) -> Result<(), Cause> {
-        self(batch)
+    fn batch(&self, batch: RowBatch) -> Result<Vec<Refusal>, Cause> {
+        self(batch).map(|()| Vec::new())
     }
 }
 
@@ -137,7 +146,9 @@ pub fn read(
             #[cfg(feature = "parquet")]
             Format::Parquet => crate::parquet::read(&job, opened)?,
             #[cfg(not(feature = "parquet"))]
-            Format::Parquet => return Err(Error::input(file, "is a Parquet file; this program was built without")),
+            Format::Parquet => {
+                return Err(Error::input(file, "is a Parquet file; this program was built without"));
+            }
         };
         first_row += counts.positions;
         report.rows += counts.rows;
@@ -158,7 +169,8 @@ fn check(options: &ReadOptions) -> Result<()> {
     if options.columns.is_empty() {
         return Err(Error::Options("no columns are asked for".to_owned()));
     }
-    let odd = |kind| !matches!(kind, FieldType::Signed(8 | 16 | 32 | 64) | FieldType::Unsigned(8 | 16 | 32 | 64));
+    let odd =
+        |kind| !matches!(kind, FieldType::Signed(8 | 16 | 32 | 64) | FieldType::Unsigned(8 | 16 | 32 | 64));
     for column in &options.columns {
         if matches!(column.kind, FieldType::Signed(_) | FieldType::Unsigned(_)) && odd(column.kind) {
             return Err(Error::Options(format!("column {:?} has integers of an odd width", column.name)));

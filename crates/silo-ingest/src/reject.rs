@@ -64,6 +64,11 @@ pub enum Reason {
     },
     /// Several values for a field that takes one.
     Several,
+    /// The receiver of the batches did not take it.
+    Refused {
+        /// Why.
+        why: String,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -80,6 +85,7 @@ impl fmt::Display for Reason {
             Reason::Json { expected, at } => write!(f, "not a JSON object: expected {expected} at byte {at}"),
             Reason::NotA { expected } => write!(f, "not {expected}"),
             Reason::OutOfRange { expected } => write!(f, "out of range for {expected}"),
+            Reason::Refused { why } => write!(f, "{why}"),
             Reason::Several => write!(f, "a list of values for a field that takes one"),
         }
     }

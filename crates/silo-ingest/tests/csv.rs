@@ -4,13 +4,14 @@
 mod support;
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use silo_ingest::{ColumnSpec, Multi, Nulls};
 use silo_engine::{FieldType, TimeUnit};
+use silo_ingest::{ColumnSpec, Multi, Nulls};
 use support::{I64, TEXT, Value, options, read_bytes, read_files, text};
 
 /// What the `csv` crate makes of a file: rows of as many fields as the header, and the others counted.
 fn oracle(data: &[u8], delimiter: u8) -> (Vec<Vec<Vec<u8>>>, usize) {
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(data);
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(data);
     let mut records = reader.byte_records().map(|record| record.unwrap());
     let width = records.next().unwrap().len();
     let (mut rows, mut rejected) = (Vec::new(), 0);
@@ -97,7 +98,8 @@ fn random_bytes_never_panic_and_every_cut_gives_the_same() {
                 data.push(b",,\n\n\"\"\r1234-.eTZ:\xff\xc3\xa9"[random.random_range(0..20)]);
             }
         }
-        let kinds = [TEXT, I64, FieldType::Float(64), FieldType::Bool, FieldType::Time(TimeUnit::Milliseconds)];
+        let kinds =
+            [TEXT, I64, FieldType::Float(64), FieldType::Bool, FieldType::Time(TimeUnit::Milliseconds)];
         let mut options = options(&[("a", kinds[round % 5]), ("b", TEXT)]);
         options.most_record_bytes = random.random_range(1..60);
         let whole = read_bytes("a.csv", &data, &options).unwrap();
@@ -107,7 +109,10 @@ fn random_bytes_never_panic_and_every_cut_gives_the_same() {
             let cut = read_bytes(name, &data, &options).unwrap();
             assert_eq!(cut.rows, whole.rows, "{}", String::from_utf8_lossy(&data));
             let short = |rejects: &[support::Rejected]| {
-                rejects.iter().map(|reject| (reject.0, reject.1.clone(), reject.2.clone())).collect::<Vec<_>>()
+                rejects
+                    .iter()
+                    .map(|reject| (reject.0, reject.1.clone(), reject.2.clone()))
+                    .collect::<Vec<_>>()
             };
             assert_eq!(short(&cut.rejects), short(&whole.rejects), "{}", String::from_utf8_lossy(&data));
         }
@@ -193,17 +198,15 @@ fn numbers_at_and_beyond_their_limits() {
         let reasons: Vec<(u64, String)> =
             outcome.rejects.iter().map(|reject| (reject.0, reject.2.clone())).collect();
         let range = format!("out of range for {name}");
-        assert_eq!(
-            reasons,
-            [(4, range.clone()), (5, range.clone()), (6, range), (8, format!("not {name}"))]
-        );
+        assert_eq!(reasons, [(4, range.clone()), (5, range.clone()), (6, range), (8, format!("not {name}"))]);
     }
 }
 
 #[test]
 fn floats_bools_and_times() {
     let data = "f,b,t\n-0,TRUE,2013-01-01T10:00:00Z\n.5,n,2013-01-01\nNaN,0,5\n1e999,1,5\ninf,maybe,5\nx,1,5\n1,1,5 Jan\n";
-    let kinds = [("f", FieldType::Float(64)), ("b", FieldType::Bool), ("t", FieldType::Time(TimeUnit::Seconds))];
+    let kinds =
+        [("f", FieldType::Float(64)), ("b", FieldType::Bool), ("t", FieldType::Time(TimeUnit::Seconds))];
     let outcome = read_bytes("a.csv", data.as_bytes(), &options(&kinds)).unwrap();
     assert_eq!(
         outcome.rows,
@@ -353,7 +356,8 @@ fn missing_files_and_failing_sinks_end_the_load() {
         if batch.first_row > 100 { Err("full".into()) } else { Ok(()) }
     };
     let progress = std::sync::Arc::default();
-    let error = silo_ingest::read(&[path], &options, &sink, &silo_ingest::IgnoreRejects, &progress).unwrap_err();
+    let error =
+        silo_ingest::read(&[path], &options, &sink, &silo_ingest::IgnoreRejects, &progress).unwrap_err();
     assert_eq!(error.to_string(), "storing the rows failed: full");
 }
 
@@ -372,4 +376,52 @@ fn rejects_are_written_as_csv() {
     assert_eq!(&records[0][1], "3");
     assert_eq!(&records[0][2], "a: not an i64");
     assert_eq!(&records[0][3], "z,\"p\nq\"");
+}
+
+/// Takes no row whose number is divisible by seven.
+struct NoSevens;
+
+impl silo_ingest::Sink for NoSevens {
+    fn batch(
+        &self,
+        batch: silo_engine::columns::RowBatch,
+    ) -> Result<Vec<silo_ingest::Refusal>, silo_ingest::Cause> {
+        let sevens = |(row, values): (usize, Vec<Value>)| match values[0] {
+            Value::Int(number) if number % 7 == 0 => {
+                Some(silo_ingest::Refusal { row, why: format!("{number} is divisible by 7") })
+            }
+            _ => None,
+        };
+        Ok(support::rows_of(&batch).into_iter().enumerate().filter_map(sevens).collect())
+    }
+}
+
+#[test]
+fn rows_that_the_sink_refuses_are_told_with_their_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |row: u64| if row % 10 == 3 { "x\n".to_owned() } else { format!("{row}\n") };
+    let rows: String = (1..=100).map(row).collect();
+    let path = support::write(folder.path(), "a.csv", format!("a\n\n{rows}").as_bytes());
+    let rejects = silo_ingest::RejectWriter::new(Vec::new()).unwrap();
+    let options = silo_ingest::ReadOptions { block_bytes: 20, threads: 2, ..options(&[("a", I64)]) };
+    let report =
+        silo_ingest::read(&[path], &options, &NoSevens, &rejects, &std::sync::Arc::default()).unwrap();
+    // 63 is divisible by 7 and stands for an x.
+    assert_eq!((report.rows, report.rejected), (100 - 10 - 13, 10 + 13));
+    let written = rejects.finish().unwrap();
+    let mut reader = csv::Reader::from_reader(&written[..]);
+    let mut told: Vec<(u64, String, String)> = reader
+        .records()
+        .map(Result::unwrap)
+        .map(|record| (record[1].parse().unwrap(), record[2].into(), record[3].into()))
+        .collect();
+    told.sort();
+    let expected: Vec<(u64, String, String)> = (1..=100u64)
+        .filter_map(|row| match row {
+            _ if row % 10 == 3 => Some((row + 2, "a: not an i64".into(), "x".into())),
+            _ if row % 7 == 0 => Some((row + 2, format!("{row} is divisible by 7"), row.to_string())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, expected);
 }

@@ -18,7 +18,8 @@ fn find<'i>(inference: &'i Inference, name: &str) -> &'i InferredColumn {
 
 #[test]
 fn the_flights_are_understood_and_load_without_a_reject() {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/nycflights13/flights.csv.zst");
+    let file =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/nycflights13/flights.csv.zst");
     let inference = infer(std::slice::from_ref(&file), &InferOptions::default()).unwrap();
     assert!(inference.whole);
     assert_eq!(inference.rows, 336_776);
@@ -32,7 +33,11 @@ fn the_flights_are_understood_and_load_without_a_reject() {
         ("time_hour", "time(s)", false, 6_936, &["sort"]),
     ] {
         let column = find(&inference, name);
-        assert_eq!((column.kind.name(), column.nullable, column.distinct), (kind, nullable, distinct), "{name}");
+        assert_eq!(
+            (column.kind.name(), column.nullable, column.distinct),
+            (kind, nullable, distinct),
+            "{name}"
+        );
         assert_eq!(Vec::<String>::from(column.index), index, "{name}");
     }
     let toml = inference.to_toml(None).unwrap();
@@ -71,7 +76,13 @@ fn ndjson_has_lists_objects_and_absent_keys() {
         .collect();
     assert_eq!(
         kinds,
-        [("id", "u8", false), ("tags", "string", true), ("o", "string", false), ("zip", "string", false), ("at", "date", false)]
+        [
+            ("id", "u8", false),
+            ("tags", "string", true),
+            ("o", "string", false),
+            ("zip", "string", false),
+            ("at", "date", false)
+        ]
     );
     assert!(!find(&inference, "id").nullable && find(&inference, "at").nullable);
     let schema = inference.schema(Some("id")).unwrap();

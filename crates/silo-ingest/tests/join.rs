@@ -12,7 +12,11 @@ use silo_ingest::{ColumnSpec, IgnoreRejects, Join, JoinSink, Joins, Multi, Nulls
 use support::{I64, TEXT, Value, options, rows_of, text, write};
 
 /// Reads a file with joins, in order.
-fn joined(main: &std::path::Path, options: &ReadOptions, joins: &[Join]) -> silo_ingest::Result<Vec<Vec<Value>>> {
+fn joined(
+    main: &std::path::Path,
+    options: &ReadOptions,
+    joins: &[Join],
+) -> silo_ingest::Result<Vec<Vec<Value>>> {
     let joins = Joins::load(joins, options)?;
     let batches: Mutex<Vec<RowBatch>> = Mutex::default();
     let sink = |batch| {
@@ -56,21 +60,24 @@ fn random_joins_agree_with_a_loop() {
         options.nulls = Nulls::new(["NA"]);
         options.block_bytes = 100;
         options.threads = 1 + round % 2;
-        let fields = vec![ColumnSpec::new("v", I64), multi("v", I64), ColumnSpec::new("s", TEXT), multi("s", TEXT)];
+        let fields =
+            vec![ColumnSpec::new("v", I64), multi("v", I64), ColumnSpec::new("s", TEXT), multi("s", TEXT)];
         let join = Join { file: table_file, key: "k".into(), column: 1, fields };
         let rows = joined(&main_file, &options, &[join]).unwrap();
         assert_eq!(rows.len(), main.len());
         for (row, key) in rows.iter().zip(&main) {
-            let found: Vec<i64> =
-                table.iter().filter(|(other, _)| !key.is_empty() && other == key).map(|(_, value)| *value).collect();
+            let found: Vec<i64> = table
+                .iter()
+                .filter(|(other, _)| !key.is_empty() && other == key)
+                .map(|(_, value)| *value)
+                .collect();
             let there: Vec<i64> = found.iter().copied().filter(|value| value % 7_000 != 0).collect();
             let last = found.last().filter(|&value| value % 7_000 != 0);
             assert_eq!(row[2], last.map_or(Value::Null, |&value| Value::Int(value)));
             let list = |items: Vec<Value>| if items.is_empty() { Value::Null } else { Value::List(items) };
             assert_eq!(row[3], list(there.iter().map(|&value| Value::Int(value)).collect()));
-            let name = |value: &i64| {
-                text(&if value % 7_000 == 0 { "tNA".to_owned() } else { format!("t{value}") })
-            };
+            let name =
+                |value: &i64| text(&if value % 7_000 == 0 { "tNA".to_owned() } else { format!("t{value}") });
             assert_eq!(row[4], found.last().map_or(Value::Null, name));
             assert_eq!(row[5], list(found.iter().map(name).collect()));
         }
@@ -99,7 +106,8 @@ fn joins_that_cannot_be() {
 fn flights_know_their_planes_and_the_weather() {
     let datasets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/nycflights13");
     let hour = FieldType::Time(TimeUnit::Seconds);
-    let mut options = options(&[("tailnum", TEXT), ("time_hour", hour), ("arr_delay", FieldType::Signed(16))]);
+    let mut options =
+        options(&[("tailnum", TEXT), ("time_hour", hour), ("arr_delay", FieldType::Signed(16))]);
     options.nulls = Nulls::new(["NA"]);
     options.threads = 2;
     let joins = [

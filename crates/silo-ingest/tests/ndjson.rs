@@ -4,8 +4,8 @@
 mod support;
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use silo_ingest::{ColumnSpec, Multi, Nulls};
 use silo_engine::{FieldType, TimeUnit};
+use silo_ingest::{ColumnSpec, Multi, Nulls};
 use support::{I64, TEXT, Value, options, read_bytes, text};
 
 #[test]
@@ -119,8 +119,9 @@ fn random_objects_read_as_by_serde_json() {
             if random.random_range(0..4) == 0 {
                 continue;
             }
-            let text: String =
-                (0..random.random_range(1..9)).map(|_| ['x', '"', '\\', '\n', 'é', '😀', '\u{1}'][random.random_range(0..7)]).collect();
+            let text: String = (0..random.random_range(1..9))
+                .map(|_| ['x', '"', '\\', '\n', 'é', '😀', '\u{1}'][random.random_range(0..7)])
+                .collect();
             object.insert(key.to_owned(), text.into());
         }
         data.extend(serde_json::to_vec(&object).unwrap());

@@ -7,13 +7,15 @@ mod support;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type, Int96, Int96Type};
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type, Int96, Int96Type,
+};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use silo_ingest::{ColumnSpec, Multi, Nulls, ReadOptions};
 use silo_engine::{FieldType, TimeUnit};
+use silo_ingest::{ColumnSpec, Multi, Nulls, ReadOptions};
 use support::{I64, TEXT, Value, options, read_bytes, text};
 
 const SCHEMA: &str = "message m {
@@ -54,14 +56,15 @@ fn random_rows(count: usize, seed: u64) -> Vec<Row> {
             id: u64::MAX - row as u64,
             small: maybe(8).then(|| random.random_range(-5..5)),
             yes: maybe(5).then(|| random.random()),
-            score: maybe(9).then(|| if maybe(1) { f64::NAN } else { random.random_range(-9..9) as f64 / 4.0 }),
-            name: maybe(7).then(|| ["", "NA", "é", "long enough a name"][random.random_range(0..4)].to_owned()),
+            score: maybe(9)
+                .then(|| if maybe(1) { f64::NAN } else { random.random_range(-9..9) as f64 / 4.0 }),
+            name: maybe(7)
+                .then(|| ["", "NA", "é", "long enough a name"][random.random_range(0..4)].to_owned()),
             at: maybe(9).then(|| random.random_range(-2_000_000_000_000..2_000_000_000_000)),
             tags: maybe(8).then(|| {
                 (0..random.random_range(0..4)).map(|_| maybe(8).then(|| random.random_range(0..99))).collect()
             }),
-            words: maybe(8)
-                .then(|| (0..random.random_range(0..4)).map(|word| "x".repeat(word)).collect()),
+            words: maybe(8).then(|| (0..random.random_range(0..4)).map(|word| "x".repeat(word)).collect()),
             bare: (0..random.random_range(0..3)).collect(),
         })
         .collect()
@@ -97,7 +100,8 @@ fn nested<T: Clone>(lists: Vec<Option<Vec<Option<T>>>>, null_items: bool) -> (Ve
 
 fn file(groups: &[&[Row]], compression: Compression) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
-    let properties = WriterProperties::builder().set_compression(compression).set_data_page_row_count_limit(100).build();
+    let properties =
+        WriterProperties::builder().set_compression(compression).set_data_page_row_count_limit(100).build();
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
     for rows in groups {
         let mut group = writer.next_row_group().unwrap();
@@ -132,7 +136,8 @@ fn file(groups: &[&[Row]], compression: Compression) -> Vec<u8> {
         column!(Int96Type, &values, Some(&levels), None);
         let (values, levels) = flat(rows, |row| row.small.map(|small| small * 25));
         column!(Int32Type, &values, Some(&levels), None);
-        let (values, definitions, repetitions) = nested(rows.iter().map(|row| row.tags.clone()).collect(), true);
+        let (values, definitions, repetitions) =
+            nested(rows.iter().map(|row| row.tags.clone()).collect(), true);
         column!(Int64Type, &values, Some(&definitions), Some(&repetitions));
         let words = |row: &Row| {
             let words = row.words.as_ref()?;
@@ -207,7 +212,8 @@ fn expected(row: &Row) -> Vec<Value> {
 #[test]
 fn what_was_written_is_read() {
     let rows = random_rows(41_000, 1);
-    let groups: [&[Row]; 4] = [&rows[..20_000], &rows[20_000..20_001], &rows[20_001..40_000], &rows[40_000..]];
+    let groups: [&[Row]; 4] =
+        [&rows[..20_000], &rows[20_000..20_001], &rows[20_001..40_000], &rows[40_000..]];
     let compressions = [
         Compression::UNCOMPRESSED,
         Compression::SNAPPY,
@@ -251,8 +257,7 @@ fn values_without_a_counterpart_reject_their_row() {
     let read: Vec<Value> = outcome.rows.iter().map(|row| row[0].clone()).collect();
     assert_eq!(read, kept);
     let lines: Vec<u64> = outcome.rejects.iter().map(|reject| reject.0).collect();
-    let expected: Vec<u64> =
-        (1..).zip(&rows).filter(|(_, row)| !fits(row)).map(|(line, _)| line).collect();
+    let expected: Vec<u64> = (1..).zip(&rows).filter(|(_, row)| !fits(row)).map(|(line, _)| line).collect();
     assert_eq!(lines, expected);
 }
 

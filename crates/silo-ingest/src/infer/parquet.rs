@@ -54,7 +54,8 @@ pub(super) fn see(file: &Path, content: Content, table: &mut Table) -> Result<()
             let stats = seen.1.column(&spec.name);
             let nulls: u32 = column.nulls.iter().map(|word| word.count_ones()).sum();
             stats.empty += u64::from(nulls);
-            let null = |row: usize| column.nulls.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1);
+            let null =
+                |row: usize| column.nulls.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1);
             match &column.values {
                 Values::List { items, .. } => count(stats, items, &|_| false),
                 values => count(stats, values, &null),
@@ -64,7 +65,14 @@ pub(super) fn see(file: &Path, content: Content, table: &mut Table) -> Result<()
         if seen.0 >= MOST_ROWS { Err(Box::new(Enough)) } else { Ok(()) }
     };
     let progress = crate::Progress::default();
-    let job = Job { file, options: &options, sink: &sink, rejects: &IgnoreRejects, progress: &progress, first_row: 0 };
+    let job = Job {
+        file,
+        options: &options,
+        sink: &sink,
+        rejects: &IgnoreRejects,
+        progress: &progress,
+        first_row: 0,
+    };
     match crate::parquet::read_rows(&job, reader, false) {
         Err(Error::Sink(cause)) if cause.is::<Enough>() => {}
         result => {

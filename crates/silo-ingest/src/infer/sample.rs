@@ -30,7 +30,9 @@ pub(super) fn see(file: &Path, table: &mut Table) -> Result<()> {
         #[cfg(feature = "parquet")]
         Format::Parquet => return super::parquet::see(file, opened.content, table),
         #[cfg(not(feature = "parquet"))]
-        Format::Parquet => return Err(Error::input(file, "is a Parquet file; this program was built without")),
+        Format::Parquet => {
+            return Err(Error::input(file, "is a Parquet file; this program was built without"));
+        }
     };
     let most_bytes = 16 << 20;
     let text = read::open(file, opened.content, delimiter, most_bytes)?;
@@ -67,7 +69,8 @@ pub(super) fn see(file: &Path, table: &mut Table) -> Result<()> {
                 let at = first + rest / PIECES * piece;
                 // A guess that the next line break ends a record; pieces that contradict it are not counted.
                 let from = records.cut(data, at, at + 1).end;
-                let end = records.cut(data, from, (at + PIECE_BYTES.min(rest / PIECES + 1)).min(data.len())).end;
+                let end =
+                    records.cut(data, from, (at + PIECE_BYTES.min(rest / PIECES + 1)).min(data.len())).end;
                 rows += see(data.get(from..end).unwrap_or_default());
                 seen += end - from;
             }

@@ -75,7 +75,8 @@ fn column(
     };
     let unique = multi.is_none() && stats.values == rows && seen * 100 >= rows * 97 && rows > 1;
     let (index, why) = index_kinds(&name, kind, multi.is_some(), distinct, stats, rows);
-    let nulls: u64 = stats.empty + stats.spelled.iter().zip(known).filter(|(_, known)| **known).map(|(n, _)| n).sum::<u64>();
+    let nulls: u64 = stats.empty
+        + stats.spelled.iter().zip(known).filter(|(_, known)| **known).map(|(n, _)| n).sum::<u64>();
     let nullable = nulls > 0 || multi.is_none() && stats.values < rows || !whole;
     let about = if whole && seen == distinct { "" } else { "about " };
     let mut reason = format!("{about}{distinct} values");
@@ -132,13 +133,19 @@ fn index_kinds(
         FieldType::String if distinct <= MOST_BITMAPS && (distinct * 2 <= rows || rows < 1_000) => {
             (none.filter(), "filter: few enough texts")
         }
-        FieldType::String if stats.bytes / stats.values.max(1) <= LONG_TEXT => (none.high(), "high: many short texts"),
+        FieldType::String if stats.bytes / stats.values.max(1) <= LONG_TEXT => {
+            (none.high(), "high: many short texts")
+        }
         FieldType::String => (none, "only stored: many long texts"),
         FieldType::Signed(_) | FieldType::Unsigned(_) if identifies && distinct > MOST_CATEGORIES => {
             (none.high(), "high: it names things by number")
         }
-        FieldType::Signed(_) | FieldType::Unsigned(_) if identifies => (none.filter(), "filter: it names few things by number"),
-        FieldType::Signed(_) | FieldType::Unsigned(_) if distinct <= 1 => (none.filter(), "filter: one value"),
+        FieldType::Signed(_) | FieldType::Unsigned(_) if identifies => {
+            (none.filter(), "filter: it names few things by number")
+        }
+        FieldType::Signed(_) | FieldType::Unsigned(_) if distinct <= 1 => {
+            (none.filter(), "filter: one value")
+        }
         FieldType::Signed(_) | FieldType::Unsigned(_) if distinct <= MOST_CATEGORIES => {
             (none.filter().sort(), "filter and sort: few numbers")
         }
@@ -164,7 +171,10 @@ impl Inference {
             Some(name) => {
                 let column = self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
                     let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
-                    Error::Options(format!("there is no column {name:?} for the id; there are {}", names.join(", ")))
+                    Error::Options(format!(
+                        "there is no column {name:?} for the id; there are {}",
+                        names.join(", ")
+                    ))
                 })?;
                 let kind = match column.kind {
                     FieldType::Signed(_) => FieldType::Signed(64),
@@ -206,7 +216,9 @@ impl Inference {
             self.columns.iter().filter(|column| column.unique).map(|column| column.name.as_str()).collect();
         match id {
             Some(_) => {}
-            None if candidates.is_empty() => text.push_str("# Records are numbered: no column names each record.\n"),
+            None if candidates.is_empty() => {
+                text.push_str("# Records are numbered: no column names each record.\n");
+            }
             None => {
                 let _ = writeln!(text, "# Records are numbered; --id could name: {}.", candidates.join(", "));
             }

@@ -16,7 +16,7 @@ const MOST_EXACT: usize = 1 << 16;
 /// Bits of a hash that choose a register.
 const REGISTER_BITS: u32 = 12;
 
-/// Counts distinct values: exactly while they are few, then by HyperLogLog (P. Flajolet et al., 2007),
+/// Counts distinct values: exactly while they are few, then by `HyperLogLog` (P. Flajolet et al., 2007),
 /// whose standard error at 4,096 registers is 1.6 %.
 #[derive(Debug, Default)]
 pub(super) struct Distinct {
@@ -62,8 +62,17 @@ impl Distinct {
     }
 }
 
+/// What a time shows at its finest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Finest {
+    Day,
+    /// So many digits of a second.
+    Digits(usize),
+}
+
 /// What has been seen of a column.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub(super) struct Stats {
     /// Values that are not null, or items.
     pub values: u64,
@@ -84,8 +93,8 @@ pub(super) struct Stats {
     /// Lowest and highest, while all are integers.
     integers: Option<(i128, i128)>,
     floats: bool,
-    /// Digits of the finest second, while all are times; none for dates.
-    times: Option<Option<usize>>,
+    /// What the finest time shows, while all are times.
+    times: Option<Finest>,
     /// A value that is no integer, and one that is no float, time or truth value.
     pub odd: [Option<String>; 2],
     /// A type that a file declares.
@@ -105,7 +114,7 @@ impl Default for Stats {
             booleans: true,
             integers: Some((i128::MAX, i128::MIN)),
             floats: true,
-            times: Some(None),
+            times: Some(Finest::Day),
             odd: [None, None],
             declared: None,
         }
@@ -130,13 +139,19 @@ impl Stats {
         self.distinct.add(xxh3_64(bytes));
         let bytes = bytes.trim_ascii();
         if self.booleans {
-            self.booleans = !text && [&b"true"[..], b"false", b"yes", b"no"].iter().any(|word| bytes.eq_ignore_ascii_case(word));
+            self.booleans = !text
+                && [&b"true"[..], b"false", b"yes", b"no"]
+                    .iter()
+                    .any(|word| bytes.eq_ignore_ascii_case(word));
         }
         if let Some((low, high)) = self.integers {
             self.integers = if text || leading_zero(bytes) {
                 None
             } else {
-                value::integer(bytes).ok().filter(|_| !bytes.contains(&b'.')).map(|number| (low.min(number), high.max(number)))
+                value::integer(bytes)
+                    .ok()
+                    .filter(|_| !bytes.contains(&b'.'))
+                    .map(|number| (low.min(number), high.max(number)))
             };
             if self.integers.is_none() {
                 self.odd[0] = Some(shown(bytes));
@@ -148,7 +163,7 @@ impl Stats {
         if let Some(digits) = self.times {
             // A bare number is an integer first.
             self.times = match value::time(bytes, TimeUnit::Seconds) {
-                Ok(_) if bytes.get(4) == Some(&b'-') => Some(digits.max(fraction_digits(bytes))),
+                Ok(_) if bytes.get(4) == Some(&b'-') => Some(digits.max(finest(bytes))),
                 _ => None,
             };
         }
@@ -177,8 +192,12 @@ impl Stats {
         }
         if let Some((low, high)) = self.integers {
             let widths: &[u8] = if margin { &[32, 64] } else { &[8, 16, 32, 64] };
-            let fits = |kind: FieldType| kind.integer_range().is_some_and(|(least, most)| low >= least && high <= most);
-            let kinds = widths.iter().map(|&bits| if low < 0 { FieldType::Signed(bits) } else { FieldType::Unsigned(bits) });
+            let fits = |kind: FieldType| {
+                kind.integer_range().is_some_and(|(least, most)| low >= least && high <= most)
+            };
+            let kinds = widths
+                .iter()
+                .map(|&bits| if low < 0 { FieldType::Signed(bits) } else { FieldType::Unsigned(bits) });
             // Integers beyond 64 bits are kept as text.
             return kinds.into_iter().find(|&kind| fits(kind)).unwrap_or(FieldType::String);
         }
@@ -186,11 +205,11 @@ impl Stats {
             return FieldType::Float(64);
         }
         match self.times {
-            Some(None) => FieldType::Time(TimeUnit::Days),
-            Some(Some(0)) => FieldType::Time(TimeUnit::Seconds),
-            Some(Some(1..=3)) => FieldType::Time(TimeUnit::Milliseconds),
-            Some(Some(4..=6)) => FieldType::Time(TimeUnit::Microseconds),
-            Some(Some(_)) => FieldType::Time(TimeUnit::Nanoseconds),
+            Some(Finest::Day) => FieldType::Time(TimeUnit::Days),
+            Some(Finest::Digits(0)) => FieldType::Time(TimeUnit::Seconds),
+            Some(Finest::Digits(1..=3)) => FieldType::Time(TimeUnit::Milliseconds),
+            Some(Finest::Digits(4..=6)) => FieldType::Time(TimeUnit::Microseconds),
+            Some(Finest::Digits(_)) => FieldType::Time(TimeUnit::Nanoseconds),
             None => FieldType::String,
         }
     }
@@ -207,11 +226,11 @@ fn leading_zero(bytes: &[u8]) -> bool {
     matches!(digits, [b'0', b'0'..=b'9', ..])
 }
 
-/// Digits behind the point of a time; none for a date.
-fn fraction_digits(time: &[u8]) -> Option<usize> {
-    let clock = time.get(10..).filter(|clock| !clock.is_empty())?;
+/// What a time shows.
+fn finest(time: &[u8]) -> Finest {
+    let Some(clock) = time.get(10..).filter(|clock| !clock.is_empty()) else { return Finest::Day };
     let digits = clock.iter().position(|&byte| byte == b'.').and_then(|at| clock.get(at + 1..));
-    Some(digits.map_or(0, |digits| digits.iter().take_while(|byte| byte.is_ascii_digit()).count()))
+    Finest::Digits(digits.map_or(0, |digits| digits.iter().take_while(|byte| byte.is_ascii_digit()).count()))
 }
 
 /// A value for a message.

@@ -66,8 +66,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     fn new(sample: &[u8], bytes: u64, lines: u64, open: bool) -> Tail {
-        let reason =
-            if open { Reason::Unclosed { lines: lines.max(1) } } else { Reason::Overlong { bytes } };
+        let reason = if open { Reason::Unclosed { lines: lines.max(1) } } else { Reason::Overlong { bytes } };
         Tail { lines, reason, sample: sample.get(..SAMPLE_BYTES).unwrap_or(sample).to_vec() }
     }
 }

@@ -93,7 +93,9 @@ pub(crate) fn open(path: &Path, format: Option<Format>, progress: &Arc<Progress>
     let raw = Counted { inner: Cursor::new(magic).chain(raw), progress: Arc::clone(progress) };
     let mut stream: Box<dyn Read + Send> = match compression {
         Compression::Plain => Box::new(raw),
-        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(64 << 10, raw))),
+        Compression::Gzip => {
+            Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(64 << 10, raw)))
+        }
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(raw).map_err(io)?),
     };
     let first = head(&mut stream, HEAD_BYTES).map_err(io)?;

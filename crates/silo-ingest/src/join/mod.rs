@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use silo_engine::columns::{Column, RowBatch, Values};
 
 use crate::error::{Cause, Error, Result};
-use crate::read::{ReadOptions, Sink};
+use crate::read::{ReadOptions, Refusal, Sink};
 use crate::spec::ColumnSpec;
 use table::{Keys, Table};
 
@@ -52,17 +52,16 @@ impl std::str::FromStr for JoinText {
                 let (name, field) = field.split_once('=').unwrap_or((field, field));
                 (!name.is_empty() && !field.is_empty()).then(|| (name.to_owned(), field.to_owned()))
             };
-            let fields = if fields.is_empty() {
-                Some(Vec::new())
-            } else {
-                fields.split(',').map(named).collect()
-            };
+            let fields =
+                if fields.is_empty() { Some(Vec::new()) } else { fields.split(',').map(named).collect() };
             let whole = !file.is_empty() && !key.is_empty() && !column.is_empty();
             let (key, column) = (key.to_owned(), column.to_owned());
             whole.then_some(JoinText { file: file.into(), key, column, fields: fields? })
         };
         parse().ok_or_else(|| {
-            Error::Options(format!("{text:?} is not a join: write FILE:KEY=COLUMN or FILE:KEY=COLUMN:FIELD,NAME=FIELD"))
+            Error::Options(format!(
+                "{text:?} is not a join: write FILE:KEY=COLUMN or FILE:KEY=COLUMN:FIELD,NAME=FIELD"
+            ))
         })
     }
 }
@@ -83,11 +82,17 @@ impl Joins {
         let mut tables = Vec::new();
         for join in joins {
             let column = options.columns.get(join.column).ok_or_else(|| {
-                Error::Options(format!("there is no column {} to look up in {}", join.column, join.file.display()))
+                Error::Options(format!(
+                    "there is no column {} to look up in {}",
+                    join.column,
+                    join.file.display()
+                ))
             })?;
             if column.multi.is_some() {
                 let name = &column.name;
-                return Err(Error::Options(format!("column {name:?} has several values and cannot be looked up")));
+                return Err(Error::Options(format!(
+                    "column {name:?} has several values and cannot be looked up"
+                )));
             }
             let key = ColumnSpec { name: join.key.clone(), optional: false, ..column.clone() };
             tables.push((join.column, Table::load(&join.file, key, &join.fields, options)?));
@@ -121,9 +126,10 @@ fn look_up(column: &Column, table: &Table, rows: usize, groups: &mut Vec<std::op
     let null = |row: usize| column.nulls.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1);
     match &column.values {
         Values::Int(keys) => {
-            let found = keys.iter().enumerate().map(|(row, &key)| {
-                if null(row) { 0..0 } else { table.rows(&Keys::Int(key)) }
-            });
+            let found = keys
+                .iter()
+                .enumerate()
+                .map(|(row, &key)| if null(row) { 0..0 } else { table.rows(&Keys::Int(key)) });
             groups.extend(found);
         }
         Values::Text { ends, bytes } => {
@@ -159,7 +165,7 @@ impl<'a> JoinSink<'a> {
 }
 
 impl Sink for JoinSink<'_> {
-    fn batch(&self, mut batch: RowBatch) -> Result<(), Cause> {
+    fn batch(&self, mut batch: RowBatch) -> Result<Vec<Refusal>, Cause> {
         self.joins.append(&mut batch);
         self.inner.batch(batch)
     }

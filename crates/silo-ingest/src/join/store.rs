@@ -45,9 +45,9 @@ impl Packed {
         let high = numbers.clone().max().unwrap_or(0);
         let differences = numbers.map(|number| number.wrapping_sub(low).cast_unsigned());
         let differences = match high.wrapping_sub(low).cast_unsigned() {
-            0..=0xff => Differences::U8(differences.map(|value| narrow(value)).collect()),
-            0x100..=0xffff => Differences::U16(differences.map(|value| narrow(value)).collect()),
-            0x1_0000..=0xffff_ffff => Differences::U32(differences.map(|value| narrow(value)).collect()),
+            0..=0xff => Differences::U8(differences.map(narrow).collect()),
+            0x100..=0xffff => Differences::U16(differences.map(narrow).collect()),
+            0x1_0000..=0xffff_ffff => Differences::U32(differences.map(narrow).collect()),
             _ => Differences::U64(differences.collect()),
         };
         Packed { low, differences }
@@ -100,7 +100,8 @@ impl Store {
         if columns.iter().any(|column| !column.nulls.is_empty()) {
             nulls.resize(order.len().div_ceil(64), 0u64);
             for (to, &(batch, row)) in order.iter().enumerate() {
-                let null = columns.get(batch as usize).is_some_and(|column| is_null(&column.nulls, row as usize));
+                let null =
+                    columns.get(batch as usize).is_some_and(|column| is_null(&column.nulls, row as usize));
                 if let (true, Some(word)) = (null, nulls.get_mut(to / 64)) {
                     *word |= 1 << (to % 64);
                 }

@@ -38,10 +38,19 @@ impl Keys<'_> {
 #[derive(Debug)]
 enum Groups {
     /// Integer keys that lie close together: the group is the difference to the lowest.
-    Dense { low: i64 },
+    Dense {
+        low: i64,
+    },
     /// Other keys, by hash.
-    Integers { keys: Vec<i64>, groups: HashTable<u32> },
-    Texts { ends: Vec<u64>, bytes: Vec<u8>, groups: HashTable<u32> },
+    Integers {
+        keys: Vec<i64>,
+        groups: HashTable<u32>,
+    },
+    Texts {
+        ends: Vec<u64>,
+        bytes: Vec<u8>,
+        groups: HashTable<u32>,
+    },
 }
 
 /// A joined file.
@@ -72,7 +81,11 @@ impl Table {
         options: &ReadOptions,
     ) -> Result<Table> {
         if matches!(key.kind, FieldType::Bool | FieldType::Float(_)) {
-            let what = format!("column {:?} is looked up by a {}; keys are integers, times or text", key.name, key.kind.name());
+            let what = format!(
+                "column {:?} is looked up by a {}; keys are integers, times or text",
+                key.name,
+                key.kind.name()
+            );
             return Err(Error::input(file, what));
         }
         let mut columns = vec![key];
@@ -85,7 +98,9 @@ impl Table {
         };
         let progress = Arc::new(Progress::default());
         read(&[file.to_owned()], &options, &sink, &NoRejects, &progress).map_err(|error| match error {
-            Error::Rejects(cause) => Error::input(file, format!("a joined file must have no bad rows: {cause}")),
+            Error::Rejects(cause) => {
+                Error::input(file, format!("a joined file must have no bad rows: {cause}"))
+            }
             other => other,
         })?;
         let mut batches = batches.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +111,10 @@ impl Table {
         }
         let mut order = keyed_rows(&batches);
         let (groups, starts) = group(&batches, &mut order);
-        let stores = fields.iter().enumerate().map(|(at, field)| (field.clone(), Store::gather(&batches, at + 1, &order)));
+        let stores = fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| (field.clone(), Store::gather(&batches, at + 1, &order)));
         Ok(Table { groups, starts, fields: stores.collect() })
     }
 
@@ -117,9 +135,9 @@ impl Table {
             (Groups::Dense { low }, Keys::Int(key)) => {
                 usize::try_from(key.wrapping_sub(*low).cast_unsigned()).ok().filter(|_| key >= low)
             }
-            (Groups::Integers { keys, groups }, Keys::Int(wanted)) => {
-                groups.find(key.hash(), |&group| keys.get(group as usize) == Some(wanted)).map(|&group| group as usize)
-            }
+            (Groups::Integers { keys, groups }, Keys::Int(wanted)) => groups
+                .find(key.hash(), |&group| keys.get(group as usize) == Some(wanted))
+                .map(|&group| group as usize),
             (Groups::Texts { ends, bytes, groups }, Keys::Text(wanted)) => {
                 let same = |group: &u32| text_of(ends, bytes, *group as usize) == *wanted;
                 groups.find(key.hash(), same).map(|&group| group as usize)
@@ -184,7 +202,7 @@ fn keyed_rows(batches: &[RowBatch]) -> Vec<RowOf> {
     let mut rows = Vec::new();
     for (batch, of) in batches.iter().enumerate() {
         let nulls = of.columns.first().map(|column| column.nulls.as_slice()).unwrap_or_default();
-        let keyed = |row: &usize| !nulls.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1);
+        let keyed = |row: &usize| nulls.get(row / 64).is_none_or(|word| word >> (row % 64) & 1 == 0);
         rows.extend((0..of.rows).filter(keyed).map(|row| (position(batch), position(row))));
     }
     rows
@@ -208,7 +226,9 @@ fn group(batches: &[RowBatch], order: &mut [RowOf]) -> (Groups, Vec<u32>) {
     order.sort_by(|a, b| key_of(batches, *a).cmp(&key_of(batches, *b)));
     let key_at = |at: usize| order.get(at).map(|&row| key_of(batches, row));
     let mut starts = Vec::new();
-    if let (Some(Keys::Int(low)), Some(Keys::Int(high))) = (key_at(0), order.len().checked_sub(1).and_then(key_at)) {
+    if let (Some(Keys::Int(low)), Some(Keys::Int(high))) =
+        (key_at(0), order.len().checked_sub(1).and_then(key_at))
+    {
         let width = high.wrapping_sub(low).cast_unsigned();
         if width < order.len() as u64 * 4 + 1_024 {
             // Also for keys that do not occur, a start: where the next begins.

@@ -62,7 +62,9 @@ fn whole(kind: FieldType, scalar: Scalar) -> Result<i64, Wrong> {
         }
         (_, Scalar::Int(number) | Scalar::Time(number, _)) => number,
         (FieldType::Signed(_) | FieldType::Unsigned(_), Scalar::Bool(value)) => i128::from(value),
-        (FieldType::Signed(_) | FieldType::Unsigned(_), Scalar::Float(value)) if value.fract() == 0.0 && value.abs() < 1e20 => {
+        (FieldType::Signed(_) | FieldType::Unsigned(_), Scalar::Float(value))
+            if value.fract() == 0.0 && value.abs() < 1e20 =>
+        {
             #[expect(clippy::cast_possible_truncation, reason = "whole, and below 10^20")]
             {
                 value as i128

@@ -72,7 +72,8 @@ impl Decoder {
                 let nanos = match *value.data() {
                     [low, high, day] => {
                         let days = i128::from(day.cast_signed()) - EPOCH_DAY;
-                        days * i128::from(TimeUnit::Days.nanoseconds()) + i128::from(u64::from(high) << 32 | u64::from(low))
+                        days * i128::from(TimeUnit::Days.nanoseconds())
+                            + i128::from(u64::from(high) << 32 | u64::from(low))
                     }
                     _ => i128::MAX >> 64,
                 };
@@ -155,7 +156,10 @@ impl Target<'_> {
             }
         };
         column.ok_or_else(|| {
-            ParquetError::General(format!("column {:?} has fewer values than its levels promise", self.spec.name))
+            ParquetError::General(format!(
+                "column {:?} has fewer values than its levels promise",
+                self.spec.name
+            ))
         })
     }
 
@@ -251,7 +255,12 @@ fn fault(kind: FieldType, wrong: Wrong) -> Reason {
 }
 
 /// Appends text, unless it is a spelling of null.
-fn push_text(values: &mut Values, kind: FieldType, bytes: &[u8], context: &mut Context<'_>) -> Result<(), Wrong> {
+fn push_text(
+    values: &mut Values,
+    kind: FieldType,
+    bytes: &[u8],
+    context: &mut Context<'_>,
+) -> Result<(), Wrong> {
     let empty = bytes.is_empty();
     if !empty && context.nulls.contains(bytes) || empty && kind != FieldType::String {
         return Ok(());

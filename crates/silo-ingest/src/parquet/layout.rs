@@ -46,16 +46,19 @@ pub(crate) struct Levels {
 
 /// The columns of a file.
 pub(crate) fn leaves(schema: &SchemaDescriptor) -> Vec<Leaf> {
-    let roots: Vec<usize> = (0..schema.num_columns()).map(|index| schema.get_column_root_idx(index)).collect();
+    let roots: Vec<usize> =
+        (0..schema.num_columns()).map(|index| schema.get_column_root_idx(index)).collect();
     let leaf = |(index, column): (usize, &parquet::schema::types::ColumnDescPtr)| {
         let root = schema.get_column_root_idx(index);
         let alone = roots.iter().filter(|&&other| other == root).count() == 1;
-        let name = if alone { schema.get_column_root(index).name().to_owned() } else { column.path().string() };
+        let name =
+            if alone { schema.get_column_root(index).name().to_owned() } else { column.path().string() };
         let levels = Levels {
             value: column.max_def_level(),
             item: (column.max_rep_level() > 0).then(|| column.repeated_ancestor_def_level()),
         };
-        let meaning = if column.max_rep_level() > 1 { Err("a list of lists".to_owned()) } else { meaning(column) };
+        let meaning =
+            if column.max_rep_level() > 1 { Err("a list of lists".to_owned()) } else { meaning(column) };
         Leaf { name, index, meaning, levels }
     };
     schema.columns().iter().enumerate().map(leaf).collect()
@@ -91,7 +94,9 @@ fn meaning(column: &ColumnDescriptor) -> Result<Meaning, String> {
             None => Meaning::Signed,
         }),
         Physical::FLOAT | Physical::DOUBLE => Ok(Meaning::Float),
-        Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY if decimal => Err("a decimal of bytes".to_owned()),
+        Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY if decimal => {
+            Err("a decimal of bytes".to_owned())
+        }
         Physical::BYTE_ARRAY => Ok(Meaning::Text),
         Physical::FIXED_LEN_BYTE_ARRAY => match logical {
             Some(LogicalType::Float16) => Err("16-bit floats".to_owned()),
@@ -111,12 +116,17 @@ pub(crate) fn locate(file: &Path, columns: &[ColumnSpec], leaves: &[Leaf]) -> Re
         if let Some(leaf) = leaf {
             let name = &leaf.name;
             if let Err(what) = &leaf.meaning {
-                return Err(Error::input(file, format!("column {name:?} holds {what}, which is not supported")));
+                return Err(Error::input(
+                    file,
+                    format!("column {name:?} holds {what}, which is not supported"),
+                ));
             }
             if leaf.levels.item.is_some() && column.multi.is_none() {
                 return Err(Error::input(
                     file,
-                    format!("column {name:?} holds lists, but its field takes one value; make the field multi-valued"),
+                    format!(
+                        "column {name:?} holds lists, but its field takes one value; make the field multi-valued"
+                    ),
                 ));
             }
         }

@@ -16,7 +16,7 @@ use crate::input::{Content, Input};
 use crate::read::{Counts, Job, on_threads};
 use crate::reject::{Reason, Reject};
 use crate::text::column::{Context, all_null};
-use crate::text::compact;
+use crate::text::{compact, position};
 use decode::Decoder;
 use layout::Leaf;
 
@@ -32,7 +32,9 @@ pub(crate) fn open(file: &std::path::Path, content: Content) -> Result<Serialize
     let len = bytes.len() as u64;
     let reader = caught(|| SerializedFileReader::new(bytes)).map_err(|error| damaged(file, &error))?;
     // The library takes these for granted.
-    for chunk in reader.metadata().row_groups().iter().flat_map(parquet::file::metadata::RowGroupMetaData::columns) {
+    for chunk in
+        reader.metadata().row_groups().iter().flat_map(parquet::file::metadata::RowGroupMetaData::columns)
+    {
         let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
         let sizes = [start, chunk.data_page_offset(), chunk.compressed_size(), chunk.num_values()];
         let [start, data, size, values] = sizes.map(|size| u64::try_from(size).unwrap_or(u64::MAX));
@@ -42,6 +44,13 @@ pub(crate) fn open(file: &std::path::Path, content: Content) -> Result<Serialize
         }
     }
     Ok(reader)
+}
+
+/// The names of a file's columns.
+pub(crate) fn names(file: &std::path::Path, content: Content) -> Result<Vec<String>> {
+    let reader = open(file, content)?;
+    let leaves = layout::leaves(reader.metadata().file_metadata().schema_descr());
+    Ok(leaves.into_iter().map(|leaf| leaf.name).collect())
 }
 
 /// Runs a part of the Parquet library, which panics on some damaged files.
@@ -125,7 +134,8 @@ impl Work<'_> {
         loop {
             let group = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(&start) = self.starts.get(group) else { return Ok(()) };
-            let reader = caught(|| self.reader.get_row_group(group)).map_err(|error| damaged(self.job.file, &error))?;
+            let reader = caught(|| self.reader.get_row_group(group))
+                .map_err(|error| damaged(self.job.file, &error))?;
             self.group(&*reader, start)?;
             let rows = u128::try_from(reader.metadata().num_rows()).unwrap_or(0);
             let share = u128::from(self.total_bytes) * rows / u128::from(self.total_rows).max(1);
@@ -170,16 +180,17 @@ impl Work<'_> {
 
     fn hand_on(&self, first: u64, rows: usize, mut columns: Vec<Column>, context: Context<'_>) -> Result<()> {
         let job = self.job;
+        let tell = |row: u32, column, reason: &Reason| {
+            let line = first + u64::from(row) + 1;
+            let reject = Reject { file: job.file, line, column, reason, row: &[] };
+            job.rejects.reject(&reject).map_err(Error::Rejects)
+        };
         let mut faults = context.faults;
         faults.sort_by_key(|(row, column, _)| (*row, *column));
         faults.dedup_by_key(|(row, ..)| *row);
         for (row, column, reason) in &faults {
-            let line = first + u64::from(*row) + 1;
             let column = job.options.columns.get(*column).map(|column| column.name.as_str());
-            let reason: &Reason = reason;
-            job.rejects
-                .reject(&Reject { file: job.file, line, column, reason, row: &[] })
-                .map_err(Error::Rejects)?;
+            tell(*row, column, reason)?;
         }
         let dropped: Vec<u32> = faults.iter().map(|(row, ..)| *row).collect();
         if !dropped.is_empty() {
@@ -188,14 +199,22 @@ impl Work<'_> {
             }
         }
         let kept = rows - dropped.len();
-        self.rows.fetch_add(kept as u64, Ordering::Relaxed);
-        self.rejected.fetch_add(dropped.len() as u64, Ordering::Relaxed);
-        self.nans.fetch_add(context.nans, Ordering::Relaxed);
-        job.progress.add_rows(kept as u64, dropped.len() as u64);
-        if kept == 0 {
-            return Ok(());
+        let mut refused = 0;
+        if kept > 0 {
+            let batch = RowBatch { first_row: job.first_row + first, rows: kept, columns };
+            let mut lines: Vec<u32> = (0..position(rows)).collect();
+            compact::drop_plain(&mut lines, rows, &dropped);
+            for refusal in job.sink.batch(batch).map_err(Error::Sink)? {
+                let Some(&row) = lines.get(refusal.row) else { continue };
+                tell(row, None, &Reason::Refused { why: refusal.why })?;
+                refused += 1;
+            }
         }
-        let batch = RowBatch { first_row: job.first_row + first, rows: kept, columns };
-        job.sink.batch(batch).map_err(Error::Sink)
+        let rejected = dropped.len() as u64 + refused;
+        self.rows.fetch_add(kept as u64 - refused, Ordering::Relaxed);
+        self.rejected.fetch_add(rejected, Ordering::Relaxed);
+        self.nans.fetch_add(context.nans, Ordering::Relaxed);
+        job.progress.add_rows(kept as u64 - refused, rejected);
+        Ok(())
     }
 }

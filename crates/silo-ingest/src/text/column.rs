@@ -61,7 +61,9 @@ pub(crate) fn all_null(spec: &ColumnSpec, rows: usize) -> Column {
     let values = match (&spec.multi, spec.kind) {
         (Some(_), kind) => Values::List { ends: vec![0; rows], items: Box::new(no_values(kind)) },
         (None, FieldType::Bool) => Values::Bool(vec![0; rows]),
-        (None, FieldType::Signed(_) | FieldType::Unsigned(_) | FieldType::Time(_)) => Values::Int(vec![0; rows]),
+        (None, FieldType::Signed(_) | FieldType::Unsigned(_) | FieldType::Time(_)) => {
+            Values::Int(vec![0; rows])
+        }
         (None, FieldType::Float(_)) => Values::Float(vec![0.0; rows]),
         (None, FieldType::String) => Values::Text { ends: vec![0; rows], bytes: Vec::new() },
     };
@@ -186,7 +188,8 @@ pub(crate) fn read<C: Cells>(
             Column { nulls, values: Values::Int(values) }
         }
         FieldType::Float(_) => {
-            let short = |data: &[u8], cell: Range<usize>| fit_float(kind, value::short_float(data.get(cell)?)?).ok();
+            let short =
+                |data: &[u8], cell: Range<usize>| fit_float(kind, value::short_float(data.get(cell)?)?).ok();
             let any = |bytes: &[u8]| value::float(bytes)?.map(|value| fit_float(kind, value)).transpose();
             let (values, nulls) = numbers(cells, data, place, context, short, any);
             Column { nulls, values: Values::Float(values) }
@@ -282,13 +285,7 @@ impl<T, E> IsOkAndNone for Result<Option<T>, E> {
     }
 }
 
-fn texts<C: Cells>(
-    cells: &C,
-    data: &[u8],
-    index: usize,
-    asked: usize,
-    context: &mut Context<'_>,
-) -> Column {
+fn texts<C: Cells>(cells: &C, data: &[u8], index: usize, asked: usize, context: &mut Context<'_>) -> Column {
     let rows = cells.rows();
     let mut ends = Vec::with_capacity(rows);
     let mut bytes = Vec::with_capacity(data.len() / 4);

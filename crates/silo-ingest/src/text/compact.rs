@@ -50,7 +50,8 @@ fn kept(rows: usize, dropped: &[u32], mut each: impl FnMut(usize)) {
     }
 }
 
-fn drop_plain<T: Copy>(values: &mut Vec<T>, rows: usize, dropped: &[u32]) {
+/// Drops rows of plain values.
+pub(crate) fn drop_plain<T: Copy>(values: &mut Vec<T>, rows: usize, dropped: &[u32]) {
     let mut all = Vec::with_capacity(rows.saturating_sub(dropped.len()));
     kept(rows, dropped, |row| all.extend(values.get(row)));
     *values = all;
@@ -113,7 +114,10 @@ mod tests {
             [
                 Column { nulls: nulls.clone(), values: Values::Text { ends, bytes } },
                 Column { nulls: nulls.clone(), values: Values::List { ends: list_ends, items } },
-                Column { nulls, values: Values::Int(kept.iter().map(|&row| row as i64).collect()) },
+                Column {
+                    nulls,
+                    values: Values::Int(kept.iter().map(|&row| i64::try_from(row).unwrap()).collect()),
+                },
             ]
         };
         let dropped: Vec<u32> = vec![0, 1, 63, 64, 65, 130, 199];

@@ -40,8 +40,7 @@ impl Records {
             // Not quoted at `at`. Line breaks before `low` do not end the scan.
             let low = at.max(target - 1);
             let mut open = self.opening(data, from, at, low);
-            let newline =
-                if open.is_some() { None } else { find(b'\n', data, low, data.len()) };
+            let newline = if open.is_some() { None } else { find(b'\n', data, low, data.len()) };
             if open.is_none() {
                 open = self.opening(data, from, low, newline.unwrap_or(data.len()));
             }
@@ -149,8 +148,7 @@ mod tests {
         let mut random = SmallRng::seed_from_u64(7);
         for round in 0..20_000 {
             let len = random.random_range(0..40);
-            let data: Vec<u8> =
-                (0..len).map(|_| b"ab,,\"\"\"\n\n\r\t"[random.random_range(0..11)]).collect();
+            let data: Vec<u8> = (0..len).map(|_| b"ab,,\"\"\"\n\n\r\t"[random.random_range(0..11)]).collect();
             let records = if round % 5 == 0 { Records::Lines } else { Records::Delimited(b',') };
             // Starts of all records.
             let mut starts = vec![0];

@@ -85,8 +85,7 @@ mod tests {
             let bytes: [u8; 64] = std::array::from_fn(|_| alphabet[random.random_range(0..alphabet.len())]);
             let delimiter = if random.random() { b',' } else { b'\t' };
             let mask = |byte| (0..64).fold(0, |mask, i| mask | u64::from(bytes[i] == byte) << i);
-            let expected =
-                Masks { delimiter: mask(delimiter), newline: mask(b'\n'), quote: mask(b'"') };
+            let expected = Masks { delimiter: mask(delimiter), newline: mask(b'\n'), quote: mask(b'"') };
             assert_eq!(scalar(&bytes, delimiter), expected);
             assert_eq!(masks(&bytes, delimiter), expected);
         }

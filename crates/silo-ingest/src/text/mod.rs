@@ -4,8 +4,8 @@ pub(crate) mod column;
 pub(crate) mod compact;
 pub(crate) mod cut;
 pub(crate) mod json;
-pub(crate) mod read;
 mod masks;
+pub(crate) mod read;
 pub(crate) mod split;
 pub(crate) mod value;
 

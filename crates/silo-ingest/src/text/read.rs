@@ -13,7 +13,7 @@ use super::split::{self, Fields, unquote};
 use super::{Cells, Fault, compact, position};
 use crate::chain::Chain;
 use crate::error::{Error, Result};
-use crate::input::blocks::{Block, Blocks};
+use crate::input::blocks::{Blocks, Tail};
 use crate::input::{BYTE_ORDER_MARK, Content, Format, Input};
 use crate::read::{Counts, Job, locate, on_threads};
 use crate::reject::{Reason, Reject};
@@ -27,21 +27,18 @@ pub(crate) fn read(job: &Job<'_>, input: Input) -> Result<Counts> {
         Format::Csv => (Records::Delimited(b','), Some(b',')),
     };
     let opened = open(job.file, input.content, delimiter, options.most_record_bytes)?;
-    let (layout, sources) = match delimiter {
-        Some(delimiter) => {
-            if opened.header.is_empty() {
-                return Err(Error::input(job.file, "is empty; a header with the names of the columns is needed"));
-            }
-            let sources = locate(job.file, &options.columns, &opened.header)?;
-            (Layout::Delimited { delimiter, width: opened.header.len() }, sources)
+    let (layout, sources) = if let Some(delimiter) = delimiter {
+        if opened.header.is_empty() {
+            return Err(Error::input(job.file, "is empty; a header with the names of the columns is needed"));
         }
-        None => {
-            let mut names: Vec<String> = options.columns.iter().map(|column| column.name.clone()).collect();
-            names.sort();
-            names.dedup();
-            let sources = locate(job.file, &options.columns, &names)?;
-            (Layout::Objects(names), sources)
-        }
+        let sources = locate(job.file, &options.columns, &opened.header)?;
+        (Layout::Delimited { delimiter, width: opened.header.len() }, sources)
+    } else {
+        let mut names: Vec<String> = options.columns.iter().map(|column| column.name.clone()).collect();
+        names.sort();
+        names.dedup();
+        let sources = locate(job.file, &options.columns, &names)?;
+        (Layout::Objects(names), sources)
     };
     let blocks = Blocks::new(
         records,
@@ -52,7 +49,17 @@ pub(crate) fn read(job: &Job<'_>, input: Input) -> Result<Counts> {
         opened.carry,
     );
     let start = Place { row: job.first_row, line: opened.lines + 1 };
-    let reader = Reader { job, layout, sources, records, blocks, places: Chain::new(start), nans: AtomicU64::new(0), rejected: AtomicU64::new(0) };
+    let reader = Reader {
+        job,
+        layout,
+        sources,
+        records,
+        blocks,
+        places: Chain::new(start),
+        nans: AtomicU64::new(0),
+        rejected: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
+    };
     if reader.blocks.is_mapped() {
         job.progress.add_bytes(opened.start as u64);
     }
@@ -61,9 +68,10 @@ pub(crate) fn read(job: &Job<'_>, input: Input) -> Result<Counts> {
         reader.places.stop();
     };
     on_threads(options.threads, &stop, &|| reader.work())?;
-    let rows = reader.places.last().row - job.first_row;
-    let rejected = reader.rejected.into_inner();
-    Ok(Counts { rows, positions: rows, rejected, nans: reader.nans.into_inner() })
+    let positions = reader.places.last().row - job.first_row;
+    let refused = reader.refused.into_inner();
+    let rejected = reader.rejected.into_inner() + refused;
+    Ok(Counts { rows: positions - refused, positions, rejected, nans: reader.nans.into_inner() })
 }
 
 /// A text file behind its header.
@@ -80,7 +88,12 @@ pub(crate) struct Opened {
 }
 
 /// Reads the header.
-pub(crate) fn open(file: &Path, mut content: Content, delimiter: Option<u8>, most_bytes: usize) -> Result<Opened> {
+pub(crate) fn open(
+    file: &Path,
+    mut content: Content,
+    delimiter: Option<u8>,
+    most_bytes: usize,
+) -> Result<Opened> {
     let mut carry = Vec::new();
     let mut header = Vec::new();
     let (start, lines) = match &mut content {
@@ -111,7 +124,15 @@ fn head(
     let Some(delimiter) = delimiter else { return Ok((start, 0)) };
     let mut lines = 0;
     // Blank lines are nothing, here too.
-    let blank = |rest: &[u8]| if rest.starts_with(b"\n") { 1 } else if rest.starts_with(b"\r\n") { 2 } else { 0 };
+    let blank = |rest: &[u8]| {
+        if rest.starts_with(b"\n") {
+            1
+        } else if rest.starts_with(b"\r\n") {
+            2
+        } else {
+            0
+        }
+    };
     loop {
         let skipped = blank(data.get(start..).unwrap_or_default());
         if skipped == 0 {
@@ -149,7 +170,11 @@ fn head(
         let name = std::str::from_utf8(name)
             .map_err(|_| Error::input(file, format!("the name of column {place} is not UTF-8")))?;
         if name.is_empty() || header.iter().any(|other| other == name) {
-            let fault = if name.is_empty() { "has no name".to_owned() } else { format!("{name:?} has the name of another") };
+            let fault = if name.is_empty() {
+                "has no name".to_owned()
+            } else {
+                format!("{name:?} has the name of another")
+            };
             return Err(Error::input(file, format!("column {place} {fault}; correct the header")));
         }
         header.push(name.to_owned());
@@ -179,11 +204,18 @@ struct Reader<'a> {
     places: Chain<Place>,
     nans: AtomicU64,
     rejected: AtomicU64,
+    /// Rows that the sink did not take.
+    refused: AtomicU64,
 }
+
+/// Parses a block: its lines and columns.
+type Parse<'p> = dyn FnMut(&[u8], &mut Vec<Fault>) -> (u64, Parsed) + 'p;
 
 /// A block's columns.
 struct Parsed {
     rows: usize,
+    /// Where each row's record begins.
+    starts: Vec<u32>,
     columns: Vec<Column>,
     nans: u64,
 }
@@ -214,12 +246,7 @@ impl Reader<'_> {
     }
 
     /// Takes blocks until there are none.
-    fn blocks(
-        &self,
-        buffer: &mut Vec<u8>,
-        faults: &mut Vec<Fault>,
-        parse: &mut dyn FnMut(&[u8], &mut Vec<Fault>) -> (u64, Parsed),
-    ) -> Result<()> {
+    fn blocks(&self, buffer: &mut Vec<u8>, faults: &mut Vec<Fault>, parse: &mut Parse<'_>) -> Result<()> {
         let job = self.job;
         while let Some(block) = self.blocks.take(buffer).map_err(Error::io(job.file))? {
             let data = self.blocks.data(&block, buffer);
@@ -227,17 +254,28 @@ impl Reader<'_> {
             let (lines, parsed) = parse(data, faults);
             let Some(place) = self.places.wait(block.ordinal) else { return Ok(()) };
             faults.sort_by_key(|fault| (fault.record.start, fault.column));
-            let rejected = self.reject(data, faults, &block, place.line, lines)?;
+            let rejected = self.reject(data, faults, block.tail.as_ref(), place.line, lines)?;
             let lines = lines + block.tail.as_ref().map_or(0, |tail| tail.lines);
             self.places.publish(Place { row: place.row + parsed.rows as u64, line: place.line + lines });
             self.rejected.fetch_add(rejected, Ordering::Relaxed);
             self.nans.fetch_add(parsed.nans, Ordering::Relaxed);
             job.progress.add_bytes(block.new_bytes);
-            job.progress.add_rows(parsed.rows as u64, rejected);
-            if parsed.rows > 0 {
-                let batch = RowBatch { first_row: place.row, rows: parsed.rows, columns: parsed.columns };
-                job.sink.batch(batch).map_err(Error::Sink)?;
+            if parsed.rows == 0 {
+                job.progress.add_rows(0, rejected);
+                continue;
             }
+            let batch = RowBatch { first_row: place.row, rows: parsed.rows, columns: parsed.columns };
+            let refusals = job.sink.batch(batch).map_err(Error::Sink)?;
+            faults.clear();
+            for refusal in refusals {
+                let Some(&start) = parsed.starts.get(refusal.row) else { continue };
+                let reason = Reason::Refused { why: refusal.why };
+                faults.push(Fault { record: self.record(data, start), column: None, reason });
+            }
+            faults.sort_by_key(|fault| fault.record.start);
+            let refused = self.reject(data, faults, None, place.line, 0)?;
+            self.refused.fetch_add(refused, Ordering::Relaxed);
+            job.progress.add_rows(parsed.rows as u64 - refused, rejected + refused);
         }
         Ok(())
     }
@@ -259,13 +297,13 @@ impl Reader<'_> {
             .collect();
         let mut dropped: Vec<u32> = Vec::new();
         for (row, column, reason) in context.faults {
-            let record = self.record(cells, data, row);
+            let record = self.record(data, cells.starts().get(row as usize).copied().unwrap_or_default());
             faults.push(Fault { record, column: Some(column), reason });
             dropped.push(row);
         }
         if std::str::from_utf8(data).is_err() {
             for row in 0..position(rows) {
-                let record = self.record(cells, data, row);
+                let record = self.record(data, cells.starts().get(row as usize).copied().unwrap_or_default());
                 let bytes = data.get(record.start as usize..record.end as usize).unwrap_or_default();
                 if std::str::from_utf8(bytes).is_err() {
                     faults.push(Fault { record, column: None, reason: Reason::NotUtf8 });
@@ -280,12 +318,15 @@ impl Reader<'_> {
                 compact::drop_rows(column, rows, &dropped);
             }
         }
-        Parsed { rows: rows - dropped.len(), columns, nans: context.nans }
+        let mut starts = cells.starts().to_vec();
+        if !dropped.is_empty() {
+            compact::drop_plain(&mut starts, rows, &dropped);
+        }
+        Parsed { rows: rows - dropped.len(), starts, columns, nans: context.nans }
     }
 
-    /// Where a row's record lies, without its line break.
-    fn record<C: Cells>(&self, cells: &C, data: &[u8], row: u32) -> std::ops::Range<u32> {
-        let start = cells.starts().get(row as usize).copied().unwrap_or_default();
+    /// Where the record that begins somewhere lies, without its line break.
+    fn record(&self, data: &[u8], start: u32) -> std::ops::Range<u32> {
         let cut = self.records.cut(data, start as usize, start as usize + 1);
         let record = data.get(start as usize..cut.end).unwrap_or_default();
         let record = record.strip_suffix(b"\n").unwrap_or(record);
@@ -294,7 +335,14 @@ impl Reader<'_> {
     }
 
     /// Tells the rejected records of a block, one fault each; how many they are.
-    fn reject(&self, data: &[u8], faults: &[Fault], block: &Block, line: u64, lines: u64) -> Result<u64> {
+    fn reject(
+        &self,
+        data: &[u8],
+        faults: &[Fault],
+        tail: Option<&Tail>,
+        line: u64,
+        lines: u64,
+    ) -> Result<u64> {
         let job = self.job;
         let tell = |line, column, reason: &Reason, row: &[u8]| {
             job.rejects.reject(&Reject { file: job.file, line, column, reason, row }).map_err(Error::Rejects)
@@ -314,7 +362,7 @@ impl Reader<'_> {
             tell(at_line, column.map(|column| column.name.as_str()), &fault.reason, row)?;
             rejected += 1;
         }
-        if let Some(tail) = &block.tail {
+        if let Some(tail) = tail {
             tell(line + lines, None, &tail.reason, &tail.sample)?;
             rejected += 1;
         }

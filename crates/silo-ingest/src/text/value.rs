@@ -40,7 +40,10 @@ fn last_digits(data: &[u8], end: usize, len: usize) -> Option<u64> {
     let word = match end.checked_sub(8) {
         Some(start) => u64::from_le_bytes(*data.get(start..end)?.first_chunk()?),
         // So close to the beginning of the block there are no eight bytes.
-        None => data.get(..end)?.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)) << (8 * (8 - end)),
+        None => {
+            data.get(..end)?.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+                << (8 * (8 - end))
+        }
     };
     // Bytes before the digits become zeros.
     let unused = 8 * (8 - len);
@@ -363,16 +366,31 @@ mod tests {
             }
         }
         for wrong in [
-            "2013-02-29", "2013-13-01", "2013-00-01", "2013-01-00", "2013-1-1", "2013-01-01T24:00:00",
-            "2013-01-01T10", "2013-01-01T10:00:60", "2013-01-01T10:00:00.", "2013-01-01T10:00:00+1",
-            "2013-01-01X10:00:00", "2013-01-01T10:00:00ZZ", "2013-01-01T10:00:00+01:000", "today", "",
+            "2013-02-29",
+            "2013-13-01",
+            "2013-00-01",
+            "2013-01-00",
+            "2013-1-1",
+            "2013-01-01T24:00:00",
+            "2013-01-01T10",
+            "2013-01-01T10:00:60",
+            "2013-01-01T10:00:00.",
+            "2013-01-01T10:00:00+1",
+            "2013-01-01X10:00:00",
+            "2013-01-01T10:00:00ZZ",
+            "2013-01-01T10:00:00+01:000",
+            "today",
+            "",
         ] {
             assert_eq!(time(wrong.as_bytes(), s), Err(Wrong::Type), "{wrong}");
             assert_eq!(short_time(wrong.as_bytes(), s), None, "{wrong}");
         }
         assert_eq!(time(b"2300-01-01", TimeUnit::Nanoseconds), Err(Wrong::Range));
         assert_eq!(short_time(b"2300-01-01T00:00:00Z", TimeUnit::Nanoseconds), None);
-        assert_eq!(time(b"2013-01-01T10:00:00.123456789Z", TimeUnit::Nanoseconds), Ok(1_357_034_400_123_456_789));
+        assert_eq!(
+            time(b"2013-01-01T10:00:00.123456789Z", TimeUnit::Nanoseconds),
+            Ok(1_357_034_400_123_456_789)
+        );
         assert_eq!(time(b"1969-12-31T01:00:00", TimeUnit::Days), Ok(-1));
         assert_eq!(time(b"99999999999999999999", s), Err(Wrong::Range));
     }

@@ -1,13 +1,19 @@
 //! Files to read and rows to compare.
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "each test uses a part"
+)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use silo_engine::FieldType;
 use silo_engine::columns::{Column, RowBatch, Values};
 use silo_ingest::{Cause, ColumnSpec, Progress, ReadOptions, ReadReport, Reject, RejectSink, Result};
-use silo_engine::FieldType;
 
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,7 +94,7 @@ pub fn rows_of(batch: &RowBatch) -> Vec<Vec<Value>> {
         };
         assert_eq!(count, batch.rows);
         if let Some(last) = column.nulls.last()
-            && batch.rows % 64 != 0
+            && !batch.rows.is_multiple_of(64)
         {
             assert_eq!(last >> (batch.rows % 64), 0, "bits behind the rows");
         }
