@@ -17,6 +17,23 @@ fn query(expr: Expr<'_>) -> Query<'_> {
     Query::new(expr, UNIVERSE)
 }
 
+/// A count of slots after the chunks of `keys`, which ascend, went from one bitmap to another.
+fn replaced(
+    count: u64,
+    before: &BitmapView<'_>,
+    after: &BitmapView<'_>,
+    keys: impl IntoIterator<Item = u16>,
+) -> u64 {
+    let (mut before, mut after) = (Source::new(before), Source::new(after));
+    let cardinality = |source: &mut Source<'_>, key| {
+        if source.seek(key) == Some(key) { u64::from(source.load(key)) } else { 0 }
+    };
+    keys.into_iter().fold(count, |count, key| {
+        // The recorded count may be of bytes that nobody validated.
+        count.saturating_sub(cardinality(&mut before, key)).saturating_add(cardinality(&mut after, key))
+    })
+}
+
 /// Slots in all of the bitmaps; empty where there is none.
 pub fn intersection<'a, V: Into<BitmapView<'a>>>(views: impl IntoIterator<Item = V>) -> BitmapBuf {
     let operands: Vec<Expr<'a>> = views.into_iter().map(Expr::bitmap).collect();
@@ -95,24 +112,19 @@ impl<'a> BitmapView<'a> {
     /// operations touch.
     #[must_use]
     pub fn len(&self) -> u64 {
-        match self.delta {
-            None => self.base_len(),
-            Some(delta) => {
-                // Only touched chunks are looked at; the others count as recorded.
-                let base = BitmapView { delta: None, ..*self };
-                let (mut before, mut after) = (Source::new(&base), Source::new(self));
-                let mut total = self.base_len();
-                for key in delta.keys() {
-                    if before.seek(key) == Some(key) {
-                        total -= u64::from(before.load(key));
-                    }
-                    if after.seek(key) == Some(key) {
-                        total += u64::from(after.load(key));
-                    }
-                }
-                total
-            }
+        // Only touched chunks are looked at; the others count as recorded.
+        let mut total = match self.base {
+            Base::Pages(pages) => pages.iter().fold(0_u64, |total, page| {
+                let with_ops = BitmapView { base: Base::Pages(std::slice::from_ref(page)), delta: None };
+                total.saturating_add(replaced(page.base_len, &page.base, &with_ops, page.touched()))
+            }),
+            _ => self.base_len(),
+        };
+        if let Some(delta) = self.delta {
+            let before = BitmapView { delta: None, ..*self };
+            total = replaced(total, &before, self, delta.keys());
         }
+        total
     }
 
     /// Whether no slot is in; reads chunks until one has a slot.

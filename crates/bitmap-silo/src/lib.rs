@@ -6,6 +6,7 @@
 //! copying it, [`BitmapView`] is any bitmap an operation takes (stored in either form, in memory,
 //! a range, with pending operations on top), [`Expr`] combines views and [`Query`] evaluates the
 //! combination: to a count, the first slots, a bitmap, or chunk by chunk to a consumer.
+//! Fields with very many values, and ids, are kept as sorted pairs in packed pages: [`postings`].
 //!
 //! ```
 //! use bitmap_silo::{BitmapBuf, BitmapView, Delta, Expr, Query};
@@ -48,6 +49,7 @@ compile_error!("bitmaps are read in place as little-endian words");
 
 mod algebra;
 mod build;
+pub mod column;
 pub mod container;
 mod delta;
 mod error;
@@ -55,15 +57,19 @@ mod eval;
 mod expr;
 mod frozen;
 mod kernels;
+mod pages;
+pub mod postings;
 mod small;
 mod source;
+pub mod store;
+pub mod topk;
 mod view;
 
 pub use algebra::{intersection, intersection_len, intersection_of_frozen, union, union_len};
 pub use build::{NO_VALUE, Rows, ValueBitmaps, build_values, concatenate, concatenate_into};
 pub use delta::Delta;
 pub use error::BitmapError;
-pub use eval::{Explanation, Query};
+pub use eval::{ChunkFilter, Explanation, Query};
 pub use expr::Expr;
 pub use frozen::{BitmapBuf, BitmapWriter, Chunks, FrozenBitmap, Iter};
 pub use kernels::instruction_set;

@@ -141,7 +141,7 @@ fn open_varints<'a>(rest: &[u8]) -> Result<Slots<'a>, BitmapError> {
 }
 
 /// Value and length of the varint that the bytes start with.
-fn read_varint(bytes: &[u8]) -> Option<(u32, usize)> {
+pub(crate) fn read_varint(bytes: &[u8]) -> Option<(u32, usize)> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
@@ -155,7 +155,7 @@ fn read_varint(bytes: &[u8]) -> Option<(u32, usize)> {
 
 /// The bytes of a varint, lowest first, and how many they are; without a branch, as lengths are
 /// unpredictable.
-fn varint(value: u32) -> (u64, usize) {
+pub(crate) fn varint(value: u32) -> (u64, usize) {
     let value = u64::from(value);
     let group = |index: u32| (value >> (7 * index) & 0x7f) << (8 * index);
     let groups = group(0) | group(1) | group(2) | group(3) | group(4);

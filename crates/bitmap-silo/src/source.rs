@@ -6,6 +6,7 @@ use crate::container::chunk::{ChunkBuf, Form, List, PooledChunk, Side};
 use crate::container::view::run_pair;
 use crate::container::{ARRAY_MAX, ArrayRef, CHUNK_SLOTS, ContainerRef, RunsRef, Scratch};
 use crate::delta::ChunkDelta;
+use crate::pages::Page;
 use crate::small::SmallBitmap;
 use crate::view::{Base, BitmapView};
 
@@ -13,10 +14,12 @@ use crate::view::{Base, BitmapView};
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
     view: BitmapView<'a>,
-    /// Position among the chunks (frozen) or slots (small) of the base.
+    /// Position among the chunks (frozen), slots (small) or pages of the base.
     index: usize,
-    /// Position among the chunks of the delta.
-    delta_index: usize,
+    /// The first key with pending operations at or after the last one asked for.
+    pending: Option<u16>,
+    /// Stored operations of the chunk loaded last.
+    ops: ChunkDelta,
     current: Current<'a>,
     /// Where chunks are made that cannot be lent from the base.
     buf: Option<PooledChunk>,
@@ -34,11 +37,11 @@ enum Current<'a> {
     Made,
 }
 
-/// Where the base of a patched chunk was put.
+/// Where a chunk was put.
 enum Loaded<'a> {
     Lent(ContainerRef<'a>),
-    List { len: usize },
-    Words { cardinality: u32 },
+    /// In the buffer.
+    Made(Form),
 }
 
 impl<'a> Source<'a> {
@@ -46,11 +49,18 @@ impl<'a> Source<'a> {
         Self {
             view: *view,
             index: 0,
-            delta_index: 0,
+            pending: view.delta.and_then(|delta| delta.seek(0)),
+            ops: ChunkDelta::default(),
             current: Current::Lent(ContainerRef::EMPTY),
             buf: None,
             visited: 0,
         }
+    }
+
+    /// Moves back before the first chunk.
+    pub(crate) fn rewind(&mut self) {
+        self.index = 0;
+        self.pending = self.view.delta.and_then(|delta| delta.seek(0));
     }
 
     pub(crate) fn view(&self) -> &BitmapView<'a> {
@@ -71,11 +81,10 @@ impl<'a> Source<'a> {
         let Some(delta) = self.view.delta else {
             return base;
         };
-        while delta.chunk_at(self.delta_index).is_some_and(|(k, _)| k < key) {
-            self.delta_index += 1;
+        if self.pending.is_some_and(|pending| pending < key) {
+            self.pending = delta.seek(key);
         }
-        let changed = delta.chunk_at(self.delta_index).map(|(k, _)| k);
-        match (base, changed) {
+        match (base, self.pending) {
             (Some(x), Some(y)) => Some(x.min(y)),
             (one, other) => one.or(other),
         }
@@ -93,6 +102,15 @@ impl<'a> Source<'a> {
             }
             Base::Memory(bitmap) => bitmap.range(low..).next(),
             Base::Range(first, last) => Some(low.max(*first)).filter(|slot| slot <= last),
+            Base::Pages(pages) => {
+                while let Some(page) = pages.get(self.index) {
+                    if let Some(found) = page.seek(key) {
+                        return Some(found);
+                    }
+                    self.index += 1;
+                }
+                None
+            }
         };
         slot.map(|slot| crate::frozen::split_slot(slot).0)
     }
@@ -122,19 +140,24 @@ impl<'a> Source<'a> {
             return self.load_range(key, first, last);
         }
         let buf = &mut **self.buf.get_or_insert_with(PooledChunk::take);
-        let loaded = load_base(&self.view.base, self.index, key, &mut buf.left, &mut buf.words);
-        let ops = self.view.delta.and_then(|delta| delta.chunk(key));
-        buf.form = match (loaded, ops) {
-            (Loaded::Lent(container), None) => {
-                self.current = Current::Lent(container);
-                return container.cardinality();
-            }
-            (Loaded::List { len }, None) => Form::List { side: Side::Left, len },
-            (Loaded::Words { cardinality }, None) => Form::Words { cardinality },
-            (loaded, Some(ops)) => patch(&loaded, ops, buf),
+        let mut loaded = match &self.view.base {
+            Base::Pages(pages) => load_page(pages.get(self.index), key, &mut self.ops, buf),
+            base => load_base(base, self.index, key, &mut buf.left, &mut buf.words),
         };
-        self.current = Current::Made;
-        buf.container().cardinality()
+        if let Some(ops) = self.view.delta.and_then(|delta| delta.chunk(key)) {
+            loaded = Loaded::Made(patch(&loaded, ops, buf));
+        }
+        match loaded {
+            Loaded::Lent(container) => {
+                self.current = Current::Lent(container);
+                container.cardinality()
+            }
+            Loaded::Made(form) => {
+                buf.form = form;
+                self.current = Current::Made;
+                buf.container().cardinality()
+            }
+        }
     }
 
     fn load_range(&mut self, key: u16, first: u32, last: u32) -> u32 {
@@ -153,6 +176,11 @@ impl<'a> Source<'a> {
         cardinality
     }
 
+    /// Whether the chunk loaded last is the base's own, unchanged.
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(self.current, Current::Lent(_))
+    }
+
     /// The chunk loaded last.
     #[inline]
     pub(crate) fn container(&self) -> ContainerRef<'_> {
@@ -166,29 +194,56 @@ impl<'a> Source<'a> {
 
 /// Applies operations to a loaded chunk: in list form while that is certain to fit.
 fn patch(loaded: &Loaded<'_>, ops: &ChunkDelta, buf: &mut ChunkBuf) -> Form {
-    let list = match loaded {
-        Loaded::Lent(ContainerRef::Array(list)) => Some(*list),
-        Loaded::List { len } => Some(ArrayRef::from_values(buf.left.get(..*len).unwrap_or(&[]))),
-        _ => None,
+    let (read, len) = match loaded {
+        Loaded::Lent(ContainerRef::Array(list)) => (Side::Left, list.values().len()),
+        Loaded::Made(Form::List { side, len }) => (*side, *len),
+        Loaded::Made(Form::Empty) => (Side::Left, 0),
+        _ => (Side::Left, usize::MAX),
     };
-    if let Some(list) = list
-        && list.values().len() + ops.set_count() <= ARRAY_MAX as usize
-    {
-        return Form::List { side: Side::Right, len: ops.apply_to_list(list, &mut buf.right) };
+    let (list, out, words) = buf.split(read);
+    let list = match loaded {
+        Loaded::Lent(ContainerRef::Array(list)) => *list,
+        _ => ArrayRef::from_values(list.get(..len).unwrap_or(&[])),
+    };
+    if len.saturating_add(ops.set_count()) <= ARRAY_MAX as usize {
+        return Form::List { side: read.other(), len: ops.apply_to_list(list, out) };
     }
-    let cardinality = match (loaded, list) {
-        (_, Some(list)) => {
-            buf.words.load(list.into());
-            ContainerRef::from(list).cardinality()
-        }
-        (Loaded::Lent(container), None) => {
-            buf.words.load(*container);
+    let cardinality = match loaded {
+        Loaded::Lent(container) => {
+            words.load(*container);
             container.cardinality()
         }
-        (Loaded::Words { cardinality }, None) => *cardinality,
-        (Loaded::List { .. }, None) => 0,
+        Loaded::Made(Form::Words { cardinality }) => *cardinality,
+        Loaded::Made(_) => {
+            words.load(list.into());
+            ContainerRef::from(list).cardinality()
+        }
     };
-    Form::Words { cardinality: ops.apply(&mut buf.words, cardinality) }
+    Form::Words { cardinality: ops.apply(words, cardinality) }
+}
+
+/// Loads a chunk of a page with the page's operations applied.
+fn load_page<'a>(page: Option<&Page<'a>>, key: u16, ops: &mut ChunkDelta, buf: &mut ChunkBuf) -> Loaded<'a> {
+    let Some(page) = page.filter(|page| (page.first..=page.last).contains(&key)) else {
+        return Loaded::Lent(ContainerRef::EMPTY);
+    };
+    let index = match &page.base.base {
+        Base::Frozen(view) => view.index_of_key(key),
+        _ => 0,
+    };
+    let mut loaded = load_base(&page.base.base, index, key, &mut buf.left, &mut buf.words);
+    if let Some(stored) = &page.ops {
+        stored.sets.with_stored_chunk(key, |sets| {
+            stored.clears.with_stored_chunk(key, |clears| ops.refill(sets, clears));
+        });
+        if !ops.is_empty() {
+            loaded = Loaded::Made(patch(&loaded, ops, buf));
+        }
+    }
+    if let Some(ops) = page.delta.as_ref().and_then(|delta| delta.chunk(key)) {
+        loaded = Loaded::Made(patch(&loaded, ops, buf));
+    }
+    loaded
 }
 
 fn load_base<'a>(
@@ -199,7 +254,7 @@ fn load_base<'a>(
     words: &mut Scratch,
 ) -> Loaded<'a> {
     match base {
-        Base::Empty => Loaded::Lent(ContainerRef::EMPTY),
+        Base::Empty | Base::Pages(_) => Loaded::Lent(ContainerRef::EMPTY),
         Base::Frozen(view) => match view.container_at(index) {
             Some((found, container)) if found == key => Loaded::Lent(container),
             _ => Loaded::Lent(ContainerRef::EMPTY),
@@ -216,7 +271,7 @@ fn load_base<'a>(
             let (_, low_slot) = crate::frozen::split_slot(low);
             let (_, high_slot) = crate::frozen::split_slot(high);
             words.insert_range(low_slot, high_slot);
-            Loaded::Words { cardinality: high - low + 1 }
+            Loaded::Made(Form::Words { cardinality: high - low + 1 })
         }
     }
 }
@@ -235,12 +290,12 @@ fn load_small(
         // No writer makes such a list, but it is valid.
         words.clear();
         slots().take(len).for_each(|(_, low)| words.insert(low));
-        return Loaded::Words { cardinality: words.cardinality() };
+        return Loaded::Made(Form::Words { cardinality: words.cardinality() });
     }
     for (to, (_, low)) in list.iter_mut().zip(slots().take(len)) {
         *to = low;
     }
-    Loaded::List { len }
+    Loaded::Made(Form::List { side: Side::Left, len })
 }
 
 fn load_memory(bitmap: &RoaringBitmap, key: u16, list: &mut List, words: &mut Scratch) -> Loaded<'static> {
@@ -254,7 +309,7 @@ fn load_memory(bitmap: &RoaringBitmap, key: u16, list: &mut List, words: &mut Sc
             *to = crate::frozen::split_slot(slot).1;
             len += 1;
         }
-        return Loaded::List { len };
+        return Loaded::Made(Form::List { side: Side::Left, len });
     }
     words.clear();
     while let Some(run) = iter.next_range() {
@@ -262,5 +317,5 @@ fn load_memory(bitmap: &RoaringBitmap, key: u16, list: &mut List, words: &mut Sc
         let (_, run_last) = crate::frozen::split_slot(*run.end());
         words.insert_range(run_first, run_last);
     }
-    Loaded::Words { cardinality }
+    Loaded::Made(Form::Words { cardinality })
 }

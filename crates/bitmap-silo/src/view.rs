@@ -6,6 +6,7 @@ use crate::container::BITSET_BYTES;
 use crate::delta::Delta;
 use crate::error::BitmapError;
 use crate::frozen::{BitmapBuf, FrozenBitmap};
+use crate::pages::Page;
 use crate::small::{SmallBitmap, TAG_LIST, TAG_VARINTS};
 
 /// A borrowed bitmap: stored in either form, in memory, or a range of slots; with or without
@@ -28,6 +29,8 @@ pub(crate) enum Base<'a> {
     Memory(&'a RoaringBitmap),
     /// First and last slot, both inclusive.
     Range(u32, u32),
+    /// Parts stored apart, ascending, with operations of their own.
+    Pages(&'a [Page<'a>]),
 }
 
 impl<'a> BitmapView<'a> {
@@ -73,6 +76,11 @@ impl<'a> BitmapView<'a> {
             Base::Small(view) => view.contains(slot),
             Base::Memory(bitmap) => bitmap.contains(slot),
             Base::Range(first, last) => (*first..=*last).contains(&slot),
+            Base::Pages(pages) => {
+                let (key, _) = crate::frozen::split_slot(slot);
+                let at = pages.partition_point(|page| page.last < key);
+                pages.get(at).is_some_and(|page| page.first <= key && page.contains(slot))
+            }
         }
     }
 
@@ -85,6 +93,7 @@ impl<'a> BitmapView<'a> {
             Base::Small(view) => view.len(),
             Base::Memory(bitmap) => bitmap.len(),
             Base::Range(first, last) => u64::from(last - first) + 1,
+            Base::Pages(pages) => pages.iter().map(|page| page.base_len).sum(),
         }
     }
 
@@ -99,8 +108,38 @@ impl<'a> BitmapView<'a> {
                 _ => 0,
             },
             Base::Range(first, last) => u64::from((last >> 16) - (first >> 16)) + 1,
+            Base::Pages(pages) => pages.iter().map(Page::chunk_estimate).sum(),
         };
-        base + self.delta.map_or(0, |delta| delta.keys().len() as u64)
+        base + self.delta.map_or(0, |delta| delta.chunk_count() as u64)
+    }
+
+    /// At most how many slots the chunk of `key` has; O(log containers).
+    pub(crate) fn chunk_bound(&self, key: u16) -> u32 {
+        let (low, high) = (u32::from(key) << 16, u32::from(key) << 16 | 0xffff);
+        let base = match &self.base {
+            Base::Empty => 0,
+            Base::Frozen(view) => {
+                let at = view.seek_key(0, key);
+                if view.key_at(at) == Some(key) { view.cardinality_at(at) } else { 0 }
+            }
+            Base::Small(view) => {
+                let end = high.checked_add(1).map_or(view.len(), |end| view.lower_bound(end) as u64);
+                let slots = end.saturating_sub(view.lower_bound(low) as u64);
+                u32::try_from(slots).unwrap_or(u32::MAX)
+            }
+            Base::Memory(bitmap) => u32::try_from(bitmap.range_cardinality(low..=high)).unwrap_or(u32::MAX),
+            Base::Range(first, last) => {
+                let end = u64::from((*last).min(high)) + 1;
+                u32::try_from(end.saturating_sub(u64::from((*first).max(low)))).unwrap_or(u32::MAX)
+            }
+            Base::Pages(pages) => {
+                let at = pages.partition_point(|page| page.last < key);
+                pages.get(at).filter(|page| page.first <= key).map_or(0, |page| page.chunk_bound(key))
+            }
+        };
+        let ops = self.delta.and_then(|delta| delta.chunk(key));
+        let more = ops.map_or(0, |ops| u32::try_from(ops.set_count()).unwrap_or(u32::MAX));
+        base.saturating_add(more).min(crate::container::CHUNK_SLOTS)
     }
 
     /// How large the bitmap can get, for reserving room.
@@ -112,6 +151,7 @@ impl<'a> BitmapView<'a> {
             Base::Small(view) => 2 * usize::try_from(view.len()).unwrap_or(0),
             Base::Memory(_) => containers * BITSET_BYTES,
             Base::Range(..) => 6 * containers,
+            Base::Pages(pages) => pages.iter().map(Page::body_bytes).sum(),
         };
         let pending = self.delta.map_or(0, |delta| 2 * delta.op_count());
         Bound { containers, bytes: base + usize::try_from(pending).unwrap_or(0) }
@@ -125,8 +165,9 @@ impl<'a> BitmapView<'a> {
             Base::Small(view) => key_of(view.iter().next_back()),
             Base::Memory(bitmap) => key_of(bitmap.max()),
             Base::Range(_, last) => key_of(Some(*last)),
+            Base::Pages(pages) => pages.iter().map(Page::highest_key).max().unwrap_or(0),
         };
-        base.max(self.delta.and_then(|delta| delta.keys().last()).unwrap_or(0))
+        base.max(self.delta.and_then(|delta| delta.keys().next_back()).unwrap_or(0))
     }
 }
 

@@ -242,6 +242,26 @@ impl Error {
         Self::Corrupt(corruption)
     }
 
+    /// The same error for somebody else who must know. Those that no device or file causes become
+    /// [`Error::Poisoned`] with their words.
+    pub(crate) fn again(&self) -> Self {
+        let copy = |source: &io::Error| match source.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(source.kind(), source.to_string()),
+        };
+        match self {
+            Self::Io { action, path, source } => {
+                Self::Io { action, path: path.clone(), source: copy(source) }
+            }
+            Self::DiskFull { action, path, source } => {
+                Self::DiskFull { action, path: path.clone(), source: copy(source) }
+            }
+            Self::Corrupt(corruption) => Self::Corrupt(corruption.clone()),
+            Self::Poisoned { why } => Self::Poisoned { why: why.clone() },
+            other => Self::Poisoned { why: other.to_string() },
+        }
+    }
+
     /// True if a file was not there.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use datasilo::{Durability, Error, KeyspaceOptions, Options, Silo, SiloReader};
+use datasilo::{Durability, Error, IntKey, KeyspaceOptions, Options, Silo, SiloReader};
 use support::faulty::{Fault, FaultyStorage, Hit, Kind};
 use support::history::{
     Contents, DOCS, EXTRA, Event, Generator, LOG, Op, backup_dir, contents_after, difference, dump,
@@ -416,4 +416,38 @@ fn random_histories_survive_random_faults() {
             _ => break,
         }
     }
+}
+
+#[test]
+fn a_repair_that_ends_early_loses_no_damaged_file() {
+    let origin = scratch();
+    let silo = Silo::open(origin.path(), Options::new()).unwrap();
+    let docs = silo.create_keyspace(DOCS, &KeyspaceOptions::new()).unwrap();
+    for number in 0..50u64 {
+        silo.put(&docs, IntKey::from(number), b"a value to damage", Durability::Process).unwrap();
+    }
+    silo.close().unwrap();
+    let name = "seg-0000000001";
+    let mut damaged = std::fs::read(origin.path().join(name)).unwrap();
+    let at = damaged.windows(5).position(|bytes| bytes == b"value").unwrap();
+    damaged[at] ^= 1;
+    std::fs::write(origin.path().join(name), &damaged).unwrap();
+    for call in 0..1000 {
+        let copy = scratch();
+        copy_dir(origin.path(), copy.path());
+        let storage = FaultyStorage::failing(call, Fault::Io);
+        let repaired = datasilo::repair(copy.path(), &Options::new().storage(Arc::new(storage.clone())));
+        let hit = storage.take_hit();
+        assert!(repaired.is_ok() || hit.is_some(), "{repaired:?}");
+        // Opening removes what no manifest names.
+        drop(Silo::open(copy.path(), Options::new()).unwrap());
+        let kept = [name.to_owned(), format!("{name}.damaged")];
+        let kept = kept.iter().filter_map(|name| std::fs::read(copy.path().join(name)).ok());
+        assert!(kept.into_iter().any(|bytes| bytes == damaged), "lost by a failure of {hit:?}");
+        if hit.is_none() {
+            assert!(call > 20, "repair made only {call} calls");
+            return;
+        }
+    }
+    panic!("repair makes too many calls");
 }

@@ -1,3 +1,12 @@
 //! The `silo` command.
 
-fn main() {}
+mod args;
+mod output;
+mod progress;
+
+use clap::Parser;
+
+fn main() {
+    let cli = args::Cli::parse();
+    println!("{cli:?}");
+}

@@ -11,9 +11,11 @@
 //! * [`product`] — a conjunction of unions and negated unions on one chunk.
 //! * [`filter`] — narrowing a list of candidates by the other operands.
 //! * [`meet`] — the intersection of frozen bitmaps without a tree.
+//! * [`chunkwise`] — chunks in any order, and single slots.
 //! * [`tally`] — parity and threshold on one chunk.
 //! * [`explain`] — what an evaluation did.
 
+mod chunkwise;
 mod explain;
 mod filter;
 pub(crate) mod meet;
@@ -22,5 +24,6 @@ mod product;
 mod query;
 mod tally;
 
+pub use chunkwise::ChunkFilter;
 pub use explain::Explanation;
 pub use query::Query;

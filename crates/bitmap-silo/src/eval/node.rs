@@ -141,6 +141,11 @@ pub(super) struct Member<'a> {
 }
 
 impl Member<'_> {
+    pub(super) fn rewind(&mut self) {
+        self.next = Some(0);
+        self.node.rewind();
+    }
+
     /// The first key at or after `key` that may have slots.
     #[inline]
     pub(super) fn seek(&mut self, key: u16) -> Option<u16> {
@@ -323,6 +328,17 @@ impl<'a> Node<'a> {
             Self::Leaf { source, .. } => source.seek(key),
             Self::Product(node) => node.seek(key),
             Self::Tally(node) => node.seek(key),
+        }
+    }
+
+    /// Moves back before the first chunk.
+    pub(super) fn rewind(&mut self) {
+        match self {
+            Self::Leaf { source, .. } => source.rewind(),
+            Self::Product(node) => {
+                node.clauses.iter_mut().flat_map(|clause| &mut clause.members).for_each(Member::rewind);
+            }
+            Self::Tally(node) => node.rewind(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
+use super::chunkwise::ChunkFilter;
 use super::explain::{Explanation, explain};
 use super::node::{Compiler, Node};
 use crate::container::{BITSET_BYTES, ContainerRef, Layout};
@@ -40,6 +41,12 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn universe(&self) -> u64 {
         self.universe
+    }
+
+    /// This query made ready for slots and chunks in any order.
+    #[must_use]
+    pub fn chunk_filter(&self) -> ChunkFilter<'a> {
+        ChunkFilter::new(self)
     }
 
     pub(super) fn compile(&self) -> Node<'a> {
@@ -151,7 +158,7 @@ impl<'a> Query<'a> {
 
     /// First and last key of each block of a parallel evaluation.
     fn blocks(&self) -> Vec<(u16, u16)> {
-        let highest = self.highest_key();
+        let highest = highest_key(&self.expr, self.universe);
         let blocks = (rayon::current_num_threads() * BLOCKS_PER_THREAD).max(1);
         let keys = usize::from(highest) + 1;
         let per_block = keys.div_ceil(blocks);
@@ -162,26 +169,6 @@ impl<'a> Query<'a> {
                 (key(start), key((start + per_block).min(keys) - 1))
             })
             .collect()
-    }
-
-    /// A key that no matching chunk is above.
-    fn highest_key(&self) -> u16 {
-        fn highest(expr: &Expr<'_>, universe: u16) -> u16 {
-            let max = |operands: &[Expr<'_>]| {
-                operands.iter().map(|operand| highest(operand, universe)).max().unwrap_or(universe)
-            };
-            match expr {
-                Expr::Bitmap(view) => view.highest_key(),
-                Expr::And(operands) => {
-                    operands.iter().map(|operand| highest(operand, universe)).min().unwrap_or(universe)
-                }
-                Expr::Not(_) | Expr::AtLeast(0, _) => universe,
-                Expr::AndNot(keep, _) => highest(keep, universe),
-                Expr::Or(operands) | Expr::Xor(operands) | Expr::AtLeast(_, operands) => max(operands),
-            }
-        }
-        let universe = u16::try_from(self.universe.saturating_sub(1) >> 16).unwrap_or(u16::MAX);
-        highest(&self.expr, universe)
     }
 
     /// As [`count`](Self::count), on the threads of the current rayon pool.
@@ -230,4 +217,23 @@ impl<'a> Query<'a> {
     pub fn explain(&self) -> Explanation {
         explain(self)
     }
+}
+
+/// A key that no matching chunk is above.
+pub(super) fn highest_key(expr: &Expr<'_>, universe: u64) -> u16 {
+    fn highest(expr: &Expr<'_>, universe: u16) -> u16 {
+        let max = |operands: &[Expr<'_>]| {
+            operands.iter().map(|operand| highest(operand, universe)).max().unwrap_or(universe)
+        };
+        match expr {
+            Expr::Bitmap(view) => view.highest_key(),
+            Expr::And(operands) => {
+                operands.iter().map(|operand| highest(operand, universe)).min().unwrap_or(universe)
+            }
+            Expr::Not(_) | Expr::AtLeast(0, _) => universe,
+            Expr::AndNot(keep, _) => highest(keep, universe),
+            Expr::Or(operands) | Expr::Xor(operands) | Expr::AtLeast(_, operands) => max(operands),
+        }
+    }
+    highest(expr, u16::try_from(universe.saturating_sub(1) >> 16).unwrap_or(u16::MAX))
 }

@@ -34,6 +34,10 @@ impl<'a> Tally<'a> {
         Self { members, rule: Rule::AtLeast(count), buf: PooledChunk::take() }
     }
 
+    pub(super) fn rewind(&mut self) {
+        self.members.iter_mut().for_each(Member::rewind);
+    }
+
     pub(super) fn members(&self) -> &[Member<'a>] {
         &self.members
     }

@@ -73,6 +73,18 @@ impl BitmapWriter {
         container: ContainerRef<'_>,
         cardinality: u32,
     ) -> Result<(), BitmapError> {
+        self.push_in(key, container, cardinality, self.layout)
+    }
+
+    /// The same in another layout: a chunk that comes in its smallest encoding need not be searched
+    /// for runs again.
+    pub(crate) fn push_in(
+        &mut self,
+        key: u16,
+        container: ContainerRef<'_>,
+        cardinality: u32,
+        layout: Layout,
+    ) -> Result<(), BitmapError> {
         let cardinality = match container {
             ContainerRef::Array(_) | ContainerRef::Runs(_) => container.counted(),
             ContainerRef::Bitset(_) if cardinality <= ARRAY_MAX => container.counted(),
@@ -87,7 +99,7 @@ impl BitmapWriter {
             return Err(BitmapError::ChunkOrder { last: last.key, got: key });
         }
         let start = to_u32(self.bodies().len());
-        let kind = encode_into(container, cardinality, self.layout, &mut self.bytes);
+        let kind = encode_into(container, cardinality, layout, &mut self.bytes);
         self.has_runs |= kind == ContainerKind::Runs;
         self.entries.push(Entry {
             key,
@@ -103,6 +115,11 @@ impl BitmapWriter {
         self.entries.clear();
         self.bytes.truncate(self.gap);
         self.has_runs = false;
+    }
+
+    /// Number of containers written so far.
+    pub(crate) fn container_count(&self) -> usize {
+        self.entries.len()
     }
 
     /// Number of slots written so far.

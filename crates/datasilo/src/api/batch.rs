@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::bytes::frame::{
-    FrameInput, FrameKind, MAX_KEY_LEN, MAX_VALUE_LEN, encode_fill, encode_frame, fill_len,
-};
-use crate::bytes::group::{Group, GroupKind};
+use crate::bytes::frame::{FrameKind, MAX_KEY_LEN, MAX_VALUE_LEN};
 use crate::error::{Error, Result};
 use crate::files::run::key_hash;
 use crate::files::segment_writer::GroupFrames;
 use crate::state::version::KeyspaceMeta;
 
+use super::frame_buffer::FrameBuffer;
 use super::keyspace::Keyspace;
 
 /// Ordinals of a group's frames have 16 bits.
@@ -34,51 +32,22 @@ pub struct Batch {
 /// The frames of one keyspace.
 #[derive(Debug)]
 pub(crate) struct BatchGroup {
-    pub(crate) meta: Arc<KeyspaceMeta>,
-    frames: Vec<u8>,
+    pub(crate) frames: FrameBuffer,
     frame_count: u32,
-    /// Bytes of the frames that are deletes.
-    pub(crate) delete_bytes: u64,
-    /// Hash of the key and offset of the frame in `frames`, for each mutation in order.
+    /// Hash of the key and offset of the frame in the buffer, for each mutation in order.
     pub(crate) ops: Vec<(u64, usize)>,
 }
 
 impl BatchGroup {
     fn new(meta: &Arc<KeyspaceMeta>) -> Self {
-        Self { meta: Arc::clone(meta), frames: Vec::new(), frame_count: 0, delete_bytes: 0, ops: Vec::new() }
-    }
-
-    /// Bytes of its frames.
-    pub(crate) fn frames_len(&self) -> u64 {
-        self.frames.len() as u64
+        Self { frames: FrameBuffer::new(Arc::clone(meta)), frame_count: 0, ops: Vec::new() }
     }
 
     fn push(&mut self, kind: FrameKind, key: &[u8], value: &[u8], hash: u64) {
-        let align = self.meta.align();
-        let gap = fill_len(self.frames.len(), align);
-        if gap > 0 {
-            encode_fill(&mut self.frames, self.meta.id, gap);
-            self.frame_count += 1;
-        }
         let ordinal = u16::try_from(self.ops.len()).expect("groups have at most 2^16 mutations");
-        self.ops.push((hash, self.frames.len()));
-        let input = FrameInput { kind, ordinal, combined: false, key, value };
-        let start = self.frames.len();
-        encode_frame(&mut self.frames, self.meta.id, align, &input);
-        if kind == FrameKind::Delete {
-            self.delete_bytes += (self.frames.len() - start) as u64;
-        }
-        self.frame_count += 1;
-    }
-
-    fn template(&self, base_seq: u64) -> Group {
-        Group {
-            base_seq,
-            keyspace: self.meta.id,
-            align_shift: self.meta.align_shift,
-            frame_count: self.frame_count,
-            ..Group::alone(GroupKind::Frames, 0, 0)
-        }
+        let appended = self.frames.push(0, ordinal, kind, key, value);
+        self.frame_count += appended.frame_count;
+        self.ops.push((hash, appended.offset));
     }
 }
 
@@ -146,7 +115,7 @@ impl Batch {
 
     /// The newest group of a keyspace, or a new one where that is full.
     fn group(&mut self, meta: &Arc<KeyspaceMeta>) -> &mut BatchGroup {
-        let newest = self.groups.iter().rposition(|group| group.meta.id == meta.id);
+        let newest = self.groups.iter().rposition(|group| group.frames.meta.id == meta.id);
         let open =
             newest.filter(|&at| self.groups.get(at).is_some_and(|group| group.ops.len() < MAX_GROUP_OPS));
         let at = open.unwrap_or_else(|| {
@@ -161,7 +130,7 @@ impl Batch {
 
     /// Bytes that the batch's buffers hold on to.
     pub(crate) fn capacity(&self) -> usize {
-        self.groups.iter().map(|group| group.frames.capacity()).sum()
+        self.groups.iter().map(|group| group.frames.bytes.capacity()).sum()
     }
 
     /// Mutations in the batch.
@@ -184,7 +153,6 @@ impl Batch {
             group.frames.clear();
             group.ops.clear();
             group.frame_count = 0;
-            group.delete_bytes = 0;
         }
         self.op_count = 0;
         self.user_bytes = 0;
@@ -206,13 +174,13 @@ impl Batch {
     /// The groups as a segment writer takes them, numbered from `first_seq` on.
     pub(crate) fn with_frames<T>(&self, first_seq: u64, write: impl FnOnce(&[GroupFrames<'_>]) -> T) -> T {
         let pieces: SmallVec<[[&[u8]; 1]; 4]> =
-            self.groups().map(|group| [group.frames.as_slice()]).collect();
+            self.groups().map(|group| [group.frames.bytes.as_slice()]).collect();
         let mut seq = first_seq;
         let frames: SmallVec<[GroupFrames<'_>; 4]> = self
             .groups()
             .zip(&pieces)
             .map(|(group, pieces)| {
-                let template = group.template(seq);
+                let template = group.frames.template(seq, group.frame_count);
                 seq += group.ops.len() as u64;
                 GroupFrames { template, pieces }
             })

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::bytes::address::FrameAddress;
 use crate::bytes::file_header::{FileKind, SegmentRole};
-use crate::bytes::frame::{FrameInput, FrameKind, encode_fill, encode_frame, fill_len, frame_len};
-use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
+use crate::bytes::frame::{FrameKind, frame_len};
+use crate::bytes::group::GROUP_HEADER_LEN;
 use crate::error::{Error, Result};
 use crate::files::run::key_hash;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
@@ -17,6 +17,7 @@ use crate::state::core::{Core, SegmentUsage, UsageMap, lock};
 use crate::state::version::KeyspaceMeta;
 
 use super::batch::{check_lengths, check_operand};
+use super::frame_buffer::FrameBuffer;
 use super::keyspace::Keyspace;
 use super::silo::Silo;
 
@@ -195,13 +196,11 @@ pub struct BulkWriter {
 /// Frames of one keyspace, gathered.
 #[derive(Debug)]
 struct Buffer {
-    meta: Arc<KeyspaceMeta>,
-    frames: Vec<u8>,
+    frames: FrameBuffer,
     groups: Vec<BufferedGroup>,
     /// Hash and offset in `frames`, and what the frame does.
     ops: Vec<(u64, usize, FrameKind)>,
     entries: BulkEntries,
-    delete_bytes: u64,
     user_bytes: u64,
     ranks_end: u64,
 }
@@ -217,12 +216,10 @@ struct BufferedGroup {
 impl Buffer {
     fn new(meta: Arc<KeyspaceMeta>) -> Self {
         Self {
-            meta,
-            frames: Vec::new(),
+            frames: FrameBuffer::new(meta),
             groups: Vec::new(),
             ops: Vec::new(),
             entries: BulkEntries::default(),
-            delete_bytes: 0,
             user_bytes: 0,
             ranks_end: 0,
         }
@@ -232,42 +229,26 @@ impl Buffer {
         let reaches = |group: &&mut BufferedGroup| {
             rank.checked_sub(group.base_rank).is_some_and(|ordinal| u16::try_from(ordinal).is_ok())
         };
-        let align = self.meta.align();
         if self.groups.last_mut().as_ref().is_none_or(|x| !reaches(x)) {
-            let start = self.frames.len();
-            self.groups.push(BufferedGroup {
-                base_rank: rank,
-                start,
-                first_op: self.ops.len(),
-                frame_count: 0,
-            });
+            let (start, first_op) = (self.frames.bytes.len(), self.ops.len());
+            self.groups.push(BufferedGroup { base_rank: rank, start, first_op, frame_count: 0 });
         }
         let Some(group) = self.groups.last_mut() else {
             return;
         };
-        let gap = fill_len(self.frames.len() - group.start, align);
-        if gap > 0 {
-            encode_fill(&mut self.frames, self.meta.id, gap);
-            group.frame_count += 1;
-        }
         let ordinal = u16::try_from(rank - group.base_rank).unwrap_or(u16::MAX);
-        self.ops.push((hash, self.frames.len(), kind));
-        let input = FrameInput { kind, ordinal, combined: false, key, value };
-        let start = self.frames.len();
-        encode_frame(&mut self.frames, self.meta.id, align, &input);
-        group.frame_count += 1;
-        if kind == FrameKind::Delete {
-            self.delete_bytes += (self.frames.len() - start) as u64;
-        }
+        let appended = self.frames.push(group.start, ordinal, kind, key, value);
+        group.frame_count += appended.frame_count;
+        self.ops.push((hash, appended.offset, kind));
         self.user_bytes += (key.len() + value.len()) as u64;
         self.ranks_end = self.ranks_end.max(rank + 1);
     }
 
     /// The frames of each group.
     fn pieces(&self) -> Vec<[&[u8]; 1]> {
-        let ends = self.groups.iter().skip(1).map(|g| g.start).chain([self.frames.len()]);
-        let slice =
-            |(group, end): (&BufferedGroup, usize)| [self.frames.get(group.start..end).unwrap_or_default()];
+        let ends = self.groups.iter().skip(1).map(|g| g.start).chain([self.frames.bytes.len()]);
+        let bytes = &self.frames.bytes;
+        let slice = |(group, end): (&BufferedGroup, usize)| [bytes.get(group.start..end).unwrap_or_default()];
         self.groups.iter().zip(ends).map(slice).collect()
     }
 
@@ -279,7 +260,8 @@ impl Buffer {
         groups: &mut Vec<RankedGroup>,
         usage: &mut SegmentUsage,
     ) {
-        usage.add_frames(self.meta.id, self.ops.len() as u64, self.frames.len() as u64, self.delete_bytes);
+        let FrameBuffer { meta, bytes, delete_bytes } = &self.frames;
+        usage.add_frames(meta.id, self.ops.len() as u64, bytes.len() as u64, *delete_bytes);
         let ends = self.groups.iter().skip(1).map(|g| g.first_op).chain([self.ops.len()]);
         let ends: Vec<usize> = ends.collect();
         for ((group, end), payload) in self.groups.iter().zip(ends).zip(payloads) {
@@ -297,7 +279,6 @@ impl Buffer {
         self.frames.clear();
         self.groups.clear();
         self.ops.clear();
-        self.delete_bytes = 0;
     }
 }
 
@@ -348,7 +329,7 @@ impl BulkWriter {
 
     fn push(&mut self, keyspace: &Keyspace, kind: FrameKind, key: &[u8], value: &[u8]) -> Result<()> {
         check_lengths(key, value)?;
-        let Some(at) = self.buffers.iter().position(|b| b.meta.id == keyspace.id()) else {
+        let Some(at) = self.buffers.iter().position(|b| b.frames.meta.id == keyspace.id()) else {
             return Err(Error::InvalidKeyspace {
                 name: keyspace.name().to_owned(),
                 why: "it is not in the bulk session: name it when the session is begun",
@@ -359,7 +340,7 @@ impl BulkWriter {
             return Ok(());
         };
         let len = frame_len(key.len(), value.len(), keyspace.align());
-        if !buffer.frames.is_empty() && buffer.frames.len() + len + HUGE_WRITE_SLACK > region {
+        if !buffer.frames.bytes.is_empty() && buffer.frames.bytes.len() + len + HUGE_WRITE_SLACK > region {
             self.shared.flush(buffer)?;
         }
         let hash = key_hash(key, self.shared.core.hash_seed);
@@ -380,7 +361,7 @@ impl BulkWriter {
         self.closed = true;
         let mut result = Ok(());
         for buffer in &mut self.buffers {
-            if result.is_ok() && !buffer.frames.is_empty() {
+            if result.is_ok() && !buffer.frames.bytes.is_empty() {
                 result = self.shared.flush(buffer);
             }
         }
@@ -389,7 +370,7 @@ impl BulkWriter {
         for buffer in self.buffers.drain(..) {
             state.next_rank = state.next_rank.max(buffer.ranks_end);
             state.user_bytes += buffer.user_bytes;
-            state.entries.entry(buffer.meta.id).or_default().append(buffer.entries);
+            state.entries.entry(buffer.frames.meta.id).or_default().append(buffer.entries);
         }
         result
     }
@@ -418,9 +399,8 @@ impl Shared {
     fn flush(&self, buffer: &mut Buffer) -> Result<()> {
         let result = self.try_flush(buffer);
         if let Err(error) = &result {
-            // The error itself goes to the caller; the session keeps its words.
-            let why = Error::Poisoned { why: error.to_string() };
-            lock(&self.state).failure.get_or_insert(why);
+            // The error itself goes to the caller; `finish` tells it again.
+            lock(&self.state).failure.get_or_insert_with(|| error.again());
         }
         result
     }
@@ -432,13 +412,7 @@ impl Shared {
             .iter()
             .zip(&pieces)
             .map(|(group, pieces)| {
-                let template = Group {
-                    base_seq: group.base_rank,
-                    keyspace: buffer.meta.id,
-                    align_shift: buffer.meta.align_shift,
-                    frame_count: group.frame_count,
-                    ..Group::alone(GroupKind::Frames, 0, 0)
-                };
+                let template = buffer.frames.template(group.base_rank, group.frame_count);
                 GroupFrames { template, pieces }
             })
             .collect();

@@ -145,8 +145,8 @@ impl<'s> Plan<'s> {
         Ok(stretch
             .into_iter()
             .map(|part| {
-                let mut bits = live.take(part.segment.number());
-                let unseen = bits.as_mut().map_or(0, LiveBits::count);
+                let bits = live.take(part.segment.number());
+                let unseen = bits.as_ref().map_or(0, LiveBits::count);
                 MarkedPart { part, bits, unseen }
             })
             .collect())

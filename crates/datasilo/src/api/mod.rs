@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod bulk;
+pub(crate) mod frame_buffer;
 pub(crate) mod iter;
 pub(crate) mod keyspace;
 pub(crate) mod reader;

@@ -304,7 +304,7 @@ impl Snapshot {
                 prefetch_index(own, *hash);
             }
             for (&hash, _) in hashes.iter().zip(keys) {
-                prefetch_frame(own, hash, lines)?;
+                prefetch_frame(&own.runs, hash, lines)?;
             }
             for (at, (&hash, key)) in hashes.iter().zip(keys).enumerate() {
                 let value = self.get_hashed(keyspace, own, key.as_ref(), hash)?;

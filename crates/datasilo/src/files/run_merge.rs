@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::bytes::address::FrameAddress;
 use crate::bytes::index::{Geometry, PAGE_SLOTS, Slot, TAG_BITS};
 use crate::error::Result;
 
@@ -11,6 +10,17 @@ use super::run::{Run, SegmentMap, Target, key_hash};
 /// A run whose tags know fewer bits than this per page is read with its keys instead: its hashes
 /// would tell too few keys apart.
 const MIN_TAG_BITS: u32 = 16;
+
+/// No known bits of a hash are this, since never all are known.
+const NO_HASH: u64 = u64::MAX;
+
+/// Removes from the entries of a page those that are known to be replaced by newer ones.
+pub(crate) trait DropReplaced: Fn(&Run, &mut Vec<(u64, Slot)>) {}
+
+impl<F: Fn(&Run, &mut Vec<(u64, Slot)>)> DropReplaced for F {}
+
+/// A [`DropReplaced`] that knows nothing.
+pub(crate) fn keep_all(_: &Run, _: &mut Vec<(u64, Slot)>) {}
 
 /// What reading keys needs.
 #[derive(Clone, Copy)]
@@ -39,6 +49,8 @@ struct Source<'a> {
     access: KeyAccess<'a>,
     /// Bits of hashes to look at.
     mask: u64,
+    /// The hash of the next entry, or [`NO_HASH`].
+    head: u64,
     /// The entries of the page being read, last first.
     pending: Vec<(u64, Slot)>,
     /// Next page; `None` if all entries were loaded at once.
@@ -48,7 +60,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn new(run: &'a Arc<Run>, access: KeyAccess<'a>, mask: u64, by_key: bool) -> Result<Self> {
         run.read_ahead();
-        let mut source = Self { run, access, mask, pending: Vec::new(), next_page: Some(0) };
+        let mut source = Self { run, access, mask, head: NO_HASH, pending: Vec::new(), next_page: Some(0) };
         if by_key {
             source.next_page = None;
             for page in 0..run.table_pages() {
@@ -63,11 +75,11 @@ impl<'a> Source<'a> {
         Ok(source)
     }
 
-    /// The hash of the next entry.
-    fn peek(&mut self) -> Result<Option<u64>> {
+    /// Loads the next page that has entries to read, if all of the current one were taken.
+    fn load(&mut self, drop_replaced: &impl DropReplaced) -> Result<()> {
         while self.pending.is_empty() {
             let Some(page) = self.next_page.filter(|&page| page < self.run.table_pages()) else {
-                return Ok(None);
+                break;
             };
             self.next_page = Some(page + 1);
             for word in self.run.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
@@ -77,9 +89,25 @@ impl<'a> Source<'a> {
                 };
                 self.pending.push((hash & self.mask, slot));
             }
+            drop_replaced(self.run, &mut self.pending);
             self.pending.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
         }
-        Ok(self.pending.last().map(|entry| entry.0))
+        self.head = self.pending.last().map_or(NO_HASH, |entry| entry.0);
+        Ok(())
+    }
+
+    /// Takes the next entry if it has this hash.
+    #[inline]
+    fn take(&mut self, hash: u64, drop_replaced: &impl DropReplaced) -> Result<Option<Slot>> {
+        if self.head != hash {
+            return Ok(None);
+        }
+        let taken = self.pending.pop();
+        match self.pending.last() {
+            Some(next) => self.head = next.0,
+            None => self.load(drop_replaced)?,
+        }
+        Ok(taken.map(|(_, slot)| slot))
     }
 
     fn key(&self, slot: Slot) -> Result<&'a [u8]> {
@@ -117,78 +145,45 @@ impl<'a> RunMerge<'a> {
 
     /// Passes every key's newest entry to `emit`, in the order of the known bits of their hashes.
     ///
-    /// `is_live` may know of a frame whether it is the newest of its key; where it does, keys need not
-    /// be read to find out.
+    /// What `drop_replaced` knows saves reading keys to find out which entry is the newest.
     pub(crate) fn for_each(
         mut self,
-        is_live: impl Fn(FrameAddress) -> Option<bool>,
+        drop_replaced: impl DropReplaced,
         mut emit: impl FnMut(u64, Target) -> Result<()>,
     ) -> Result<()> {
+        for source in &mut self.sources {
+            drop_replaced(source.run, &mut source.pending);
+            source.load(&drop_replaced)?;
+        }
         let mut same: Vec<(usize, Slot)> = Vec::new();
         let mut keys: Vec<&[u8]> = Vec::new();
         loop {
-            let mut least = None;
-            for source in &mut self.sources {
-                if let Some(hash) = source.peek()?
-                    && least.is_none_or(|l| hash < l)
-                {
-                    least = Some(hash);
-                }
-            }
-            let Some(hash) = least else {
+            let hash = self.sources.iter().map(|source| source.head).min().unwrap_or(NO_HASH);
+            if hash == NO_HASH {
                 return Ok(());
-            };
+            }
             same.clear();
             for (rank, source) in self.sources.iter_mut().enumerate() {
-                while source.peek()? == Some(hash) {
-                    same.extend(source.pending.pop().map(|(_, slot)| (rank, slot)));
+                while let Some(slot) = source.take(hash, &drop_replaced)? {
+                    same.push((rank, slot));
                 }
             }
-            if let [(rank, slot)] = same[..] {
-                self.emit(rank, slot, hash, &mut emit)?;
-                continue;
-            }
             // Equal bits may be equal keys, of which the newest counts, or not.
-            same.retain(|&(rank, slot)| !self.is_dead(rank, slot, &is_live));
-            if let [(rank, slot)] = same[..] {
-                self.emit(rank, slot, hash, &mut emit)?;
-                continue;
-            }
             let one_run = same.windows(2).all(|w| matches!(w, [a, b] if a.0 == b.0));
             keys.clear();
             for &(rank, slot) in &same {
+                let Some(source) = self.sources.get(rank) else {
+                    continue;
+                };
                 if !one_run {
-                    let Some(source) = self.sources.get(rank) else {
-                        continue;
-                    };
                     let key = source.key(slot)?;
                     if keys.contains(&key) {
                         continue;
                     }
                     keys.push(key);
                 }
-                self.emit(rank, slot, hash, &mut emit)?;
+                emit(hash, source.run.target_of(slot)?)?;
             }
-        }
-    }
-
-    /// True if an entry is known to be replaced by a newer one.
-    fn is_dead(&self, rank: usize, slot: Slot, is_live: impl Fn(FrameAddress) -> Option<bool>) -> bool {
-        let source = self.sources.get(rank);
-        let frame = source.and_then(|source| source.run.frame_of(slot).ok().flatten());
-        frame.is_some_and(|(segment, word)| is_live(FrameAddress::new(segment.number(), word)) == Some(false))
-    }
-
-    fn emit(
-        &self,
-        rank: usize,
-        slot: Slot,
-        hash: u64,
-        emit: &mut impl FnMut(u64, Target) -> Result<()>,
-    ) -> Result<()> {
-        match self.sources.get(rank) {
-            Some(source) => emit(hash, source.run.target_of(slot)?),
-            None => Ok(()),
         }
     }
 }

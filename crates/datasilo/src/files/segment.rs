@@ -9,7 +9,7 @@ use crate::bytes::file_header::{
 use crate::bytes::frame::{BLOCK_LEN, FrameView};
 use crate::bytes::group::segment_seed;
 use crate::error::{Error, Result};
-use crate::storage::{Access, DirFiles, MappedRegion, SiloFile, advise};
+use crate::storage::{Access, DirFiles, MappedRegion, SiloFile, advise, prefetch};
 
 use super::log_scan::Window;
 use super::verified::VerifiedBits;
@@ -203,6 +203,14 @@ impl Segment {
     /// See [`MappedRegion::raise_readable`].
     pub(crate) fn raise_readable(&self, len: u64) {
         self.region.raise_readable(len);
+    }
+
+    /// Starts loading so many cache lines of the frame at a word.
+    #[inline]
+    pub(crate) fn prefetch(&self, word: u32, lines: usize) {
+        for line in 0..lines {
+            prefetch(self.bytes(), word as usize * 8 + line * 64);
+        }
     }
 
     /// Asks the kernel to read a range ahead.

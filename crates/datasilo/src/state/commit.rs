@@ -63,9 +63,9 @@ impl Core {
         self.check_poison()?;
         let version = self.version.load();
         for group in batch.groups() {
-            version.keyspace(&group.meta)?;
-            if log.bulk.contains(&group.meta.id) {
-                return Err(Error::BulkSessionOpen { keyspace: group.meta.name.clone() });
+            version.keyspace(&group.frames.meta)?;
+            if log.bulk.contains(&group.frames.meta.id) {
+                return Err(Error::BulkSessionOpen { keyspace: group.frames.meta.name.clone() });
             }
         }
         let first_seq = log.next_seq;
@@ -86,7 +86,9 @@ impl Core {
         let usage = log.usage.entry(segment).or_default();
         usage.add_seqs(first_seq, log.next_seq - 1);
         for group in batch.groups() {
-            usage.add_frames(group.meta.id, group.ops.len() as u64, group.frames_len(), group.delete_bytes);
+            let frames = &group.frames;
+            let bytes = frames.bytes.len() as u64;
+            usage.add_frames(frames.meta.id, group.ops.len() as u64, bytes, frames.delete_bytes);
         }
         self.count_written(bytes);
         Ok(Appended {
@@ -145,7 +147,7 @@ fn new_entries(batch: &Batch, appended: &Appended) -> SmallVec<[NewEntry; 8]> {
             let word =
                 u32::try_from((payload + offset as u64) / WORD).expect("segments have at most 2^32 words");
             let address = FrameAddress::new(appended.segment, word);
-            entries.push(NewEntry { hash, seq, address, keyspace: group.meta.id });
+            entries.push(NewEntry { hash, seq, address, keyspace: group.frames.meta.id });
             seq += 1;
         }
     }

@@ -10,20 +10,20 @@
 //! an index rebuilt from the segments must not bring the key back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, WORD, words};
+use crate::bytes::address::{FileNumber, FrameAddress, SeqNo, words};
 use crate::bytes::file_header::{FileKind, SegmentRole};
 use crate::bytes::frame::{FrameKind, encode_fill, fill_len};
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::bytes::manifest::SegmentRecord;
 use crate::error::{Error, Result};
 use crate::files::log_scan::{GroupView, all_frames, next_group};
-use crate::files::run::Target;
+use crate::files::run::Run;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
 use crate::files::segment_writer::{
     GroupFrames, HUGE_WRITE, HUGE_WRITE_SLACK, MAX_SEGMENT_LEN, Payloads, SegmentWriter,
@@ -35,6 +35,7 @@ use super::checkpoint::Maintenance;
 use super::core::{Core, FullSegment, SegmentUsage, lock};
 use super::index_update::NewRuns;
 use super::live::{LiveBits, LiveMap};
+use super::moved::{Moved, MovedSegment};
 use super::version::Version;
 
 /// Frames are written in batches of at most this many bytes, about what makes a huge page …
@@ -169,26 +170,22 @@ impl Core {
             }
         }
         let freed: u64 = records.map(|r| r.file_len).sum();
-        let (places, outputs) = mover.run(jobs)?;
-        self.sync_names()?;
-        let mut extended = Version::clone(&version);
-        for output in &outputs {
-            extended.segments.insert(Arc::clone(&output.segment));
-        }
         let mut new_runs = NewRuns::new(self);
-        let mut runs = BTreeMap::new();
-        for keyspace in
-            version.keyspaces.iter().filter(|k| touched.contains(&k.meta.id) && !k.runs.is_empty())
-        {
-            let run = new_runs.rewrite(
-                &keyspace.meta,
-                &extended,
-                &keyspace.runs,
-                |address| places.is_live(address),
-                |target| Ok(places.map(target)),
-            )?;
-            runs.insert(keyspace.meta.id, run);
-        }
+        // Segments are synced while the next ones are written and while the index is.
+        let synced = Mutex::new(Ok(()));
+        let sync = |segment: &Segment| {
+            if let Err(error) = segment.file().sync() {
+                *lock(&synced) = Err(error);
+            }
+        };
+        let written = rayon::scope(|scope| {
+            let (places, outputs) = mover.run(jobs, &|segment| scope.spawn(move |_| sync(&segment)))?;
+            self.sync_names()?;
+            let runs = rewrite_runs(&version, &touched, &places, &outputs, &mut new_runs)?;
+            Ok::<_, Error>((outputs, runs))
+        });
+        let (outputs, runs) = written?;
+        synced.into_inner().unwrap_or_else(PoisonError::into_inner)?;
         self.sync_names()?;
         let mut replaced = Vec::new();
         let mut retired = Vec::new();
@@ -240,6 +237,32 @@ impl Core {
     }
 }
 
+/// Rewrites the runs of the touched keyspaces with the frames' new addresses.
+fn rewrite_runs(
+    version: &Version,
+    touched: &[u32],
+    places: &Moved,
+    outputs: &[Output],
+    new_runs: &mut NewRuns<'_>,
+) -> Result<BTreeMap<u32, Arc<Run>>> {
+    let mut extended = Version::clone(version);
+    for output in outputs {
+        extended.segments.insert(Arc::clone(&output.segment));
+    }
+    let mut runs = BTreeMap::new();
+    for keyspace in version.keyspaces.iter().filter(|k| touched.contains(&k.meta.id) && !k.runs.is_empty()) {
+        let run = new_runs.rewrite(
+            &keyspace.meta,
+            &extended,
+            &keyspace.runs,
+            |run, entries| places.drop_dead(run, entries),
+            |entries| places.map_all(entries),
+        )?;
+        runs.insert(keyspace.meta.id, run);
+    }
+    Ok(runs)
+}
+
 /// Settled segments far below full size, if there are several.
 fn small_segments(segments: &[SegmentRecord], full: u64) -> Vec<FileNumber> {
     let small = |r: &&SegmentRecord| r.is_settled() && r.file_len < full / SMALL_SHARE;
@@ -260,41 +283,6 @@ struct Output {
     record: SegmentRecord,
 }
 
-/// Where frames went.
-struct Moved {
-    /// For each source segment: its live frames, and their new addresses in order.
-    sources: BTreeMap<FileNumber, (LiveBits, Vec<u64>)>,
-}
-
-/// Stands for a delete that was left behind.
-const DROPPED: u64 = 0;
-
-impl Moved {
-    /// Whether a frame was found live; `None` for segments that were left alone.
-    fn is_live(&self, address: FrameAddress) -> Option<bool> {
-        Some(self.sources.get(&address.segment())?.0.is_set(address.word()))
-    }
-
-    fn address(&self, old: FrameAddress) -> Option<FrameAddress> {
-        let Some((bits, new)) = self.sources.get(&old.segment()) else {
-            return Some(old);
-        };
-        let bits = new.get(bits.rank(old.word())).copied().unwrap_or(DROPPED);
-        (bits != DROPPED).then(|| FrameAddress::from_bits(bits))
-    }
-
-    /// A target with its frames' new addresses.
-    fn map(&self, target: Target) -> Option<Target> {
-        match target {
-            Target::Frame(address) => self.address(address).map(Target::Frame),
-            Target::Chain(addresses) => {
-                let kept: Vec<FrameAddress> = addresses.into_iter().filter_map(|a| self.address(a)).collect();
-                (!kept.is_empty()).then_some(Target::Chain(kept))
-            }
-        }
-    }
-}
-
 struct Mover<'a> {
     core: &'a Core,
     generation: u64,
@@ -303,7 +291,7 @@ struct Mover<'a> {
     may_stop: bool,
     started: Instant,
     written: std::sync::atomic::AtomicU64,
-    created: std::sync::Mutex<Vec<FileNumber>>,
+    created: Mutex<Vec<FileNumber>>,
 }
 
 impl<'a> Mover<'a> {
@@ -315,7 +303,7 @@ impl<'a> Mover<'a> {
             may_stop,
             started: Instant::now(),
             written: std::sync::atomic::AtomicU64::new(0),
-            created: std::sync::Mutex::new(Vec::new()),
+            created: Mutex::new(Vec::new()),
         }
     }
 
@@ -324,8 +312,8 @@ impl<'a> Mover<'a> {
         lock(&self.created).clear();
     }
 
-    /// Moves all jobs' live frames, some segments at a time.
-    fn run(&mut self, jobs: Vec<Job>) -> Result<(Moved, Vec<Output>)> {
+    /// Moves all jobs' live frames, some segments at a time. The new segments are passed to `sync`.
+    fn run(&mut self, jobs: Vec<Job>, sync: &(dyn Fn(Arc<Segment>) + Sync)) -> Result<(Moved, Vec<Output>)> {
         let bytes: u64 = jobs.iter().map(|job| job.record.file_len).sum();
         let most = usize::try_from(bytes / self.core.options.segment_bytes).unwrap_or(usize::MAX);
         let threads = rayon::current_num_threads().min(most.max(1)).min(jobs.len().max(1));
@@ -341,6 +329,7 @@ impl<'a> Mover<'a> {
             .map(|share| {
                 let mut worker = Worker {
                     mover,
+                    sync,
                     writer: None,
                     usage: SegmentUsage::default(),
                     outputs: Vec::new(),
@@ -355,11 +344,11 @@ impl<'a> Mover<'a> {
                 Ok((sources, worker.outputs))
             })
             .collect();
-        let mut places = Moved { sources: BTreeMap::new() };
+        let mut places = Moved::default();
         let mut outputs = Vec::new();
         for result in results {
             let (sources, mut done) = result?;
-            places.sources.extend(sources);
+            places.extend(sources);
             outputs.append(&mut done);
         }
         Ok((places, outputs))
@@ -394,11 +383,12 @@ impl Drop for Mover<'_> {
     }
 }
 
-type MovedSource = (FileNumber, (LiveBits, Vec<u64>));
+type MovedSource = (FileNumber, MovedSegment);
 
 /// One thread's part of a compaction.
 struct Worker<'m, 'a> {
     mover: &'m Mover<'a>,
+    sync: &'m (dyn Fn(Arc<Segment>) + Sync),
     writer: Option<SegmentWriter>,
     usage: SegmentUsage,
     outputs: Vec<Output>,
@@ -413,17 +403,16 @@ struct Bundle<'s> {
     /// Stretches of the old segment, and fills between them.
     pieces: Vec<std::borrow::Cow<'s, [u8]>>,
     len: usize,
-    /// Offsets of the frames in the group's payload, in order.
-    offsets: Vec<usize>,
+    /// Old words of the frames, and their offsets in the new payload unless they are left behind.
+    frames: Vec<(u32, Option<usize>)>,
     delete_bytes: u64,
     last_seq: SeqNo,
 }
 
 impl Worker<'_, '_> {
     fn move_segment(&mut self, job: Job) -> Result<MovedSource> {
-        let Job { segment, record, mut bits } = job;
-        let live = bits.count();
-        let mut new = Vec::with_capacity(live);
+        let Job { segment, record, bits } = job;
+        let mut moved = MovedSegment::new(bits);
         let window = segment.window();
         let mut at = FIRST_GROUP;
         let mut ahead = 0;
@@ -437,14 +426,14 @@ impl Worker<'_, '_> {
             let view = next_group(&window, at).map_err(|what| segment.corrupt(at, what))?;
             at = view.group.end();
             if matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
-                self.bundle_group(&segment, &record, &bits, &view, &mut bundles, &mut new)?;
+                self.bundle_group(&segment, &record, &view, &mut bundles, &mut moved)?;
             }
         }
-        self.write(&mut bundles, &mut new)?;
-        if new.len() != live {
+        self.write(&mut bundles, &mut moved)?;
+        if !moved.is_complete() {
             return Err(segment.corrupt(0, "the index leads to places where no frames begin"));
         }
-        Ok((segment.number(), (bits, new)))
+        Ok((segment.number(), moved))
     }
 
     /// Collects a group's live frames, writing full bundles out.
@@ -452,10 +441,9 @@ impl Worker<'_, '_> {
         &mut self,
         segment: &'s Segment,
         record: &SegmentRecord,
-        bits: &LiveBits,
         view: &GroupView<'s>,
         bundles: &mut Vec<Bundle<'s>>,
-        new: &mut Vec<u64>,
+        moved: &mut MovedSegment,
     ) -> Result<()> {
         let group = view.group;
         let mut bundle = Bundle::new(&group, record.seq_base);
@@ -463,7 +451,8 @@ impl Worker<'_, '_> {
         for item in all_frames(view) {
             let (at, frame) = item.map_err(|(offset, what)| segment.corrupt(offset, what))?;
             let offset = group.payload_offset() + at as u64;
-            if !bits.is_set(words(offset)) {
+            let word = words(offset);
+            if !moved.is_live(word) {
                 continue;
             }
             if !frame.verify_whole(group.keyspace) {
@@ -472,8 +461,8 @@ impl Worker<'_, '_> {
             let seq = bundle.template.base_seq + u64::from(frame.ordinal());
             let delete = frame.kind() == FrameKind::Delete;
             if delete && seq < self.mover.oldest_staying {
-                // The write order of `new` is that of the frames, so what is pending goes first.
-                bundle.offsets.push(usize::MAX);
+                // Noted in the order of the frames, so behind what is pending.
+                bundle.frames.push((word, None));
                 continue;
             }
             let pieces = self.pending_pieces + bundle.pieces.len();
@@ -481,18 +470,18 @@ impl Worker<'_, '_> {
             if full || pieces >= BATCH_PIECES {
                 bundles.push(std::mem::replace(&mut bundle, Bundle::new(&group, record.seq_base)));
                 end_of_last = None;
-                self.write(bundles, new)?;
+                self.write(bundles, moved)?;
             }
             let gap = fill_len(bundle.len, group.align());
             let contiguous = gap == 0 && end_of_last == Some(at);
-            bundle.push(view.payload, at, frame.len(), gap, contiguous);
+            bundle.push(word, view.payload, at, frame.len(), gap, contiguous);
             end_of_last = Some(at + frame.len());
             bundle.last_seq = bundle.last_seq.max(seq);
             if delete {
                 bundle.delete_bytes += frame.len() as u64;
             }
         }
-        if !bundle.offsets.is_empty() {
+        if !bundle.frames.is_empty() {
             self.pending_bytes += bundle.len + GROUP_HEADER_LEN;
             self.pending_pieces += bundle.pieces.len() + 1;
             bundles.push(bundle);
@@ -512,7 +501,7 @@ impl Worker<'_, '_> {
     }
 
     /// Writes bundles and notes their frames' addresses.
-    fn write(&mut self, bundles: &mut Vec<Bundle<'_>>, new: &mut Vec<u64>) -> Result<()> {
+    fn write(&mut self, bundles: &mut Vec<Bundle<'_>>, moved: &mut MovedSegment) -> Result<()> {
         (self.pending_bytes, self.pending_pieces) = (0, 0);
         let filled: Vec<&Bundle<'_>> = bundles.iter().filter(|b| !b.pieces.is_empty()).collect();
         let mut payloads = Payloads::new();
@@ -536,7 +525,7 @@ impl Worker<'_, '_> {
             payloads = writer.append_huge(&groups)?;
             number = writer.segment().number();
             for bundle in &filled {
-                let frames = bundle.offsets.iter().filter(|&&o| o != usize::MAX).count() as u64;
+                let frames = bundle.frames.iter().filter(|(_, offset)| offset.is_some()).count() as u64;
                 let keyspace = bundle.template.keyspace;
                 self.usage.add_frames(keyspace, frames, bundle.len as u64, bundle.delete_bytes);
                 self.usage.add_seqs(bundle.template.base_seq, bundle.last_seq);
@@ -546,13 +535,8 @@ impl Worker<'_, '_> {
         let mut payloads = payloads.into_iter();
         for bundle in bundles.drain(..) {
             let payload = if bundle.pieces.is_empty() { 0 } else { payloads.next().unwrap_or(0) };
-            for offset in bundle.offsets {
-                new.push(if offset == usize::MAX {
-                    DROPPED
-                } else {
-                    let word = u32::try_from((payload + offset as u64) / WORD).expect("below 2^32 words");
-                    FrameAddress::new(number, word).to_bits()
-                });
+            for (old, offset) in bundle.frames {
+                moved.note(old, offset.map(|at| FrameAddress::new(number, words(payload + at as u64))));
             }
         }
         Ok(())
@@ -581,14 +565,14 @@ impl Worker<'_, '_> {
         Ok(())
     }
 
-    /// Seals the segment being written.
+    /// Ends the segment being written.
     fn finish_segment(&mut self) -> Result<()> {
         let Some(writer) = self.writer.take() else {
             return Ok(());
         };
         let segment = Arc::clone(writer.segment());
         segment.file().set_len(writer.tail())?;
-        segment.file().sync()?;
+        (self.sync)(Arc::clone(&segment));
         let usage = std::mem::take(&mut self.usage);
         let mut record = SegmentRecord {
             file: segment.number(),
@@ -615,14 +599,14 @@ impl<'s> Bundle<'s> {
             template: Group { base_seq, frame_count: 0, ..*group },
             pieces: Vec::new(),
             len: 0,
-            offsets: Vec::new(),
+            frames: Vec::new(),
             delete_bytes: 0,
             last_seq: base_seq,
         }
     }
 
-    /// Adds the frame at `at` of the old payload, behind a fill of `gap` bytes.
-    fn push(&mut self, payload: &'s [u8], at: usize, len: usize, gap: usize, contiguous: bool) {
+    /// Adds the frame at `at` of the old payload, which is `word` of its segment, behind a fill of `gap` bytes.
+    fn push(&mut self, word: u32, payload: &'s [u8], at: usize, len: usize, gap: usize, contiguous: bool) {
         if gap > 0 {
             let mut fill = Vec::new();
             encode_fill(&mut fill, self.template.keyspace, gap);
@@ -630,7 +614,7 @@ impl<'s> Bundle<'s> {
             self.template.frame_count += 1;
             self.len += gap;
         }
-        self.offsets.push(self.len);
+        self.frames.push((word, Some(self.len)));
         self.template.frame_count += 1;
         self.len += len;
         if contiguous && let Some(std::borrow::Cow::Borrowed(last)) = self.pieces.last_mut() {

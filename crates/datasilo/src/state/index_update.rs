@@ -10,13 +10,15 @@ use crate::bytes::manifest::RunRecord;
 use crate::error::Result;
 use crate::files::run::{Run, Target};
 use crate::files::run_builder::{RunBuilder, RunSpec};
-use crate::files::run_merge::{RunMerge, merged_geometry};
+use crate::files::run_merge::{DropReplaced, RunMerge, keep_all, merged_geometry};
 
 use super::core::{Core, UsageMap};
 use super::version::{FrameRef, KeyspaceMeta, KeyspaceVersion, Version};
 
 /// A read looks into at most this many runs.
 const MAX_RUNS: usize = 3;
+/// Entries whose cache misses overlap when a run is rewritten.
+const WINDOW: usize = 64;
 /// A run is merged into an older one once it has this share of its entries.
 const MERGE_RATIO: u64 = 4;
 
@@ -173,24 +175,32 @@ impl<'a> NewRuns<'a> {
         self.open(&builder.finish()?, meta, version)
     }
 
-    /// Writes one run out of several, newest first, with every target passed through `map`;
-    /// `None` drops the entry. For `is_live` see [`RunMerge::for_each`].
+    /// Writes one run out of several, newest first, with the targets of every [`WINDOW`] entries passed
+    /// through `map`; `None` drops the entry. For `drop_replaced` see [`RunMerge::for_each`].
     pub(crate) fn rewrite(
         &mut self,
         meta: &KeyspaceMeta,
         version: &Version,
         runs: &[Arc<Run>],
-        is_live: impl Fn(FrameAddress) -> Option<bool>,
-        mut map: impl FnMut(Target) -> Result<Option<Target>>,
+        drop_replaced: impl DropReplaced,
+        map: impl Fn(&mut [(u64, Option<Target>)]),
     ) -> Result<Arc<Run>> {
         let most = runs.iter().map(|run| run.entry_count()).sum();
         let geometry = merged_geometry(runs, Geometry::for_entries(most));
         let mut builder = self.builder(meta, version, geometry)?;
         let merge = RunMerge::new(runs, version.key_access(meta), geometry)?;
-        merge.for_each(is_live, |hash, target| match map(target)? {
-            Some(target) => builder.push(hash, &target),
-            None => Ok(()),
+        let mut window = Vec::with_capacity(WINDOW);
+        let mut push = |window: &mut Vec<(u64, Option<Target>)>| {
+            map(window);
+            window
+                .drain(..)
+                .try_for_each(|(hash, target)| target.map_or(Ok(()), |target| builder.push(hash, &target)))
+        };
+        merge.for_each(drop_replaced, |hash, target| {
+            window.push((hash, Some(target)));
+            if window.len() == WINDOW { push(&mut window) } else { Ok(()) }
         })?;
+        push(&mut window)?;
         self.open(&builder.finish()?, meta, version)
     }
 
@@ -214,7 +224,7 @@ impl<'a> NewRuns<'a> {
         }
         if merged > 1 {
             let top: Vec<Arc<Run>> = runs.drain(..merged).collect();
-            let whole = self.rewrite(&keyspace.meta, version, &top, |_| None, |target| Ok(Some(target)))?;
+            let whole = self.rewrite(&keyspace.meta, version, &top, keep_all, |_| ())?;
             if let Some(newest) = top.first() {
                 self.discard(newest);
             }

@@ -11,9 +11,10 @@ use crate::bytes::address::{FileNumber, FrameAddress};
 use crate::bytes::index::Geometry;
 use crate::error::Result;
 use crate::files::run::{Run, Target, key_hash};
-use crate::files::run_merge::{RunMerge, merged_geometry};
+use crate::files::run_merge::{RunMerge, keep_all, merged_geometry};
 use crate::storage::prefetch;
 
+use super::read::prefetch_frame;
 use super::version::{KeyspaceVersion, Version};
 
 /// Look-ups whose memory accesses overlap.
@@ -23,15 +24,13 @@ const WINDOW: usize = 32;
 #[derive(Debug)]
 pub(crate) struct LiveBits {
     words: Vec<u64>,
-    /// Set bits before each word of `words`; filled in by [`LiveBits::count`].
-    before: Vec<u32>,
 }
 
 impl LiveBits {
     /// For a segment of so many bytes.
     pub(crate) fn new(segment_len: u64) -> Self {
         let len = usize::try_from(segment_len.div_ceil(8 * 64)).expect("segments have at most 32 GiB");
-        Self { words: vec![0; len], before: Vec::new() }
+        Self { words: vec![0; len] }
     }
 
     #[inline]
@@ -52,27 +51,14 @@ impl LiveBits {
         self.words.get(word as usize / 64).is_some_and(|bits| bits >> (word % 64) & 1 != 0)
     }
 
-    /// Prepares [`LiveBits::rank`]; returns the number of set bits.
-    pub(crate) fn count(&mut self) -> usize {
-        let mut sum = 0u32;
-        self.before = self
-            .words
-            .iter()
-            .map(|bits| {
-                let before = sum;
-                sum += bits.count_ones();
-                before
-            })
-            .collect();
-        sum as usize
+    /// How many bits are set.
+    pub(crate) fn count(&self) -> usize {
+        self.words.iter().map(|bits| bits.count_ones() as usize).sum()
     }
 
-    /// How many bits are set below this one, after [`LiveBits::count`].
-    #[inline]
-    pub(crate) fn rank(&self, word: u32) -> usize {
-        let at = word as usize / 64;
-        let below = self.words.get(at).map_or(0, |bits| (bits & ((1 << (word % 64)) - 1)).count_ones());
-        self.before.get(at).map_or(0, |before| (before + below) as usize)
+    /// The bits, 64 words of segment each.
+    pub(crate) fn into_words(self) -> Vec<u64> {
+        self.words
     }
 
     /// Bytes of memory for a segment of so many bytes.
@@ -104,6 +90,14 @@ impl LiveMap {
         self.segments.remove(&number)
     }
 
+    #[inline]
+    fn prefetch(&self, address: FrameAddress) {
+        if let Some(bits) = self.segments.get(&address.segment()) {
+            prefetch(&bits.words, address.word() as usize / 64);
+        }
+    }
+
+    #[inline]
     fn mark(&mut self, address: FrameAddress) {
         if let Some(bits) = self.segments.get_mut(&address.segment()) {
             bits.set(address.word());
@@ -150,15 +144,24 @@ impl LiveMap {
     fn mark_plain(&mut self, version: &Version, keyspace: &KeyspaceVersion) -> Result<()> {
         let Some((oldest, newer)) = keyspace.runs.split_last() else { return Ok(()) };
         oldest.read_ahead();
+        let mut window = Vec::with_capacity(WINDOW);
         oldest.for_each_slot(|slot| {
-            for address in oldest.target_of(slot)?.frames() {
-                self.mark(*address);
+            match oldest.frame_of(slot)? {
+                Some((segment, word)) => {
+                    let address = FrameAddress::new(segment.number(), word);
+                    self.prefetch(address);
+                    window.push(address);
+                    if window.len() == WINDOW {
+                        window.drain(..).for_each(|address| self.mark(address));
+                    }
+                }
+                None => oldest.chain_of(slot)?.into_iter().for_each(|address| self.mark(address)),
             }
             Ok(())
         })?;
+        window.drain(..).for_each(|address| self.mark(address));
         for (at, run) in newer.iter().enumerate().rev() {
             let older = keyspace.runs.get(at + 1..).unwrap_or_default();
-            let mut window = Vec::with_capacity(WINDOW);
             run.for_each_slot(|slot| {
                 window.extend(run.target_of(slot)?.any_frame());
                 if window.len() == WINDOW {
@@ -172,7 +175,7 @@ impl LiveMap {
     }
 
     /// Marks frames and unmarks what older runs have for their keys. The memory accesses of a window
-    /// overlap: first all frames, then all index lines, then the look-ups.
+    /// overlap: first all frames, then all index lines, then all older frames, then they are compared.
     fn replace(
         &mut self,
         version: &Version,
@@ -181,9 +184,10 @@ impl LiveMap {
         window: &mut Vec<FrameAddress>,
     ) -> Result<()> {
         let meta = &keyspace.meta;
+        let lines = keyspace.typical_frame_lines();
         for address in window.iter() {
             if let Some(segment) = version.segments.get(address.segment()) {
-                prefetch(segment.bytes(), usize::try_from(address.offset()).unwrap_or(usize::MAX));
+                segment.prefetch(address.word(), lines);
             }
         }
         let mut hashes = [0u64; WINDOW];
@@ -195,15 +199,18 @@ impl LiveMap {
                 run.prefetch(*hash);
             }
         }
+        for (&hash, _) in hashes.iter().zip(window.iter()) {
+            prefetch_frame(older, hash, lines)?;
+        }
         for (&hash, address) in hashes.iter().zip(window.drain(..)) {
             let key = version.frame(address, meta.align())?.frame.key();
             self.mark(address);
             for run in older {
                 let replaced = run.find(hash, |slot| {
-                    let Some(old) = run.target_of(slot)?.any_frame() else { return Ok(None) };
-                    let frame = version.frame(old, meta.align())?;
-                    frame.verify(meta.id)?;
-                    Ok((frame.frame.key() == key).then_some(old))
+                    let Some((segment, word)) = run.frame_of(slot)? else { return Ok(None) };
+                    let frame = segment.frame(word, meta.align())?;
+                    segment.verify_frame(word, &frame, meta.id)?;
+                    Ok((frame.key() == key).then_some(FrameAddress::new(segment.number(), word)))
                 })?;
                 if let Some(old) = replaced {
                     if old != address {
@@ -231,7 +238,7 @@ pub(crate) fn for_each_target(
     let most = keyspace.runs.iter().map(|run| run.entry_count()).sum();
     let geometry = merged_geometry(&keyspace.runs, Geometry::for_entries(most));
     let access = version.key_access(&keyspace.meta);
-    RunMerge::new(&keyspace.runs, access, geometry)?.for_each(|_| None, |_, target| visit(target))
+    RunMerge::new(&keyspace.runs, access, geometry)?.for_each(keep_all, |_, target| visit(target))
 }
 
 #[cfg(test)]
@@ -239,19 +246,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_count_the_bits_below() {
+    fn bits_are_set_cleared_and_counted() {
         let mut bits = LiveBits::new(8 * 300);
         let set = [0u32, 1, 63, 64, 200, 299];
-        for word in set {
+        for word in set.into_iter().chain([5]) {
             bits.set(word);
         }
-        bits.set(5);
         bits.clear(5);
         assert_eq!(bits.count(), set.len());
-        for (rank, word) in set.into_iter().enumerate() {
-            assert!(bits.is_set(word));
-            assert_eq!(bits.rank(word), rank);
+        for word in 0..10_000 {
+            assert_eq!(bits.is_set(word), set.contains(&word), "{word}");
         }
-        assert!(!bits.is_set(2) && !bits.is_set(10_000));
     }
 }

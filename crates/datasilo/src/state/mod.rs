@@ -13,6 +13,7 @@ pub(crate) mod index_update;
 pub(crate) mod live;
 pub(crate) mod load;
 pub(crate) mod memtable;
+mod moved;
 pub(crate) mod read;
 pub(crate) mod recovery;
 pub(crate) mod repair;

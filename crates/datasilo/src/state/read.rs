@@ -8,7 +8,6 @@ use crate::bytes::index::Slot;
 use crate::error::{Error, Result};
 use crate::files::run::Run;
 use crate::merge::Delta;
-use crate::storage::prefetch;
 
 use super::memtable::{Entry, Memtable, SharedDelta};
 use super::version::{FrameRef, KeyspaceMeta, KeyspaceVersion, Version};
@@ -68,12 +67,10 @@ pub(crate) fn prefetch_index(keyspace: &KeyspaceVersion, hash: u64) {
 
 /// Starts loading the frame that a key most likely has, if the index is in the cache.
 #[inline]
-pub(crate) fn prefetch_frame(keyspace: &KeyspaceVersion, hash: u64, lines: usize) -> Result<()> {
-    for run in &keyspace.runs {
+pub(crate) fn prefetch_frame(runs: &[Arc<Run>], hash: u64, lines: usize) -> Result<()> {
+    for run in runs {
         if let Some((segment, word)) = run.find(hash, |slot| run.frame_of(slot))? {
-            for line in 0..lines {
-                prefetch(segment.bytes(), word as usize * 8 + line * 64);
-            }
+            segment.prefetch(word, lines);
             return Ok(());
         }
     }
@@ -115,9 +112,7 @@ impl<'v> Lookup<'v> {
             };
             // All lines will be read: they are asked for before the header says how many there are.
             let lines = if self.verify { keyspace.typical_frame_lines() } else { 0 };
-            for line in 0..lines {
-                prefetch(segment.bytes(), word as usize * 8 + line * 64);
-            }
+            segment.prefetch(word, lines);
             let Some(put) = segment.bytes().get(word as usize * 8..).and_then(|b| PlainPut::parse(b, key))
             else {
                 return Ok(Plain::Unknown);

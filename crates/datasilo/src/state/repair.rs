@@ -549,29 +549,51 @@ impl Repair<'_> {
         builder.finish()
     }
 
-    /// Switches to the repaired state and puts damaged files aside.
+    /// Puts damaged files aside and switches to the repaired state.
+    ///
+    /// They get their second names before the switch, since after it whoever opens the silo removes files
+    /// that no manifest names, and lose their first ones after it, since before it the old manifest
+    /// still needs them: a crash in between leaves one of the two states.
     fn finish(mut self, old: Option<&Manifest>) -> Result<RepairReport> {
+        // Files that could not be read at all are kept too.
+        let present = self.files.list()?;
+        let unreadable = self.report.missing_files.iter().filter(|&name| present.contains(name));
+        let damaged: Vec<&String> = self.report.damaged_segments.iter().chain(unreadable).collect();
+        let rebuilt = (old.is_none() && present.iter().any(|name| name == MANIFEST)).then_some(MANIFEST);
+        let mut unlinked = Vec::new();
+        for name in damaged.iter().map(|name| name.as_str()).chain(rebuilt) {
+            if let Err(error) = self.files.link(name, &damaged_name(name)) {
+                tracing::debug!(%error, "no second name on this file system: renamed after the switch");
+                unlinked.push(name);
+            }
+        }
+        if unlinked.contains(&MANIFEST) {
+            self.files.rename(MANIFEST, &damaged_name(MANIFEST))?;
+        }
         self.files.sync()?;
         self.manifest.generation += 1;
-        if old.is_none() && self.files.list()?.iter().any(|name| name == MANIFEST) {
-            self.files.rename(MANIFEST, "MANIFEST.damaged")?;
-        }
         match manifest_file::replace(self.files, &self.manifest) {
             Ok(()) => {}
             Err(ReplaceError::Unchanged(error) | ReplaceError::Unknown(error)) => {
                 return Err(error);
             }
         }
-        // Files that could not be read at all are kept too: opening removes what no manifest names.
-        let present = self.files.list()?;
-        let unreadable = self.report.missing_files.iter().filter(|&name| present.contains(name));
-        for name in self.report.damaged_segments.iter().chain(unreadable) {
-            self.files.rename(name, &format!("{name}.damaged"))?;
+        for name in damaged {
+            if unlinked.contains(&name.as_str()) {
+                self.files.rename(name, &damaged_name(name))?;
+            } else {
+                self.files.remove(name)?;
+            }
         }
         self.files.sync()?;
         tracing::info!(entries = self.report.entries, lost = self.report.lost_bytes, "repaired");
         Ok(self.report)
     }
+}
+
+/// The name that a damaged file is kept under.
+fn damaged_name(name: &str) -> String {
+    format!("{name}.damaged")
 }
 
 /// Bytes of a group that hold no valid frame.

@@ -60,9 +60,10 @@ pub(crate) struct KeyspaceVersion {
 }
 
 impl KeyspaceVersion {
-    /// Cache lines that a frame of average length spans, up to a limit.
+    /// Cache lines that a frame of average length can span, up to a limit. It starts at a multiple of 8.
     pub(crate) fn typical_frame_lines(&self) -> usize {
-        usize::try_from(self.typical_frame_len / 64 + 1).map_or(MOST_LINES, |lines| lines.min(MOST_LINES))
+        let lines = (self.typical_frame_len + 56).div_ceil(64);
+        usize::try_from(lines).map_or(MOST_LINES, |lines| lines.min(MOST_LINES))
     }
 
     pub(crate) fn record(&self) -> KeyspaceRecord {

@@ -218,6 +218,19 @@ impl DirFiles {
         self.storage.link(&self.path(name), &target.join(name))
     }
 
+    /// Gives a file a second name, which another file may have had.
+    pub(crate) fn link(&self, name: &str, second: &str) -> Result<()> {
+        let (from, to) = (self.path(name), self.path(second));
+        let result = match self.storage.link(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove(second)?;
+                self.storage.link(&from, &to)
+            }
+            result => result,
+        };
+        result.map_err(|e| Error::io("link", &to, e))
+    }
+
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name);
         self.storage.remove(&path).map_err(|e| Error::io("remove", &path, e))

@@ -1,18 +1,18 @@
 //! Asking the processor for a cache line ahead of use.
 #![expect(unsafe_code, reason = "prefetch instructions take raw pointers")]
 
-/// Starts loading the cache line at `offset` of `bytes`; nothing happens beyond the end.
+/// Starts loading the cache line where `items[at]` begins; nothing happens beyond the end.
 #[inline]
-pub(crate) fn prefetch(bytes: &[u8], offset: usize) {
+pub(crate) fn prefetch<T>(items: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(byte) = bytes.get(offset) {
+    if let Some(item) = items.get(at) {
         // SAFETY: the pointer comes from a live reference; a prefetch reads nothing visible.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                std::ptr::from_ref(byte).cast::<i8>(),
+                std::ptr::from_ref(item).cast::<i8>(),
             );
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, offset);
+    let _ = (items, at);
 }

@@ -1,0 +1,222 @@
+//! Documents to bytes and back; see `docs/format/silo-engine-v1.md`.
+
+use super::bytes::{Bytes, put_varint, zigzag};
+use super::{Document, DocumentType, FieldSet};
+use crate::error::{Error, Result};
+use crate::schema::{Field, FieldType};
+use crate::value::{Id, Value};
+
+/// Appends an integer of a type.
+pub(crate) fn put_integer(out: &mut Vec<u8>, kind: FieldType, x: i128) {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value fits its type")]
+    if matches!(kind, FieldType::Unsigned(_)) {
+        put_varint(out, x as u64);
+    } else {
+        put_varint(out, zigzag(x as i64));
+    }
+}
+
+/// Appends a set of integers that ascend: the first, then the differences.
+pub(crate) fn put_set_of_integers(out: &mut Vec<u8>, kind: FieldType, items: impl Iterator<Item = i128>) {
+    let mut before: Option<i128> = None;
+    for item in items {
+        match before {
+            None => put_integer(out, kind, item),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "items ascend in 64 bits"
+            )]
+            Some(before) => put_varint(out, (item - before) as u64),
+        }
+        before = Some(item);
+    }
+}
+
+fn put_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
+    match value {
+        // Presence bits stand for nulls; sets hold neither nulls nor sets.
+        Value::Null | Value::List(_) => {}
+        Value::Bool(x) => out.push(u8::from(*x)),
+        Value::Int(x) => put_integer(out, kind, *x),
+        #[expect(clippy::cast_possible_truncation, reason = "values of the field are 32-bit floats")]
+        Value::Float(x) if kind == FieldType::Float(32) => {
+            out.extend_from_slice(&(*x as f32).to_bits().to_le_bytes());
+        }
+        Value::Float(x) => out.extend_from_slice(&x.to_bits().to_le_bytes()),
+        Value::Text(x) => {
+            put_varint(out, x.len() as u64);
+            out.extend_from_slice(x.as_bytes());
+        }
+    }
+}
+
+fn integer(bytes: &mut Bytes<'_>, kind: FieldType) -> Option<i128> {
+    let x = match kind {
+        FieldType::Unsigned(_) => i128::from(bytes.varint()?),
+        _ => i128::from(bytes.zigzag()?),
+    };
+    let (low, high) = kind.integer_range()?;
+    (low..=high).contains(&x).then_some(x)
+}
+
+fn one(bytes: &mut Bytes<'_>, kind: FieldType) -> Option<Value> {
+    Some(match kind {
+        FieldType::Bool => Value::Bool(match bytes.u8()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        }),
+        FieldType::Signed(_) | FieldType::Unsigned(_) | FieldType::Time(_) => {
+            Value::Int(integer(bytes, kind)?)
+        }
+        FieldType::Float(bits) => {
+            let x = match bits {
+                32 => f64::from(f32::from_le_bytes(bytes.array()?)),
+                _ => f64::from_le_bytes(bytes.array()?),
+            };
+            if x.is_nan() {
+                return None;
+            }
+            Value::Float(x)
+        }
+        FieldType::String => Value::Text(bytes.text()?.to_owned()),
+    })
+}
+
+fn set(mut bytes: Bytes<'_>, kind: FieldType) -> Option<Value> {
+    let mut items: Vec<Value> = Vec::new();
+    while !bytes.is_empty() {
+        let item = match items.last() {
+            Some(Value::Int(before)) if kind.is_integer() => {
+                let next = before + i128::from(bytes.varint()?);
+                let (_, high) = kind.integer_range()?;
+                if next > high {
+                    return None;
+                }
+                Value::Int(next)
+            }
+            _ => one(&mut bytes, kind)?,
+        };
+        if items.last().is_some_and(|before| before.compare(&item).is_ge()) {
+            return None;
+        }
+        items.push(item);
+    }
+    Some(Value::List(items))
+}
+
+/// Reads or skips a field's value.
+fn field_value(bytes: &mut Bytes<'_>, field: &Field, wanted: bool) -> Option<Value> {
+    if field.multi {
+        let block = bytes.block()?;
+        return if wanted { set(Bytes(block), field.kind) } else { Some(Value::Null) };
+    }
+    if wanted {
+        return one(bytes, field.kind);
+    }
+    match field.kind {
+        FieldType::Bool => bytes.take(1).map(drop)?,
+        FieldType::Signed(_) | FieldType::Unsigned(_) | FieldType::Time(_) => bytes.varint().map(drop)?,
+        FieldType::Float(bits) => bytes.take(usize::from(bits / 8)).map(drop)?,
+        FieldType::String => bytes.block().map(drop)?,
+    }
+    Some(Value::Null)
+}
+
+impl DocumentType {
+    /// Appends a document's bytes.
+    pub fn encode_into(&self, document: &Document, out: &mut Vec<u8>) {
+        let id_kind = self.schema().id.kind;
+        put_value(out, id_kind, &document.id.to_value());
+        let value = |at: usize| document.values.get(at).unwrap_or(&Value::Null);
+        let present = self.in_order().iter().filter(|(_, at)| !value(*at).is_null());
+        let presence_len = present.clone().last().map_or(0, |(number, _)| usize::from(*number) / 8 + 1);
+        put_varint(out, presence_len as u64);
+        let start = out.len();
+        out.resize(start + presence_len, 0);
+        for (number, _) in present.clone() {
+            if let Some(byte) = out.get_mut(start + usize::from(*number) / 8) {
+                *byte |= 1 << (number % 8);
+            }
+        }
+        for (_, at) in present {
+            let Some(field) = self.schema().fields.get(*at) else { continue };
+            match value(*at) {
+                Value::List(items) => {
+                    let mut block = Vec::new();
+                    if field.kind.is_integer() {
+                        let integers = items.iter().filter_map(|item| match item {
+                            Value::Int(x) => Some(*x),
+                            _ => None,
+                        });
+                        put_set_of_integers(&mut block, field.kind, integers);
+                    } else {
+                        items.iter().for_each(|item| put_value(&mut block, field.kind, item));
+                    }
+                    put_varint(out, block.len() as u64);
+                    out.extend_from_slice(&block);
+                }
+                value => put_value(out, field.kind, value),
+            }
+        }
+    }
+
+    /// A document's bytes.
+    #[must_use]
+    pub fn encode(&self, document: &Document) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_into(document, &mut out);
+        out
+    }
+
+    /// The document of some bytes; fields that are not wanted are left null and only skipped.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for bytes that no document has.
+    pub fn decode(&self, bytes: &[u8], wanted: &FieldSet) -> Result<Document> {
+        self.read(bytes, wanted).ok_or_else(|| malformed(bytes))
+    }
+
+    /// The id of a document's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for bytes that no document has.
+    pub fn decode_id(&self, bytes: &[u8]) -> Result<Id> {
+        self.read_id(&mut Bytes(bytes)).ok_or_else(|| malformed(bytes))
+    }
+
+    fn read_id(&self, bytes: &mut Bytes<'_>) -> Option<Id> {
+        match one(bytes, self.schema().id.kind)? {
+            Value::Int(x) => Some(Id::Int(x)),
+            Value::Text(x) => Some(Id::Text(x)),
+            _ => None,
+        }
+    }
+
+    fn read(&self, bytes: &[u8], wanted: &FieldSet) -> Option<Document> {
+        let mut bytes = Bytes(bytes);
+        let mut document = self.empty(self.read_id(&mut bytes)?);
+        let presence = bytes.block()?;
+        if presence.last() == Some(&0) {
+            return None;
+        }
+        for (byte_at, byte) in presence.iter().enumerate() {
+            let mut bits = *byte;
+            while bits != 0 {
+                let number = byte_at * 8 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let at = (*self.by_number.get(number)?)?;
+                let value = field_value(&mut bytes, self.schema().fields.get(at)?, wanted.contains(at))?;
+                if let Some(place) = document.values.get_mut(at) {
+                    *place = value;
+                }
+            }
+        }
+        bytes.is_empty().then_some(document)
+    }
+}
+
+fn malformed(bytes: &[u8]) -> Error {
+    Error::damaged("document", format!("its {} bytes do not fit the schema", bytes.len()))
+}

@@ -1,0 +1,49 @@
+//! Looking after a silo of records.
+
+use std::path::Path;
+
+use bitmap_silo::store::Upkeep;
+use datasilo::{BackupReport, CheckpointReport, CompactionReport};
+
+use super::Engine;
+use crate::error::Result;
+
+impl Engine {
+    /// Folds what was written since the last checkpoint into the index below, after tidying up the index
+    /// structures. Happens by itself when enough has gathered, the tidying excepted.
+    ///
+    /// # Errors
+    /// Those of the system; the silo is as before, and goes on.
+    pub fn checkpoint(&self) -> Result<CheckpointReport> {
+        let silo = self.silo()?;
+        self.store.maintain(silo, Upkeep::Touched)?;
+        Ok(silo.checkpoint()?)
+    }
+
+    /// Checkpoints, then moves live bytes together and frees the rest.
+    ///
+    /// # Errors
+    /// Those of the system; the silo is as before, and goes on.
+    pub fn compact(&self) -> Result<CompactionReport> {
+        let silo = self.silo()?;
+        self.store.maintain(silo, Upkeep::All)?;
+        silo.checkpoint()?;
+        Ok(silo.compact()?)
+    }
+
+    /// Makes a copy in a directory that is empty or does not exist, while writing goes on.
+    ///
+    /// # Errors
+    /// As of [`datasilo::Silo::backup`].
+    pub fn backup(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
+        Ok(self.silo()?.backup(target)?)
+    }
+
+    /// The figures of the store below.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn store_stats(&self) -> Result<datasilo::Stats> {
+        Ok(self.silo()?.stats()?)
+    }
+}

@@ -1,0 +1,318 @@
+//! From a column of a load to column pages and postings pages.
+
+use std::io;
+
+use bitmap_silo::column::{PageBuilder, Zone};
+use bitmap_silo::postings::{PagesBuilder, sort_pairs};
+use rayon::prelude::*;
+
+use super::bitmaps::part_ranges;
+use super::order::{ByRank, Cell};
+use super::spool::{Extent, Spool};
+use crate::error::{Error, Result};
+
+/// A number and a slot.
+type Pair = (u64, u32);
+
+/// Pairs that are sorted at a time; runs of so many are merged from the spool.
+const RUN_PAIRS: usize = 8 << 20;
+/// Bytes of a pair in the spool.
+const PAIR_BYTES: usize = 12;
+/// Pairs of a run that are read at a time.
+const READ_PAIRS: usize = 1 << 16;
+
+/// Entries of one chunk of a column.
+pub(super) struct ChunkEntries<'a> {
+    pub(super) chunk: u16,
+    /// Lower halves of the slots, ascending.
+    pub(super) slots: &'a [u16],
+    /// The key of each.
+    pub(super) keys: &'a [u64],
+    /// Their page.
+    pub(super) page: &'a [u8],
+}
+
+/// Builds the pages of a column, chunk by chunk; rank 0 is slot `first_slot`. `emit` gets every chunk that has
+/// an entry, on several threads and in no order. Returns the chunks' zones, ascending.
+pub(super) fn build_column(
+    column: &ByRank<'_>,
+    records: u32,
+    first_slot: u32,
+    emit: &(impl Fn(&ChunkEntries<'_>) -> Result<()> + Sync),
+) -> Result<Vec<Zone>> {
+    let parts: Vec<Vec<Zone>> = part_ranges(records, first_slot)
+        .into_par_iter()
+        .map(|ranks| {
+            let mut zones = Vec::new();
+            let mut builder = PageBuilder::new();
+            let (mut slots, mut keys, mut page) = (Vec::new(), Vec::new(), Vec::new());
+            let mut chunk = 0;
+            let mut flush = |chunk: u16, slots: &mut Vec<u16>, keys: &mut Vec<u64>| -> Result<()> {
+                let (Some(lowest), Some(highest)) = (keys.iter().min(), keys.iter().max()) else {
+                    return Ok(());
+                };
+                page.clear();
+                builder
+                    .build_into(slots, keys, &mut page)
+                    .map_err(|why| Error::Load(format!("a column page could not be built: {why}")))?;
+                zones.push(Zone { chunk, lowest: *lowest, highest: *highest, count: slots.len() as u32 });
+                emit(&ChunkEntries { chunk, slots, keys, page: &page })?;
+                slots.clear();
+                keys.clear();
+                Ok(())
+            };
+            column.for_each(ranks, |rank, cell| {
+                let slot = first_slot + rank;
+                let of_slot = (slot >> 16) as u16;
+                if of_slot != chunk {
+                    flush(chunk, &mut slots, &mut keys)?;
+                    chunk = of_slot;
+                }
+                if let Cell::Numbers([key]) = cell {
+                    slots.push(slot as u16);
+                    keys.push(*key);
+                }
+                Ok(())
+            })?;
+            flush(chunk, &mut slots, &mut keys)?;
+            Ok(zones)
+        })
+        .collect::<Result<_>>()?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
+/// Calls `emit` with every (number, slot) pair of a column in order, none twice; rank 0 is slot `first_slot`.
+/// Sorts some millions in memory at a time.
+pub(super) fn sorted_pairs(
+    column: &ByRank<'_>,
+    records: u32,
+    first_slot: u32,
+    spool: &Spool,
+    mut emit: impl FnMut(u64, u32) -> Result<()>,
+) -> Result<()> {
+    let mut runs: Vec<Extent> = Vec::new();
+    let (mut pairs, mut room): (Vec<Pair>, Vec<Pair>) = (Vec::new(), Vec::new());
+    let mut bytes = Vec::new();
+    column.for_each(0..records as usize, |rank, cell| {
+        if let Cell::Numbers(numbers) = cell {
+            pairs.extend(numbers.iter().map(|number| (*number, first_slot + rank)));
+        }
+        if pairs.len() >= RUN_PAIRS {
+            sort_pairs(&mut pairs, &mut room);
+            bytes.clear();
+            for (number, slot) in pairs.drain(..) {
+                bytes.extend_from_slice(&number.to_le_bytes());
+                bytes.extend_from_slice(&slot.to_le_bytes());
+            }
+            runs.push(spool.append(&bytes)?);
+        }
+        Ok(())
+    })?;
+    drop(bytes);
+    sort_pairs(&mut pairs, &mut room);
+    let mut last = None;
+    let mut emit_once = |pair: Pair| {
+        if last.replace(pair) == Some(pair) { Ok(()) } else { emit(pair.0, pair.1) }
+    };
+    if runs.is_empty() {
+        return pairs.into_iter().try_for_each(emit_once);
+    }
+    merge_runs(spool, runs, pairs, &mut emit_once)
+}
+
+/// A sorted run, some pairs of which are in memory.
+struct Run {
+    /// What is left in the spool, and where.
+    extent: Extent,
+    left: usize,
+    read: usize,
+    pairs: std::vec::IntoIter<Pair>,
+}
+
+impl Run {
+    fn next(&mut self, spool: &Spool, buffer: &mut Vec<u8>) -> io::Result<Option<Pair>> {
+        if let Some(pair) = self.pairs.next() {
+            return Ok(Some(pair));
+        }
+        let count = self.left.min(READ_PAIRS);
+        if count == 0 {
+            return Ok(None);
+        }
+        let start = self.read * PAIR_BYTES;
+        spool.read(self.extent.part(start..start + count * PAIR_BYTES), buffer)?;
+        self.read += count;
+        self.left -= count;
+        let pairs: Vec<Pair> = buffer
+            .as_chunks::<PAIR_BYTES>()
+            .0
+            .iter()
+            .map(|[a, b, c, d, e, f, g, h, i, j, k, l]| {
+                (u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), u32::from_le_bytes([*i, *j, *k, *l]))
+            })
+            .collect();
+        self.pairs = pairs.into_iter();
+        Ok(self.pairs.next())
+    }
+}
+
+fn merge_runs(
+    spool: &Spool,
+    extents: Vec<Extent>,
+    last: Vec<Pair>,
+    emit: &mut impl FnMut(Pair) -> Result<()>,
+) -> Result<()> {
+    use std::cmp::Reverse;
+    use std::collections::BinaryHeap;
+    use std::collections::binary_heap::PeekMut;
+
+    let mut buffer = Vec::new();
+    let on_disk = extents.into_iter().map(|extent| Run {
+        extent,
+        left: extent.len() / PAIR_BYTES,
+        read: 0,
+        pairs: Vec::new().into_iter(),
+    });
+    let mut runs: Vec<Run> = on_disk.collect();
+    if let Some(first) = runs.first() {
+        runs.push(Run { extent: first.extent, left: 0, read: 0, pairs: last.into_iter() });
+    }
+    let mut heap = BinaryHeap::with_capacity(runs.len());
+    for (at, run) in runs.iter_mut().enumerate() {
+        if let Some(pair) = run.next(spool, &mut buffer)? {
+            heap.push(Reverse((pair, at)));
+        }
+    }
+    while let Some(mut least) = heap.peek_mut() {
+        let Reverse((pair, at)) = *least;
+        emit(pair)?;
+        let next = runs.get_mut(at).map(|run| run.next(spool, &mut buffer)).transpose()?.flatten();
+        match next {
+            Some(next) => *least = Reverse((next, at)),
+            None => drop(PeekMut::pop(least)),
+        }
+    }
+    Ok(())
+}
+
+/// Builds postings pages of a column's pairs: `emit` gets the first pair and the bytes of each.
+pub(super) fn build_postings(
+    column: &ByRank<'_>,
+    records: u32,
+    first_slot: u32,
+    spool: &Spool,
+    page_pairs: usize,
+    emit: impl FnMut(Pair, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut pages = PagesBuilder::new(page_pairs, emit);
+    sorted_pairs(column, records, first_slot, spool, |number, slot| pages.push(number, slot))?;
+    pages.finish()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use bitmap_silo::column::ColumnPage;
+    use bitmap_silo::postings::PostingsPage;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::super::order::Order;
+    use super::super::spool::{Block, ColumnReader, SpooledColumn};
+    use super::*;
+
+    /// Numbers of random rows, some null, in blocks.
+    fn column(rows: usize, spool: &Spool) -> (ColumnReader, Order, Vec<Option<u64>>) {
+        let mut random = StdRng::seed_from_u64(rows as u64);
+        let cells: Vec<Option<u64>> =
+            (0..rows).map(|_| random.random_bool(0.8).then(|| random.random_range(0..50_000))).collect();
+        let (ids, numbers) = (SpooledColumn::default(), SpooledColumn::default());
+        let mut packed = Vec::new();
+        for (at, part) in cells.chunks(70_000).enumerate() {
+            let mut block = Block { nulls: vec![0; part.len().div_ceil(64)], ..Block::default() };
+            for (row, cell) in part.iter().enumerate() {
+                block.nulls[row / 64] |= u64::from(cell.is_none()) << (row % 64);
+                block.numbers.push(cell.unwrap_or(0));
+            }
+            let first = at as u64 * 70_000;
+            numbers.append(spool, first, part.len(), &block, &mut packed).unwrap();
+            let id = Block { numbers: (first..first + part.len() as u64).collect(), ..Block::default() };
+            ids.append(spool, first, part.len(), &id, &mut packed).unwrap();
+        }
+        let order = Order::of(&ids.into_reader(), spool).unwrap();
+        (numbers.into_reader(), order, cells)
+    }
+
+    #[test]
+    fn pages_and_zones_hold_the_keys_of_every_chunk() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create_in(dir.path()).unwrap();
+        let (reader, order, cells) = column(300_000, &spool);
+        let by_rank = ByRank::new(&reader, &spool, &order).unwrap();
+        let first_slot = 1_000_000;
+        let seen = Mutex::new(vec![None; cells.len()]);
+        let zones = build_column(&by_rank, order.records(), first_slot, &|entries| {
+            let page = ColumnPage::open(entries.page).unwrap();
+            page.validate().unwrap();
+            let mut seen = seen.lock().unwrap();
+            page.for_each(|low, key| {
+                let slot = u32::from(entries.chunk) << 16 | u32::from(low);
+                assert_eq!(seen[(slot - first_slot) as usize].replace(key), None);
+            });
+            assert_eq!(entries.slots.len(), entries.keys.len());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen.into_inner().unwrap(), cells);
+        assert!(zones.windows(2).all(|pair| pair[0].chunk < pair[1].chunk));
+        let counted: usize = zones.iter().map(|zone| zone.count as usize).sum();
+        assert_eq!(counted, cells.iter().flatten().count());
+        for (at, cell) in cells.iter().enumerate() {
+            let chunk = ((first_slot as usize + at) >> 16) as u16;
+            let zone = zones.iter().find(|zone| zone.chunk == chunk).unwrap();
+            assert!(cell.is_none_or(|key| (zone.lowest..=zone.highest).contains(&key)));
+        }
+    }
+
+    #[test]
+    fn pairs_come_sorted_from_memory_and_from_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create_in(dir.path()).unwrap();
+        let (reader, order, cells) = column(200_000, &spool);
+        let by_rank = ByRank::new(&reader, &spool, &order).unwrap();
+        let expected: BTreeSet<(u64, u32)> =
+            cells.iter().zip(9..).filter_map(|(cell, slot)| Some(((*cell)?, slot))).collect();
+        let mut paged = BTreeSet::new();
+        build_postings(&by_rank, order.records(), 9, &spool, 10_000, |first, bytes| {
+            let page = PostingsPage::open(bytes).unwrap();
+            page.validate().unwrap();
+            assert_eq!(page.first(), Some(first));
+            page.range(0..=u64::MAX).for_each(|posting| {
+                paged.extend(posting.slots.map(|slot| (posting.value, slot)));
+            });
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(paged, expected);
+
+        // The same pairs as runs in the spool and a rest in memory.
+        let all: Vec<Pair> = expected.iter().copied().collect();
+        let mut runs = Vec::new();
+        for run in 0..3 {
+            let part = all.iter().skip(run).step_by(4);
+            let bytes: Vec<u8> =
+                part.flat_map(|(n, s)| n.to_le_bytes().into_iter().chain(s.to_le_bytes())).collect();
+            runs.push(spool.append(&bytes).unwrap());
+        }
+        let rest = all.iter().skip(3).step_by(4).copied().collect();
+        let mut merged = Vec::new();
+        merge_runs(&spool, runs, rest, &mut |pair| {
+            merged.push(pair);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(merged, all);
+    }
+}

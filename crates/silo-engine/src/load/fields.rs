@@ -1,0 +1,163 @@
+//! From columns of a batch to the numbers by which fields are indexed.
+
+use std::io;
+
+use super::encode::{Rows, is_null, span, text};
+use super::spool::{Block, Spool, SpooledColumn};
+use super::terms::{LoadTerms, TermCache};
+use crate::columns::{Column, Values};
+use crate::entries::{indexed_text, text_hash};
+use crate::schema::{Field, FieldType, Schema};
+use crate::terms::MAX_TERM_LEN;
+use crate::value::float_key;
+
+/// An indexed field of a load.
+#[derive(Debug, Default)]
+pub(super) struct FieldSpool {
+    pub(super) column: SpooledColumn,
+    /// Texts of a filter field.
+    pub(super) terms: LoadTerms,
+}
+
+/// The sort key of an integer of a batch.
+fn integer_key_of(kind: FieldType, raw: i64) -> u64 {
+    match kind {
+        FieldType::Unsigned(_) => raw.cast_unsigned(),
+        _ => raw.cast_unsigned() ^ 1 << 63,
+    }
+}
+
+/// Appends what a field's indexes know of one value: a text's number or hash, else the sort key.
+fn push_number(field: &Field, values: &Values, at: usize, terms: (&LoadTerms, &mut TermCache), out: &mut Vec<u64>) {
+    out.push(match values {
+        Values::Bool(bits) => u64::from(bits.get(at) == Some(&1)),
+        Values::Int(numbers) => integer_key_of(field.kind, numbers.get(at).copied().unwrap_or(0)),
+        Values::Float(numbers) => {
+            let bits = if field.kind == FieldType::Float(32) { 32 } else { 64 };
+            float_key(bits, numbers.get(at).copied().unwrap_or(0.0))
+        }
+        Values::Text { ends, bytes } => {
+            // Checked when the batch came.
+            let text = std::str::from_utf8(text(ends, bytes, at)).unwrap_or_default();
+            let text = indexed_text(field, text);
+            if field.index.high {
+                text_hash(&text)
+            } else {
+                u64::from(terms.0.number(terms.1, &text))
+            }
+        }
+        // Sets hold no sets.
+        Values::List { .. } => 0,
+    });
+}
+
+/// Fills a block with the chosen rows of a field.
+fn fill(field: &Field, column: Option<&Column>, rows: &[u32], spool: &FieldSpool, cache: &mut TermCache, block: &mut Block) {
+    block.clear();
+    let Some(column) = column else {
+        block.nulls.resize(rows.len().div_ceil(64), u64::MAX);
+        if field.multi {
+            block.ends.resize(rows.len(), 0);
+        } else {
+            block.numbers.resize(rows.len(), 0);
+        }
+        return;
+    };
+    for (at, row) in rows.iter().enumerate() {
+        let row = *row as usize;
+        let null = is_null(column, row);
+        if null {
+            block.nulls.resize(rows.len().div_ceil(64), 0);
+            if let Some(word) = block.nulls.get_mut(at / 64) {
+                *word |= 1 << (at % 64);
+            }
+        }
+        if let Values::List { ends, items } = &column.values {
+            if !null {
+                for item in span(ends, row) {
+                    push_number(field, items, item, (&spool.terms, &mut *cache), &mut block.numbers);
+                }
+            }
+            block.ends.push(block.numbers.len() as u32);
+        } else if null {
+            block.numbers.push(0);
+        } else {
+            push_number(field, &column.values, row, (&spool.terms, &mut *cache), &mut block.numbers);
+        }
+    }
+}
+
+/// Why row `row` cannot be indexed, if it cannot.
+pub(super) fn refusal(schema: &Schema, rows: &Rows<'_>, row: usize) -> Option<String> {
+    let texts = schema.fields.iter().zip(&rows.fields).filter(|(field, _)| field.index.filter);
+    for (field, column) in texts {
+        let Some(column) = column else { continue };
+        let too_long = |values: &Values, at: usize| match values {
+            Values::Text { ends, bytes } => {
+                let text = text(ends, bytes, at);
+                // Lower case may be longer.
+                text.len() > MAX_TERM_LEN / 3
+                    && indexed_text(field, std::str::from_utf8(text).unwrap_or_default()).len() > MAX_TERM_LEN
+            }
+            _ => false,
+        };
+        let refused = match &column.values {
+            Values::List { ends, items } => span(ends, row).any(|item| too_long(items, item)),
+            one => too_long(one, row),
+        };
+        if refused {
+            return Some(format!(
+                "{} has a text of more than {MAX_TERM_LEN} bytes, which an index of kind \"filter\" does not take",
+                field.name
+            ));
+        }
+    }
+    None
+}
+
+/// What a thread works with.
+#[derive(Debug, Default)]
+pub(super) struct FieldScratch {
+    caches: Vec<TermCache>,
+    block: Block,
+    packed: Vec<u8>,
+}
+
+/// Spools the chosen rows of the id, where it is an integer.
+pub(super) fn append_ids(
+    schema: &Schema,
+    rows: &Rows<'_>,
+    chosen: &[u32],
+    spool: &Spool,
+    ids: &SpooledColumn,
+    scratch: &mut FieldScratch,
+) -> io::Result<()> {
+    let FieldScratch { block, packed, .. } = scratch;
+    if let Values::Int(numbers) = &rows.id.values {
+        block.clear();
+        let of = |row: &u32| numbers.get(*row as usize).copied().unwrap_or(0);
+        block.numbers.extend(chosen.iter().map(|row| integer_key_of(schema.id.kind, of(row))));
+        ids.append(spool, rows.first_row, chosen.len(), block, packed)?;
+    }
+    Ok(())
+}
+
+/// Spools the chosen rows of every indexed field.
+pub(super) fn append(
+    schema: &Schema,
+    rows: &Rows<'_>,
+    chosen: &[u32],
+    spool: &Spool,
+    fields: &[FieldSpool],
+    scratch: &mut FieldScratch,
+) -> io::Result<()> {
+    let FieldScratch { caches, block, packed } = scratch;
+    caches.resize_with(schema.fields.len(), TermCache::default);
+    for (((field, column), of), cache) in schema.fields.iter().zip(&rows.fields).zip(fields).zip(caches) {
+        if !field.index.is_none() {
+            fill(field, column.as_deref(), chosen, of, cache, block);
+            of.column.append(spool, rows.first_row, chosen.len(), block, packed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Bulk loads: row batches in, one commit out.
+//!
+//! Threads push batches, each through a [`LoadWriter`] of its own. Documents are encoded and, with the numbers by
+//! which fields are indexed, written to temporary files; [`Loader::finish`] orders the records by id, which
+//! gives them their slots, builds every index from its column, and publishes all in one commit. Until then the silo is
+//! as it was, and readers and writers go on.
+//!
+//! * `encode` — rows to documents. `fields`, `terms` — values to numbers. `spool`, `documents` — temporary files.
+//! * `order` — ids to slots. `bitmaps`, `columns` — columns to indexes.
+//! * `fresh` — publishes a load into an empty silo. `rows` — into one that holds records, row by row.
+
+mod bitmaps;
+mod columns;
+mod documents;
+mod encode;
+mod fields;
+mod fresh;
+mod order;
+mod rows;
+mod spool;
+mod terms;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::columns::RowBatch;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+use documents::{DocumentBlock, SpooledDocuments};
+pub use encode::Target;
+use encode::{Rows, Scratch, field_at};
+use fields::{FieldScratch, FieldSpool};
+use spool::{Spool, SpooledColumn};
+
+/// What a load does with records that exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadMode {
+    /// A row is the whole record.
+    Replace,
+    /// A row changes the fields that it has columns for, and creates records that do not exist.
+    Merge,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadReport {
+    /// Rows that were accepted.
+    pub rows: u64,
+    /// Records that were not there before.
+    pub created: u64,
+    /// Records that were there and were changed, or written again.
+    pub changed: u64,
+    /// Rows whose id a later row of the same load has (in a merge, an earlier or later one).
+    pub repeated: u64,
+    /// Rows that [`LoadWriter::push`] refused.
+    pub refused: u64,
+}
+
+/// A row that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its number in the batch, from 0.
+    pub row: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// A load under way. Dropped without [`Loader::finish`] it leaves no trace.
+#[derive(Debug)]
+pub struct Loader<'e> {
+    engine: &'e Engine,
+    mode: LoadMode,
+    targets: Vec<Target>,
+    /// The silo was empty when the load began: indexes are built from columns.
+    fresh: bool,
+    spool: Spool,
+    documents: SpooledDocuments,
+    ids: SpooledColumn,
+    fields: Vec<FieldSpool>,
+    refused: AtomicU64,
+}
+
+/// One thread's part of a load.
+#[derive(Debug)]
+pub struct LoadWriter<'l> {
+    loader: &'l Loader<'l>,
+    scratch: Scratch,
+    fields: FieldScratch,
+    block: DocumentBlock,
+    chosen: Vec<u32>,
+}
+
+impl Engine {
+    /// Begins a load. `targets` says where each column of the batches goes: one column is the id, fields without a
+    /// column are null or have their default.
+    ///
+    /// # Errors
+    /// [`Error::Load`] for targets that do not fit the schema or each other, and failures to make temporary files.
+    pub fn loader(&self, mode: LoadMode, targets: Vec<Target>) -> Result<Loader<'_>> {
+        self.silo()?;
+        let schema = self.schema();
+        if targets.iter().filter(|target| **target == Target::Id).count() != 1 {
+            return Err(Error::Load(format!("exactly one column must be the id, {:?}", schema.id.name)));
+        }
+        let mut seen = vec![false; schema.fields.len()];
+        for target in &targets {
+            let (Target::Field(at) | Target::Add(at)) = target else { continue };
+            let field = field_at(schema, *at)?;
+            if seen.get_mut(*at).is_some_and(|seen| std::mem::replace(seen, true)) {
+                return Err(Error::Load(format!("two columns go to field {:?}", field.name)));
+            }
+            if field.compute.is_some() {
+                return Err(Error::Load(format!("field {:?} is computed and cannot be loaded", field.name)));
+            }
+            if matches!(target, Target::Add(_)) {
+                if mode != LoadMode::Merge {
+                    return Err(Error::Load("values are added to fields by a load in mode merge".into()));
+                }
+                if !field.multi {
+                    return Err(Error::Load(format!(
+                        "field {:?} has one value; values are added to fields with several (multi = true)",
+                        field.name
+                    )));
+                }
+            }
+        }
+        let fresh = mode == LoadMode::Replace && self.view()?.slot_count() == 0;
+        Ok(Loader {
+            engine: self,
+            mode,
+            targets,
+            fresh,
+            spool: Spool::create_in(self.path())?,
+            documents: SpooledDocuments::default(),
+            ids: SpooledColumn::default(),
+            fields: schema.fields.iter().map(|_| FieldSpool::default()).collect(),
+            refused: AtomicU64::new(0),
+        })
+    }
+}
+
+impl Loader<'_> {
+    /// A writer for one thread.
+    #[must_use]
+    pub fn writer(&self) -> LoadWriter<'_> {
+        LoadWriter {
+            loader: self,
+            scratch: Scratch::default(),
+            fields: FieldScratch::default(),
+            block: DocumentBlock::default(),
+            chosen: Vec::new(),
+        }
+    }
+
+    /// Bytes of temporary files so far.
+    #[must_use]
+    pub fn temporary_bytes(&self) -> u64 {
+        self.spool.bytes()
+    }
+
+    /// Publishes the load, durably: all of it or, after an error, nothing. Works on the threads of the current rayon
+    /// pool. Writers wait meanwhile; readers do not.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if records were written to an empty silo since the load began, and those of the store
+    /// below.
+    pub fn finish(self) -> Result<LoadReport> {
+        let refused = self.refused.load(Ordering::Relaxed);
+        let report = if self.fresh { fresh::publish(self)? } else { rows::publish(self)? };
+        Ok(LoadReport { refused, ..report })
+    }
+}
+
+impl LoadWriter<'_> {
+    /// Takes a batch. Batches may come in any order; of two rows with one id the one at the later position counts.
+    /// Returns the rows that were refused; the others are part of the load.
+    ///
+    /// # Errors
+    /// [`Error::Load`] for columns of another type than the schema's, and failures to write, after which the load must be
+    /// dropped.
+    pub fn push(&mut self, batch: &RowBatch) -> Result<Vec<Refusal>> {
+        let Loader { engine, mode, targets, fresh, spool, documents, ids, fields, refused } = self.loader;
+        let (types, schema) = (engine.documents(), engine.schema());
+        let whole = *mode == LoadMode::Replace;
+        let rows = Rows::new(types, targets, batch, whole)?;
+        let mut refusals = Vec::new();
+        self.chosen.clear();
+        let mut first = 0;
+        for row in 0..rows.rows {
+            let reason = rows.refusal(schema, row, whole).or_else(|| fields::refusal(schema, &rows, row));
+            if let Some(reason) = reason {
+                refusals.push(Refusal { row, reason });
+                continue;
+            }
+            self.chosen.push(u32::try_from(row).unwrap_or(u32::MAX));
+            rows.encode(types, row, &mut self.scratch, &mut self.block.bytes);
+            self.block.end_document();
+            if !self.block.has_room() {
+                documents.append(spool, rows.first_row + first as u64, &mut self.block)?;
+                first = row + 1;
+            }
+        }
+        refused.fetch_add(refusals.len() as u64, Ordering::Relaxed);
+        if self.chosen.is_empty() {
+            return Ok(refusals);
+        }
+        documents.append(spool, rows.first_row + first as u64, &mut self.block)?;
+        fields::append_ids(schema, &rows, &self.chosen, spool, ids, &mut self.fields)?;
+        if *fresh {
+            fields::append(schema, &rows, &self.chosen, spool, fields, &mut self.fields)?;
+        }
+        Ok(refusals)
+    }
+}

@@ -1,0 +1,351 @@
+//! Temporary columns on disk: what a load has read and not yet indexed.
+//!
+//! Batches arrive in any order and from several threads; each becomes a *block* of packed numbers in an
+//! unlinked file, which a crash removes. Blocks are read back in the order of their rows, one at a time, so
+//! that the heap that a load takes does not grow with its rows.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An unlinked file that several threads append to.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    file: File,
+    end: AtomicU64,
+}
+
+/// A range of bytes of a spool.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    offset: u64,
+    len: usize,
+}
+
+impl Extent {
+    /// The extent as numbers of a block.
+    pub(super) fn to_numbers(self) -> [u64; 2] {
+        [self.offset, self.len as u64]
+    }
+
+    /// The extent that [`Extent::to_numbers`] wrote.
+    pub(super) fn from_numbers(numbers: &[u64]) -> Self {
+        let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
+        Self { offset: number(0), len: usize::try_from(number(1)).unwrap_or(0) }
+    }
+
+    /// Its length in bytes.
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+
+    /// A part of it.
+    pub(super) fn part(self, bytes: std::ops::Range<usize>) -> Self {
+        debug_assert!(bytes.start <= bytes.end && bytes.end <= self.len, "a part lies inside");
+        Self { offset: self.offset + bytes.start as u64, len: bytes.len() }
+    }
+}
+
+impl Spool {
+    /// Makes an empty spool on the file system of `dir`.
+    pub(crate) fn create_in(dir: &Path) -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile_in(dir)?, end: AtomicU64::new(0) })
+    }
+
+    /// Writes bytes at the end.
+    pub(super) fn append(&self, bytes: &[u8]) -> io::Result<Extent> {
+        let offset = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.file.write_all_at(bytes, offset)?;
+        Ok(Extent { offset, len: bytes.len() })
+    }
+
+    /// Reads bytes back, in place of what the buffer holds.
+    pub(super) fn read(&self, extent: Extent, buffer: &mut Vec<u8>) -> io::Result<()> {
+        buffer.resize(extent.len, 0);
+        self.file.read_exact_at(buffer, extent.offset)
+    }
+
+    /// Bytes appended so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.end.load(Ordering::Relaxed)
+    }
+}
+
+/// Values of one column for consecutive rows, unpacked.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// Bit `i % 64` of word `i / 64` says that row `i` is null; empty where none is.
+    pub(crate) nulls: Vec<u64>,
+    /// Ends of the rows in `numbers`; empty for a column of one number a row.
+    pub(crate) ends: Vec<u32>,
+    /// Numbers; a null row of a column without ends has a placeholder.
+    pub(crate) numbers: Vec<u64>,
+}
+
+impl Block {
+    /// Empties it, keeping the room.
+    pub(crate) fn clear(&mut self) {
+        self.nulls.clear();
+        self.ends.clear();
+        self.numbers.clear();
+    }
+
+    /// Whether row `row` is null.
+    pub(crate) fn is_null(&self, row: usize) -> bool {
+        self.nulls.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    /// Packs the block: counts, then nulls, ends and numbers, the latter two each as (width, base,
+    /// differences to the base in `width` bytes). The form lives as long as the process.
+    fn pack(&self, out: &mut Vec<u8>) {
+        out.clear();
+        for count in [self.nulls.len(), self.ends.len(), self.numbers.len()] {
+            out.extend_from_slice(&(count as u64).to_le_bytes());
+        }
+        for word in &self.nulls {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        // Lengths, which are small, instead of ends.
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let lengths = self.ends.iter().zip(starts).map(|(end, start)| u64::from(end - start));
+        pack_numbers(self.ends.len(), lengths, out);
+        pack_numbers(self.numbers.len(), self.numbers.iter().copied(), out);
+    }
+
+    fn unpack(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.clear();
+        self.unpack_parts(bytes).ok_or_else(|| io::Error::other("a temporary column was changed on disk"))
+    }
+
+    fn unpack_parts(&mut self, bytes: &[u8]) -> Option<()> {
+        let (counts, rest) = bytes.split_at_checked(24)?;
+        let count = |at: usize| {
+            let bytes = counts.get(at * 8..at * 8 + 8)?;
+            usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
+        };
+        let (nulls, rest) = rest.split_at_checked(count(0)?.checked_mul(8)?)?;
+        self.nulls.extend(nulls.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
+        let mut end = 0u32;
+        let rest = unpack_numbers(rest, count(1)?, |len| {
+            // Lengths were written from ends that fit.
+            end = end.wrapping_add(len as u32);
+            self.ends.push(end);
+        })?;
+        let numbers = &mut self.numbers;
+        numbers.reserve(count(2)?.min(bytes.len().saturating_mul(8)));
+        unpack_numbers(rest, count(2)?, |number| numbers.push(number))?;
+        Some(())
+    }
+}
+
+/// Bytes for differences up to `span`: 0, 1, 2, 4 or 8.
+fn width_for(span: u64) -> usize {
+    match span {
+        0 => 0,
+        1..=0xff => 1,
+        0x100..=0xffff => 2,
+        0x1_0000..=0xffff_ffff => 4,
+        _ => 8,
+    }
+}
+
+fn pack_numbers(count: usize, numbers: impl Iterator<Item = u64> + Clone, out: &mut Vec<u8>) {
+    let (lowest, highest) =
+        numbers.clone().fold((u64::MAX, 0), |(low, high), number| (low.min(number), high.max(number)));
+    let base = if count == 0 { 0 } else { lowest };
+    let width = width_for(highest.saturating_sub(base));
+    out.push(width as u8);
+    out.extend_from_slice(&base.to_le_bytes());
+    out.reserve(count * width);
+    let differences = numbers.map(|number| number - base);
+    match width {
+        0 => {}
+        1 => out.extend(differences.map(|d| d as u8)),
+        2 => differences.for_each(|d| out.extend_from_slice(&(d as u16).to_le_bytes())),
+        4 => differences.for_each(|d| out.extend_from_slice(&(d as u32).to_le_bytes())),
+        _ => differences.for_each(|d| out.extend_from_slice(&d.to_le_bytes())),
+    }
+}
+
+/// Calls `f` with each of `count` numbers; returns the bytes behind them.
+fn unpack_numbers(bytes: &[u8], count: usize, mut f: impl FnMut(u64)) -> Option<&[u8]> {
+    let (head, rest) = bytes.split_at_checked(9)?;
+    let (width, base) = head.split_first()?;
+    let base = u64::from_le_bytes(base.try_into().ok()?);
+    let (body, rest) = rest.split_at_checked(count.checked_mul(usize::from(*width))?)?;
+    match width {
+        0 => (0..count).for_each(|_| f(base)),
+        1 => body.iter().for_each(|d| f(base.wrapping_add(u64::from(*d)))),
+        2 => body
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .for_each(|d| f(base.wrapping_add(u64::from(u16::from_le_bytes(*d))))),
+        4 => body
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .for_each(|d| f(base.wrapping_add(u64::from(u32::from_le_bytes(*d))))),
+        8 => body.as_chunks::<8>().0.iter().for_each(|d| f(base.wrapping_add(u64::from_le_bytes(*d)))),
+        _ => return None,
+    }
+    Some(rest)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct BlockRef {
+    first_row: u64,
+    rows: usize,
+    extent: Extent,
+}
+
+/// One column of all rows, in blocks.
+#[derive(Debug, Default)]
+pub(crate) struct SpooledColumn {
+    blocks: Mutex<Vec<BlockRef>>,
+}
+
+impl SpooledColumn {
+    /// Adds the values of `rows` rows from `first_row` on. `packed` is room to work in.
+    pub(crate) fn append(
+        &self,
+        spool: &Spool,
+        first_row: u64,
+        rows: usize,
+        block: &Block,
+        packed: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        block.pack(packed);
+        let extent = spool.append(packed)?;
+        let mut blocks = self.blocks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        blocks.push(BlockRef { first_row, rows, extent });
+        Ok(())
+    }
+
+    /// The column for reading, its blocks in the order of rows. Rows are counted densely: the numbers that
+    /// rejected rows left free vanish.
+    pub(crate) fn into_reader(self) -> ColumnReader {
+        let mut blocks = self.blocks.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        blocks.sort_unstable_by_key(|block| block.first_row);
+        let mut rows = 0;
+        let starts = blocks
+            .iter()
+            .map(|block| {
+                let start = rows;
+                rows += block.rows;
+                start
+            })
+            .collect();
+        ColumnReader { blocks, starts, rows }
+    }
+}
+
+/// A finished column.
+#[derive(Debug)]
+pub(crate) struct ColumnReader {
+    blocks: Vec<BlockRef>,
+    /// Dense number of each block's first row.
+    starts: Vec<usize>,
+    rows: usize,
+}
+
+impl ColumnReader {
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Calls `f` with the dense number of its first row, the number of rows, and the block, for each block that has
+    /// one of the rows `rows`.
+    pub(crate) fn for_each_block<E: From<io::Error>>(
+        &self,
+        spool: &Spool,
+        rows: std::ops::Range<usize>,
+        mut f: impl FnMut(usize, usize, &Block) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let first = self.starts.partition_point(|start| *start <= rows.start).saturating_sub(1);
+        let (mut packed, mut block) = (Vec::new(), Block::default());
+        for (reference, start) in self.blocks.iter().zip(&self.starts).skip(first) {
+            if *start >= rows.end {
+                break;
+            }
+            if start + reference.rows <= rows.start {
+                continue;
+            }
+            spool.read(reference.extent, &mut packed)?;
+            block.unpack(&packed)?;
+            f(*start, reference.rows, &block)?;
+        }
+        Ok(())
+    }
+
+    /// Input position of every block's first row, in order, with its number of rows.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        self.blocks.iter().map(|block| (block.first_row, block.rows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_come_back_in_the_order_of_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create_in(dir.path()).unwrap();
+        let single = SpooledColumn::default();
+        let lists = SpooledColumn::default();
+        let mut packed = Vec::new();
+        let block = |at: u64| Block {
+            nulls: if at == 20 { vec![0b10] } else { Vec::new() },
+            ends: Vec::new(),
+            numbers: vec![at * 1_000_000_007, 0, at, u64::MAX / (at + 1)],
+        };
+        for at in [20, 0, 10] {
+            single.append(&spool, at, 4, &block(at), &mut packed).unwrap();
+            let list = Block { nulls: Vec::new(), ends: vec![2, 2, 3], numbers: vec![at, 5, at] };
+            lists.append(&spool, at, 3, &list, &mut packed).unwrap();
+        }
+        let (single, lists) = (single.into_reader(), lists.into_reader());
+        assert_eq!((single.rows(), lists.rows()), (12, 9));
+        let mut seen = Vec::new();
+        single
+            .for_each_block(&spool, 5..12, |start, rows, got| {
+                assert_eq!((rows, got), (4, &block(start as u64 / 4 * 10)));
+                assert_eq!(got.is_null(1), start == 8);
+                seen.push(start);
+                io::Result::Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen, [4, 8]);
+        lists
+            .for_each_block(&spool, 0..9, |start, _, got| {
+                assert_eq!(got.ends, [2, 2, 3]);
+                assert_eq!(got.numbers, [start as u64 / 3 * 10, 5, start as u64 / 3 * 10]);
+                io::Result::Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn every_width_comes_back() {
+        let mut packed = Vec::new();
+        for span in [0, 1, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX - 9] {
+            let block = Block { nulls: vec![7], ends: Vec::new(), numbers: vec![9, 9 + span, 9 + span / 2] };
+            block.pack(&mut packed);
+            let mut back = Block::default();
+            back.unpack(&packed).unwrap();
+            assert_eq!(back, block);
+            for cut in 0..packed.len() {
+                assert!(back.unpack(&packed[..cut]).is_err());
+            }
+        }
+        Block::default().pack(&mut packed);
+        let mut back = Block::default();
+        back.unpack(&packed).unwrap();
+        assert_eq!(back, Block::default());
+    }
+}

@@ -1,0 +1,626 @@
+//! A predicate becomes a tree of bitmaps, by what is stored.
+//!
+//! Leaves are resolved to stored bitmaps, or to bitmaps that are made for the query. Conjunctions are sorted by
+//! the number of slots of their parts, negated parts are taken away from the others, what is
+//! known to be empty ends the branch.
+
+use std::ops::{Bound, RangeInclusive};
+
+use bitmap_silo::store::{PostingLeaf, StoredBitmap};
+use bitmap_silo::{BitmapBuf, Expr, Query};
+use serde_json::{Value as Json, json};
+
+use super::ranges;
+use crate::document::FieldSet;
+use crate::engine::View;
+use crate::engine::layout::State;
+use crate::entries::{indexed_text, text_hash};
+use crate::error::{Error, Result};
+use crate::filter::{FieldRef, Leaf, Predicate, Test};
+use crate::schema::{Field, FieldType, Schema};
+use crate::terms::{Coded, code_of_key, direct_codes};
+use crate::value::{Id, Value};
+
+/// What matches, as a tree of bitmaps.
+#[derive(Debug)]
+pub(super) struct Plan<'v> {
+    node: Node<'v>,
+    /// What the part is, for people.
+    label: String,
+}
+
+#[derive(Debug)]
+enum Node<'v> {
+    Nothing,
+    Stored(StoredBitmap<'v>),
+    /// Slots of a value in postings.
+    Postings(PostingLeaf<'v>),
+    /// Made for the query.
+    Made(BitmapBuf),
+    And {
+        keep: Vec<Plan<'v>>,
+        remove: Vec<Plan<'v>>,
+    },
+    Or(Vec<Plan<'v>>),
+}
+
+/// How a part of a filter was evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explain {
+    /// The part.
+    pub part: String,
+    /// How it is evaluated.
+    pub strategy: &'static str,
+    /// Number of records that it was expected to match, at most.
+    pub estimated: u64,
+    /// Number of records that match it.
+    pub actual: u64,
+    /// Its parts, in the order of their evaluation.
+    pub parts: Vec<Explain>,
+}
+
+impl<'v> Plan<'v> {
+    fn new(node: Node<'v>, label: impl Into<String>) -> Self {
+        Self { node, label: label.into() }
+    }
+
+    /// Makes the plan of a predicate.
+    pub(super) fn of(view: &'v View<'_>, predicate: &Predicate) -> Result<Self> {
+        let planner = Planner { view, schema: view.engine.schema() };
+        planner.plan(predicate)
+    }
+
+    /// True if it is known without a look at chunks that nothing matches.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self.node, Node::Nothing)
+    }
+
+    /// The expression to be evaluated.
+    pub(super) fn expr(&self) -> Expr<'_> {
+        match &self.node {
+            Node::Nothing => Expr::or([]),
+            Node::Stored(bitmap) => bitmap.view().into(),
+            Node::Postings(leaf) => leaf.view().into(),
+            Node::Made(bitmap) => bitmap.into(),
+            Node::Or(parts) => Expr::or(parts.iter().map(Plan::expr)),
+            Node::And { keep, remove } => {
+                let mut kept: Vec<Expr<'_>> = keep.iter().map(Plan::expr).collect();
+                let kept = if kept.len() == 1 { kept.swap_remove(0) } else { Expr::And(kept) };
+                match remove.as_slice() {
+                    [] => kept,
+                    [one] => kept.and_not(one.expr()),
+                    many => kept.and_not(Expr::or(many.iter().map(Plan::expr))),
+                }
+            }
+        }
+    }
+
+    /// Number of slots at most, without a look at chunks.
+    fn estimate(&self) -> u64 {
+        match &self.node {
+            Node::Nothing => 0,
+            Node::Stored(bitmap) => bitmap.len(),
+            Node::Postings(leaf) => leaf.view().len(),
+            Node::Made(bitmap) => bitmap.len(),
+            Node::Or(parts) => parts.iter().map(Plan::estimate).sum(),
+            Node::And { keep, .. } => keep.iter().map(Plan::estimate).min().unwrap_or(0),
+        }
+    }
+
+    /// Number of matching slots.
+    pub(super) fn count(&self, slot_count: u64) -> u64 {
+        match &self.node {
+            Node::Nothing => 0,
+            Node::Stored(bitmap) => bitmap.len(),
+            Node::Postings(leaf) => leaf.view().len(),
+            Node::Made(bitmap) => bitmap.len(),
+            _ => Query::new(self.expr(), slot_count).count(),
+        }
+    }
+
+    /// How the plan is evaluated, and what it comes to; costs an evaluation of every part.
+    pub(super) fn explain(&self, slot_count: u64) -> Explain {
+        let (strategy, parts): (_, Vec<&Plan<'_>>) = match &self.node {
+            Node::Nothing => ("known to be empty", Vec::new()),
+            Node::Stored(_) => ("stored bitmap", Vec::new()),
+            Node::Postings(_) => ("postings", Vec::new()),
+            Node::Made(_) => ("bitmap made for the query", Vec::new()),
+            Node::Or(parts) => ("union, chunk by chunk", parts.iter().collect()),
+            Node::And { keep, remove } => {
+                ("intersection, chunk by chunk, most selective first", keep.iter().chain(remove).collect())
+            }
+        };
+        Explain {
+            part: self.label.clone(),
+            strategy,
+            estimated: self.estimate(),
+            actual: self.count(slot_count),
+            parts: parts.into_iter().map(|part| part.explain(slot_count)).collect(),
+        }
+    }
+}
+
+impl Explain {
+    /// The tree as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        json!({
+            "part": self.part,
+            "strategy": self.strategy,
+            "estimated": self.estimated,
+            "actual": self.actual,
+            "parts": self.parts.iter().map(Explain::to_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl std::fmt::Display for Explain {
+    /// The tree, a line for each part.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        fn write(this: &Explain, depth: usize, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let Explain { part, strategy, estimated, actual, parts } = this;
+            writeln!(
+                f,
+                "{:1$}{part}: {actual} records, at most {estimated} expected; {strategy}",
+                "",
+                depth * 2
+            )?;
+            parts.iter().try_for_each(|part| write(part, depth + 1, f))
+        }
+        write(self, 0, f)
+    }
+}
+
+struct Planner<'v, 'e> {
+    view: &'v View<'e>,
+    schema: &'v Schema,
+}
+
+impl<'v> Planner<'v, '_> {
+    fn plan(&self, predicate: &Predicate) -> Result<Plan<'v>> {
+        match predicate {
+            Predicate::All => self.alive(),
+            Predicate::Nothing => Ok(Plan::new(Node::Nothing, "nothing")),
+            Predicate::Leaf(leaf) => self.and(std::slice::from_ref(predicate), Some(leaf)),
+            Predicate::And(parts) => self.and(parts, None),
+            Predicate::Or(parts) => self.or(parts),
+        }
+    }
+
+    fn alive(&self) -> Result<Plan<'v>> {
+        Ok(Plan::new(Node::Stored(self.view.state(State::Alive)?), "all records"))
+    }
+
+    fn or(&self, parts: &[Predicate]) -> Result<Plan<'v>> {
+        let mut plans = Vec::with_capacity(parts.len());
+        for part in parts {
+            let plan = self.plan(part)?;
+            if !plan.is_nothing() {
+                plans.push(plan);
+            }
+        }
+        Ok(match plans.len() {
+            0 => Plan::new(Node::Nothing, "any of nothing"),
+            1 => plans.swap_remove(0),
+            _ => Plan::new(Node::Or(plans), "any of"),
+        })
+    }
+
+    /// A conjunction. What is on columns alone comes last, where it only has to be looked at for what is left.
+    fn and(&self, parts: &[Predicate], only: Option<&Leaf>) -> Result<Plan<'v>> {
+        if contradicts(self.schema, parts) {
+            return Ok(Plan::new(Node::Nothing, "a contradiction"));
+        }
+        let (mut keep, mut remove, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
+        for part in parts {
+            match part {
+                Predicate::Leaf(leaf) => {
+                    if let Some((at, range)) = self.column_range(leaf)? {
+                        ranges.push((at, range, leaf));
+                        continue;
+                    }
+                    let found = self.leaf(leaf)?;
+                    if !leaf.negated {
+                        keep.push(found);
+                        continue;
+                    }
+                    if !found.is_nothing() {
+                        remove.push(found);
+                    }
+                    // What is null is not known to fail.
+                    if leaf.test != Test::Null {
+                        remove.extend(self.nulls(leaf.field)?);
+                    }
+                }
+                other => keep.push(self.plan(other)?),
+            }
+            if keep.last().is_some_and(Plan::is_nothing) {
+                return Ok(Plan::new(Node::Nothing, describe_all(self.schema, parts)));
+            }
+        }
+        keep.sort_by_cached_key(Plan::estimate);
+        remove.sort_by_cached_key(|plan| std::cmp::Reverse(plan.estimate()));
+        let label = only.map_or_else(|| "all of".to_owned(), |leaf| describe(self.schema, leaf));
+        let base = if keep.is_empty() && remove.is_empty() {
+            None
+        } else {
+            if keep.is_empty() {
+                keep.push(self.alive()?);
+            }
+            Some(if remove.is_empty() && keep.len() == 1 {
+                keep.swap_remove(0)
+            } else {
+                Plan::new(Node::And { keep, remove }, label.clone())
+            })
+        };
+        if ranges.is_empty() {
+            return base.map_or_else(|| self.alive(), Ok);
+        }
+        let mut columns = Vec::with_capacity(ranges.len());
+        for (at, range, leaf) in &ranges {
+            columns.push((self.sort_column(*at)?, range.clone(), leaf.negated));
+        }
+        let made = match &base {
+            Some(base) => ranges::within(&Query::new(base.expr(), self.view.slot_count()), &columns)?,
+            None => ranges::alone(&columns)?,
+        };
+        let parts: Vec<String> = ranges.iter().map(|(_, _, leaf)| describe(self.schema, leaf)).collect();
+        let label = match base {
+            Some(base) => format!("{}, then {}", base.label_of_parts(), parts.join(" and ")),
+            None => parts.join(" and "),
+        };
+        Ok(if made.is_empty() { Plan::new(Node::Nothing, label) } else { Plan::new(Node::Made(made), label) })
+    }
+
+    /// The range of sort keys that a leaf on a field with a column, and with nothing better for this test, asks for.
+    fn column_range(&self, leaf: &Leaf) -> Result<Option<(FieldRef, RangeInclusive<u64>)>> {
+        let range = match &leaf.test {
+            Test::Range(low, high) => *low..=*high,
+            Test::Keys(keys) => match keys.as_slice() {
+                [key] => *key..=*key,
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let FieldRef::Field(at) = leaf.field else {
+            // A single id is a look-up, and a record that has another is not null.
+            let is_range = matches!(leaf.test, Test::Range(..)) && !self.schema.id.is_string();
+            return Ok(is_range.then_some((FieldRef::Id, range)));
+        };
+        let indexes = self.view.indexes(at)?;
+        let is_key = matches!(leaf.test, Test::Keys(_));
+        let better = is_key && (indexes.filter.is_some() || indexes.high.is_some());
+        Ok((indexes.sort.is_some() && !better).then_some((leaf.field, range)))
+    }
+
+    fn sort_column(&self, field: FieldRef) -> Result<crate::engine::Column<'v>> {
+        match field {
+            FieldRef::Id => self.view.ids(),
+            FieldRef::Field(at) => match &self.view.indexes(at)?.sort {
+                Some(index) => self.view.column(index),
+                None => Err(Error::Query(format!("{:?} has no column", field.name(self.schema)))),
+            },
+        }
+    }
+
+    /// Records without a value in a field; nothing where there is none.
+    fn nulls(&self, field: FieldRef) -> Result<Option<Plan<'v>>> {
+        let Some(field) = self.field(field) else { return Ok(None) };
+        let nulls = self.view.state(State::Null(field.number()))?;
+        let label = format!("{} IS NULL", field.name);
+        Ok((!nulls.is_empty()).then(|| Plan::new(Node::Stored(nulls), label)))
+    }
+
+    fn field(&self, field: FieldRef) -> Option<&'v Field> {
+        match field {
+            FieldRef::Id => None,
+            FieldRef::Field(at) => self.schema.fields.get(at),
+        }
+    }
+
+    /// The slots that pass a leaf's test, negation left aside.
+    fn leaf(&self, leaf: &Leaf) -> Result<Plan<'v>> {
+        let label = describe(self.schema, &Leaf { negated: false, ..leaf.clone() });
+        let node = match leaf.field {
+            FieldRef::Id => self.id_leaf(&leaf.test)?,
+            FieldRef::Field(at) => match self.schema.fields.get(at) {
+                Some(field) => self.field_leaf(at, field, &leaf.test)?,
+                None => return Err(Error::Query(format!("there is no field at position {at}"))),
+            },
+        };
+        Ok(Plan::new(node, label))
+    }
+
+    fn id_leaf(&self, test: &Test) -> Result<Node<'v>> {
+        let mut ids = Vec::new();
+        match test {
+            Test::Keys(keys) => {
+                for key in keys {
+                    if let Value::Int(x) = crate::value::value_of_key(self.schema.id.kind, *key) {
+                        ids.push(Id::Int(x));
+                    }
+                }
+            }
+            Test::Texts(texts) => ids.extend(texts.iter().cloned().map(Id::Text)),
+            Test::Range(low, high) => {
+                return Ok(made(ranges::alone(&[(self.view.ids()?, *low..=*high, false)])?));
+            }
+            test @ (Test::TextRange(..) | Test::Prefix(_)) => return self.text_id_leaf(test),
+            Test::Null | Test::Empty => return Ok(Node::Nothing),
+        }
+        let mut slots = Vec::with_capacity(ids.len());
+        for id in &ids {
+            slots.extend(self.view.slot_of(id)?);
+        }
+        slots.sort_unstable();
+        Ok(made(slots.into_iter().collect()))
+    }
+
+    /// Text ids in a range: found by the order of ids.
+    fn text_id_leaf(&self, test: &Test) -> Result<Node<'v>> {
+        let Some((low, high)) = self.view.text_id_keys(test)? else { return Ok(Node::Nothing) };
+        Ok(made(ranges::alone(&[(self.view.ids()?, low..=high, false)])?))
+    }
+
+    fn field_leaf(&self, at: usize, field: &Field, test: &Test) -> Result<Node<'v>> {
+        let indexes = self.view.indexes(at)?;
+        if field.index.is_none() {
+            return Err(Error::Query(format!(
+                "{:?} is only stored and cannot be filtered by: give it an index in the schema",
+                field.name
+            )));
+        }
+        match test {
+            Test::Null => return Ok(stored(self.view.state(State::Null(field.number()))?)),
+            Test::Empty => return Ok(stored(self.view.state(State::Empty(field.number()))?)),
+            _ => {}
+        }
+        if let Some(index) = &indexes.filter {
+            let codes = self.codes(field, test)?;
+            let reader = self.view.reader()?;
+            let mut parts = Vec::with_capacity(codes.len());
+            for code in codes {
+                let bitmap = reader.bitmap(index, code)?;
+                if !bitmap.is_empty() {
+                    parts.push(Plan::new(Node::Stored(bitmap), format!("{} with code {code}", field.name)));
+                }
+            }
+            return Ok(match parts.len() {
+                0 => Node::Nothing,
+                1 => parts.swap_remove(0).node,
+                _ => Node::Or(parts),
+            });
+        }
+        if let Some(index) = &indexes.high {
+            return match test {
+                Test::Texts(texts) => self.texts(at, field, texts),
+                Test::Keys(keys) => {
+                    let postings = self.view.reader()?.postings(index)?;
+                    let mut parts = Vec::with_capacity(keys.len());
+                    for key in keys {
+                        let slots = postings.slots(*key)?;
+                        if !slots.is_empty() {
+                            let label = format!("{} = …", field.name);
+                            parts.push(Plan::new(Node::Postings(slots.into_leaf()), label));
+                        }
+                    }
+                    Ok(match parts.len() {
+                        0 => Node::Nothing,
+                        1 => parts.swap_remove(0).node,
+                        _ => Node::Or(parts),
+                    })
+                }
+                Test::Range(low, high) => {
+                    Ok(made(self.view.reader()?.postings(index)?.slots_in(*low..=*high)?))
+                }
+                _ => Err(Error::Query(format!(
+                    "{:?} is text with an index of kind \"high\", which knows whole values only: use = or IN, or index it as \"filter\"",
+                    field.name
+                ))),
+            };
+        }
+        // Only a column: one range for each key.
+        let Some(index) = &indexes.sort else { return Ok(Node::Nothing) };
+        let ranges: Vec<RangeInclusive<u64>> = match test {
+            Test::Keys(keys) => keys.iter().map(|key| *key..=*key).collect(),
+            Test::Range(low, high) => vec![*low..=*high],
+            _ => Vec::new(),
+        };
+        let mut parts = Vec::new();
+        for range in ranges {
+            let found = ranges::alone(&[(self.view.column(index)?, range, false)])?;
+            if !found.is_empty() {
+                parts.push(Plan::new(Node::Made(found), field.name.clone()));
+            }
+        }
+        Ok(match parts.len() {
+            0 => Node::Nothing,
+            1 => parts.swap_remove(0).node,
+            _ => Node::Or(parts),
+        })
+    }
+
+    /// Codes of the values with bitmaps that pass a test.
+    fn codes(&self, field: &Field, test: &Test) -> Result<Vec<u32>> {
+        let (view, terms) = (self.view, &self.view.engine.terms);
+        let (number, kind) = (field.number(), field.kind);
+        let find = |coded: &Coded| terms.find(view.snapshot(), number, coded);
+        let mut codes = Vec::new();
+        match test {
+            Test::Keys(keys) => {
+                for key in keys {
+                    codes.extend(find(&code_of_key(kind, *key))?);
+                }
+            }
+            Test::Texts(texts) => {
+                for text in texts {
+                    codes.extend(find(&Coded::Listed(text.as_bytes().to_vec()))?);
+                }
+            }
+            Test::Range(low, high) => {
+                if let (Some((low, high)), Some(index)) =
+                    (direct_codes(kind, *low, *high), self.filter_index(field))
+                {
+                    let _ = view.reader()?.values(&index)?.for_each::<()>(|code| {
+                        if (low..=high).contains(&code) {
+                            codes.push(code);
+                        }
+                        std::ops::ControlFlow::Continue(())
+                    });
+                }
+                let (low, high) = (low.to_be_bytes(), high.to_be_bytes());
+                let sorted = terms.sorted(view.snapshot(), number, kind)?;
+                codes.extend(sorted.codes(|term| term < low.as_slice(), |term| term <= high.as_slice()));
+            }
+            Test::TextRange(low, high) => {
+                let sorted = terms.sorted(view.snapshot(), number, kind)?;
+                let before = |term: &[u8]| match low {
+                    Bound::Included(low) => term < low.as_bytes(),
+                    Bound::Excluded(low) => term <= low.as_bytes(),
+                    Bound::Unbounded => false,
+                };
+                let within = |term: &[u8]| match high {
+                    Bound::Included(high) => term <= high.as_bytes(),
+                    Bound::Excluded(high) => term < high.as_bytes(),
+                    Bound::Unbounded => true,
+                };
+                codes.extend(sorted.codes(before, within));
+            }
+            Test::Prefix(prefix) => {
+                let prefix = prefix.as_bytes();
+                let sorted = terms.sorted(view.snapshot(), number, kind)?;
+                codes.extend(sorted.codes(|term| term < prefix, |term| term.starts_with(prefix)));
+            }
+            Test::Null | Test::Empty => {}
+        }
+        codes.sort_unstable();
+        Ok(codes)
+    }
+
+    fn filter_index(&self, field: &Field) -> Option<bitmap_silo::store::Field> {
+        let at = self.schema.position(&field.name)?;
+        self.view.indexes(at).ok()?.filter.clone()
+    }
+
+    /// Records with one of some texts in a field that is indexed by hash: candidates are compared in their documents.
+    fn texts(&self, at: usize, field: &Field, texts: &[String]) -> Result<Node<'v>> {
+        let Some(index) = &self.view.indexes(at)?.high else { return Ok(Node::Nothing) };
+        let postings = self.view.reader()?.postings(index)?;
+        let mut wanted = FieldSet::none(self.schema);
+        wanted.insert(at);
+        let mut slots = Vec::new();
+        for text in texts {
+            let candidates = postings.slots(text_hash(text))?.to_vec();
+            for (slot, document) in candidates.iter().zip(self.view.documents(&candidates, &wanted)?) {
+                let values = document.values.get(at).map(Value::items).unwrap_or_default();
+                let equal = |value: &Value| match value {
+                    Value::Text(value) => indexed_text(field, value) == text.as_str(),
+                    _ => false,
+                };
+                if values.iter().any(equal) {
+                    slots.push(*slot);
+                }
+            }
+        }
+        Ok(made_of(slots))
+    }
+}
+
+impl Plan<'_> {
+    fn label_of_parts(&self) -> String {
+        match &self.node {
+            Node::And { keep, remove } => {
+                let not = remove.iter().map(|part| format!("NOT {}", part.label));
+                let parts: Vec<String> = keep.iter().map(|part| part.label.clone()).chain(not).collect();
+                parts.join(" AND ")
+            }
+            _ => self.label.clone(),
+        }
+    }
+}
+
+fn stored(bitmap: StoredBitmap<'_>) -> Node<'_> {
+    if bitmap.is_empty() { Node::Nothing } else { Node::Stored(bitmap) }
+}
+
+fn made<'v>(bitmap: BitmapBuf) -> Node<'v> {
+    if bitmap.is_empty() { Node::Nothing } else { Node::Made(bitmap) }
+}
+
+fn made_of<'v>(mut slots: Vec<u32>) -> Node<'v> {
+    slots.sort_unstable();
+    slots.dedup();
+    made(slots.into_iter().collect())
+}
+
+/// Whether two leaves of a conjunction exclude each other.
+fn contradicts(schema: &Schema, parts: &[Predicate]) -> bool {
+    let leaves: Vec<&Leaf> = parts
+        .iter()
+        .filter_map(|part| if let Predicate::Leaf(leaf) = part { Some(leaf) } else { None })
+        .collect();
+    let multi = |field: FieldRef| match field {
+        FieldRef::Id => false,
+        FieldRef::Field(at) => schema.fields.get(at).is_none_or(|field| field.multi),
+    };
+    let disjoint = |x: &Leaf, y: &Leaf| match (&x.test, &y.test) {
+        _ if x.negated || y.negated => x.test == y.test && x.negated != y.negated,
+        (Test::Null, Test::Null) => false,
+        (Test::Null, _) | (_, Test::Null) => true,
+        _ if multi(x.field) => false,
+        (Test::Keys(x), Test::Keys(y)) => !x.iter().any(|key| y.binary_search(key).is_ok()),
+        (Test::Texts(x), Test::Texts(y)) => !x.iter().any(|text| y.binary_search(text).is_ok()),
+        (Test::Range(low, high), Test::Range(low_2, high_2)) => high < low_2 || high_2 < low,
+        (Test::Keys(keys), Test::Range(low, high)) | (Test::Range(low, high), Test::Keys(keys)) => {
+            !keys.iter().any(|key| (low..=high).contains(&key))
+        }
+        _ => false,
+    };
+    leaves
+        .iter()
+        .enumerate()
+        .any(|(at, x)| leaves.iter().take(at).any(|y| x.field == y.field && disjoint(x, y)))
+}
+
+fn describe_all(schema: &Schema, parts: &[Predicate]) -> String {
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|part| match part {
+            Predicate::Leaf(leaf) => describe(schema, leaf),
+            _ => "(…)".to_owned(),
+        })
+        .collect();
+    parts.join(" AND ")
+}
+
+/// A leaf for people.
+fn describe(schema: &Schema, leaf: &Leaf) -> String {
+    let name = leaf.field.name(schema);
+    let kind = match leaf.field {
+        FieldRef::Id => schema.id.kind,
+        FieldRef::Field(at) => schema.fields.get(at).map_or(FieldType::String, |field| field.kind),
+    };
+    let key = |key: u64| crate::value::value_of_key(kind, key).to_json(kind).to_string();
+    let some = |mut parts: Vec<String>, count: usize| {
+        if count > parts.len() {
+            parts.push(format!("… {count} in all"));
+        }
+        parts.join(", ")
+    };
+    let text = match &leaf.test {
+        Test::Keys(keys) => {
+            let shown = keys.iter().take(5).map(|x| key(*x)).collect();
+            format!("{name} IN [{}]", some(shown, keys.len()))
+        }
+        Test::Range(low, high) => format!("{name} BETWEEN {} AND {}", key(*low), key(*high)),
+        Test::Texts(texts) => {
+            let shown = texts.iter().take(5).map(|text| format!("{text:?}")).collect();
+            format!("{name} IN [{}]", some(shown, texts.len()))
+        }
+        Test::TextRange(low, high) => format!("{name} from {low:?} to {high:?}"),
+        Test::Prefix(prefix) => format!("{name} STARTS WITH {prefix:?}"),
+        Test::Null => format!("{name} IS NULL"),
+        Test::Empty => format!("{name} IS EMPTY"),
+    };
+    if leaf.negated { format!("NOT {text}") } else { text }
+}
