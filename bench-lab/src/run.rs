@@ -154,6 +154,8 @@ enum Kind {
     Kv,
     /// roaring, croaring.
     Bitmap,
+    /// `DuckDB`, tantivy, and a program written by hand.
+    Query,
 }
 
 /// Flags of `peers`.
@@ -169,6 +171,13 @@ impl Peers {
         match self.kind {
             Kind::Kv => self.measuring.run(&[&peers::kv::EXPERIMENT]),
             Kind::Bitmap => self.measuring.run(&[&peers::bitmap::EXPERIMENT]),
+            Kind::Query => {
+                let settings = self.measuring.settings()?;
+                let experiment = &peers::query::EXPERIMENT;
+                let mut result = self.measuring.result(experiment.name, experiment.baseline, &settings)?;
+                result.shapes = peers::query::run(&settings)?;
+                self.measuring.publish(&result)
+            }
         }
     }
 }

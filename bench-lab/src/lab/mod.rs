@@ -7,8 +7,10 @@
 //! * [`machine`] — where it was measured.
 //! * [`results`] — what is kept of a run, as JSON.
 //! * [`table`] — what a person sees of it.
+//! * [`criterion`] — the engine's strategies as Criterion benchmarks.
 //! * [`files`] — scratch files, mappings, the page cache.
 
+pub mod criterion;
 pub mod experiment;
 pub mod files;
 pub mod machine;

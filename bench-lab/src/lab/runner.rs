@@ -48,11 +48,13 @@ struct Peaks {
     heap: u64,
 }
 
-enum Mode {
+enum Mode<'c> {
     /// Time the strategies in alternating rounds.
     Time,
     /// Run one strategy once and print its peak memory.
     Memory(String),
+    /// Let Criterion time the engine's strategies.
+    Criterion(&'c mut criterion::Criterion),
 }
 
 /// The lab while it runs one shape.
@@ -61,7 +63,7 @@ pub struct Lab<'s> {
     pub settings: &'s Settings,
     experiment: &'s Experiment,
     shape: Shape,
-    mode: Mode,
+    mode: Mode<'s>,
     result: Option<ShapeResult>,
     skipped: Option<String>,
 }
@@ -86,6 +88,7 @@ impl Lab<'_> {
     pub fn wants(&self, strategy: &str) -> bool {
         match &self.mode {
             Mode::Memory(only) => only == strategy,
+            Mode::Criterion(_) => strategy.starts_with("ours"),
             Mode::Time => {
                 let chosen = &self.settings.strategies;
                 chosen.is_empty()
@@ -109,8 +112,20 @@ impl Lab<'_> {
         }
         let mut strategies: Vec<Strategy<'_>> =
             strategies.into_iter().filter(|strategy| self.wants(strategy.name)).collect();
-        match &self.mode {
+        match &mut self.mode {
             Mode::Memory(_) => memory_of(&mut strategies),
+            Mode::Criterion(criterion) => {
+                let mut group = criterion.benchmark_group(format!("{} {}", self.experiment.name, self.shape.name));
+                group.sample_size(10).throughput(criterion::Throughput::Elements(self.shape.items));
+                for strategy in &mut strategies {
+                    group.bench_function(strategy.name, |bench| {
+                        // The time of the work alone, without that of its input.
+                        bench.iter_custom(|count| (0..count).map(|_| (strategy.execute)(false).unwrap().wall).sum());
+                    });
+                }
+                group.finish();
+                Ok(())
+            }
             Mode::Time => {
                 self.result = Some(self.time(&mut strategies)?);
                 Ok(())
@@ -295,6 +310,18 @@ pub fn run_for_memory(
     let mode = Mode::Memory(strategy.to_owned());
     let mut lab = Lab { settings, experiment, shape: shape.clone(), mode, result: None, skipped: None };
     (experiment.run)(&shape, &mut lab)
+}
+
+/// Lets Criterion time the engine's strategies of a shape.
+pub fn run_in_criterion(
+    experiment: &Experiment,
+    shape: &Shape,
+    settings: &Settings,
+    criterion: &mut criterion::Criterion,
+) -> Result<()> {
+    let mode = Mode::Criterion(criterion);
+    let mut lab = Lab { settings, experiment, shape: shape.clone(), mode, result: None, skipped: None };
+    (experiment.run)(shape, &mut lab)
 }
 
 /// A directory for scratch files that is removed when it is dropped.

@@ -163,11 +163,9 @@ mod c {
             let frozen = owned
                 .iter()
                 .map(|bitmap| {
-                    let blob = bitmap.serialize::<Frozen>();
-                    let mut bytes = vec![0; blob.len() + 32];
-                    let start = bytes.as_ptr().align_offset(32);
-                    bytes[start..start + blob.len()].copy_from_slice(&blob);
-                    bytes.truncate(start + blob.len());
+                    let mut bytes = Vec::new();
+                    let len = bitmap.serialize_into_vec::<Frozen>(&mut bytes).len();
+                    let start = bytes.len() - len;
                     (bytes, start)
                 })
                 .collect();

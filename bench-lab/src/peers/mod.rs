@@ -5,8 +5,9 @@
 
 pub mod bitmap;
 pub mod kv;
+pub mod query;
 
 use crate::lab::Experiment;
 
 /// Comparisons that are run as experiments are.
-pub const PEERS: &[Experiment] = &[kv::EXPERIMENT, bitmap::EXPERIMENT];
+pub const PEERS: &[Experiment] = &[kv::EXPERIMENT, bitmap::EXPERIMENT, query::EXPERIMENT];

@@ -37,9 +37,11 @@ fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Source files of the crates, without tests, benches, examples.
+/// Source files of the crates and the lab, without tests, benches, examples.
 fn sources() -> Vec<(String, String)> {
-    files("crates", "rs").into_iter().filter(|(name, _)| name.contains("/src/")).collect()
+    let mut all = files("crates", "rs");
+    all.extend(files("bench-lab", "rs"));
+    all.into_iter().filter(|(name, _)| name.contains("/src/")).collect()
 }
 
 /// The part of a source file before its unit tests.
@@ -105,7 +107,7 @@ fn layers_of_datasilo_import_only_those_under_them() {
 fn unsafe_code_is_in_the_ledger() {
     let ledger = std::fs::read_to_string(root().join("docs/UNSAFE.md")).unwrap();
     let mut rows = BTreeMap::new();
-    for line in ledger.lines().filter(|line| line.starts_with("| `crates/")) {
+    for line in ledger.lines().filter(|line| line.starts_with("| `crates/") || line.starts_with("| `bench-lab/")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         rows.insert(cells[0].trim_matches('`').to_owned(), cells[1].parse::<usize>().unwrap());
     }
@@ -132,7 +134,7 @@ fn nothing_is_left_unfinished_or_silenced() {
         concat!("FIX", "ME"),
         concat!("#[ig", "nore"),
     ];
-    for (name, text) in files("crates", "rs") {
+    for (name, text) in files("crates", "rs").into_iter().chain(files("bench-lab", "rs")) {
         for mark in marks {
             assert!(!text.contains(mark), "{name} contains {mark}");
         }
@@ -141,8 +143,9 @@ fn nothing_is_left_unfinished_or_silenced() {
 
 #[test]
 fn features_that_code_asks_for_exist() {
-    for (name, text) in files("crates", "rs") {
-        let manifest = root().join(name.split('/').take(2).collect::<PathBuf>()).join("Cargo.toml");
+    for (name, text) in files("crates", "rs").into_iter().chain(files("bench-lab", "rs")) {
+        let depth = if name.starts_with("bench-lab") { 1 } else { 2 };
+        let manifest = root().join(name.split('/').take(depth).collect::<PathBuf>()).join("Cargo.toml");
         for asked in text.split("feature = \"").skip(1) {
             let feature = asked.split('"').next().unwrap();
             if text.contains(&format!("target_feature(enable = \"{feature}")) {
@@ -157,7 +160,7 @@ fn features_that_code_asks_for_exist() {
 #[test]
 fn links_between_pages_lead_somewhere() {
     let mut pages = files("docs", "md");
-    for page in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+    for page in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench-lab/README.md"] {
         pages.push((page.to_owned(), std::fs::read_to_string(root().join(page)).unwrap()));
     }
     for (name, text) in pages {

@@ -1,0 +1,10 @@
+//! Criterion on the strategies of the engine: `write-path`.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn benches(c: &mut Criterion) {
+    bench_lab::lab::criterion::bench(c, &["write-path"]);
+}
+
+criterion_group!(group, benches);
+criterion_main!(group);
