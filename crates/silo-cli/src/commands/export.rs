@@ -19,7 +19,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let engine = Engine::open_read_only(&args.dir)?;
     let view = engine.view()?;
     match &args.output {
-        None => write(args, engine.schema(), &view, &mut std::io::stdout().lock()),
+        None => write(args, engine.schema(), &view, &mut std::io::stdout()),
         Some(path) => {
             let name = path.file_name().ok_or_else(|| Failure::usage("--output names no file"))?;
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -66,7 +66,7 @@ pub(super) const QUERIES: Queries = &[
 /// The two most delayed arrivals in San Francisco get a new time, and a flight that never was is added.
 pub(super) const CHANGES: &str = r#"{"id": 327044, "dep_delay": 0, "arr_delay": 0}
 {"id": 256522, "arr_delay": 2000}
-{"id": 400000, "time_hour": "2013-12-31T23:00:00Z", "carrier": "ZZ", "origin": "JFK", "dest": "SFO", "dep_delay": 900, "arr_delay": 1500}
+{"id": 400000, "time_hour": "2013-12-31T23:00:00Z", "carrier": "ZZ", "dep_time": 1800, "origin": "JFK", "dest": "SFO", "dep_delay": 900, "arr_delay": 1500}
 "#;
 
 pub(super) const UPDATES: &[&[&str]] = &[
