@@ -61,7 +61,7 @@ impl Show<'_> {
         say("All flights that left New York in 2013, with their planes and the wind of the hour.\n")?;
         self.load()?;
 
-        say("\nFilter, sort, page, count. Times are the median of 21 runs, results are not cached.\n")?;
+        say("\nFilter, sort, page, count. Times are the median of 21 runs, results are not cached.")?;
         let engine = self.open()?;
         for (about, words) in script::QUERIES {
             self.query(&engine, about, words)?;
@@ -79,7 +79,7 @@ impl Show<'_> {
 
         let started = Instant::now();
         let engine = self.open()?;
-        say(&format!("\nOpened again in {}. The same questions now:\n", human::duration(started.elapsed())))?;
+        say(&format!("\nOpened again in {}. The same questions now:", human::duration(started.elapsed())))?;
         for (about, words) in script::QUERIES_AGAIN {
             self.query(&engine, about, words)?;
         }

@@ -40,9 +40,9 @@ pub(super) const QUERIES: Queries = &[
         ],
     ),
     (
-        "Wind from west and from north in the same hour (a field of several values), and yet early:",
+        "Hours with wind from the west and from the north (a field of several values), and yet early:",
         &[
-            "query", SILO, "wind_dir = 270 AND wind_dir = 360 AND NOT dep_delay >= -10", "--sort", "dep_delay:asc",
+            "query", SILO, "wind_dir IN [260, 270, 280] AND wind_dir = 360 AND NOT dep_delay >= -10", "--sort", "dep_delay:asc",
             "--limit", "3", "--fields", "time_hour,origin,dest,dep_delay,wind_dir",
         ],
     ),
@@ -63,7 +63,7 @@ pub(super) const QUERIES: Queries = &[
     ),
 ];
 
-/// The two most delayed arrivals in San Francisco get a new time, and a flight that never was is added.
+/// Two of the most delayed arrivals in San Francisco get a new time, and a flight that never was is added.
 pub(super) const CHANGES: &str = r#"{"id": 327044, "dep_delay": 0, "arr_delay": 0}
 {"id": 256522, "arr_delay": 2000}
 {"id": 400000, "time_hour": "2013-12-31T23:00:00Z", "carrier": "ZZ", "dep_time": 1800, "origin": "JFK", "dest": "SFO", "dep_delay": 900, "arr_delay": 1500}
