@@ -91,7 +91,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Takes rejected rows; those of one file come in the order of their lines.
+/// Takes rejected rows. Those of one file that cannot be read come in the order of their lines, those that the sink refuses as
+/// it refuses them.
 pub trait RejectSink: Sync {
     /// Takes one.
     ///

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value as Json;
-use silo_engine::{Durability, Engine, Merge, Record, UpdateBatch, UpdateReport};
+use silo_engine::{Change, Durability, Engine, Error, Merge, Record, UpdateBatch, UpdateReport};
 
 use crate::args::PutArgs;
 use crate::failure::{Failure, Result};
@@ -23,18 +23,20 @@ pub(super) fn run(args: &PutArgs) -> Result<()> {
         Box::new(BufReader::new(file))
     };
     let engine = Engine::open(&args.dir)?;
-    let mut putting =
-        Putting { engine: &engine, merge: args.merge, batch: UpdateBatch::new(), records: 0, done: UpdateReport::default() };
+    let mut putting = Putting {
+        engine: &engine,
+        merge: args.merge,
+        changes: Vec::new(),
+        committed: 0,
+        done: UpdateReport::default(),
+    };
     let put = putting.all(&mut input);
     let UpdateReport { created, changed, .. } = putting.done;
     let done = format!("{} created, {} changed", human::counted(created, "record"), human::count(changed));
     engine.close()?;
     match put {
         Ok(()) => Ok(writeln!(std::io::stdout(), "{done}")?),
-        Err(Failure::Failed(why)) => {
-            Err(Failure::failed(format!("{}: {why}; before that: {done}", args.file.display())))
-        }
-        Err(other) => Err(other),
+        Err(why) => Err(Failure::failed(format!("{}: {why}; before that: {done}", args.file.display()))),
     }
 }
 
@@ -42,52 +44,67 @@ pub(super) fn run(args: &PutArgs) -> Result<()> {
 struct Putting<'a> {
     engine: &'a Engine,
     merge: bool,
-    batch: UpdateBatch,
-    /// Records read so far.
-    records: u64,
+    /// What is committed next.
+    changes: Vec<Change>,
+    /// Records committed so far.
+    committed: u64,
     done: UpdateReport,
 }
 
 impl Putting<'_> {
-    fn all(&mut self, input: &mut dyn BufRead) -> Result<()> {
-        let not_json = |error: serde_json::Error| Failure::failed(error.to_string());
-        if first_byte(input).map_err(|error| Failure::failed(error.to_string()))? == Some(b'[') {
+    /// Puts all records; those before one that does not fit stay.
+    fn all(&mut self, input: &mut dyn BufRead) -> Result<(), String> {
+        let read = self.read(input);
+        self.commit()?;
+        read
+    }
+
+    fn read(&mut self, input: &mut dyn BufRead) -> Result<(), String> {
+        let text = |error: serde_json::Error| error.to_string();
+        if first_byte(input).map_err(|error| error.to_string())? == Some(b'[') {
             let mut reader = serde_json::Deserializer::from_reader(input);
-            Items(self).deserialize(&mut reader).map_err(not_json)?;
-            reader.end().map_err(not_json)?;
-        } else {
-            for json in serde_json::Deserializer::from_reader(input).into_iter::<Json>() {
-                let json = json.map_err(not_json)?;
-                self.one(&json).map_err(Failure::failed)?;
-            }
+            Items(self).deserialize(&mut reader).map_err(text)?;
+            return reader.end().map_err(text);
         }
-        self.commit().map_err(Failure::failed)
+        for json in serde_json::Deserializer::from_reader(input).into_iter::<Json>() {
+            self.one(&json.map_err(text)?)?;
+        }
+        Ok(())
     }
 
     fn one(&mut self, json: &Json) -> Result<(), String> {
-        self.records += 1;
+        let number = self.committed + self.changes.len() as u64 + 1;
         let record = Record::from_json(self.engine.schema(), json);
-        let record = record.map_err(|error| format!("record {}: {error}", self.records))?;
-        // A record that does not fit must not take those around it along.
-        let types = self.engine.documents();
-        if self.merge {
-            let merge = Merge { set: record.fields, ..Merge::new(record.id) };
-            self.batch.merge(merge);
+        let record = record.map_err(|error| format!("record {number}: {error}"))?;
+        self.changes.push(if self.merge {
+            Merge { set: record.fields, ..Merge::new(record.id) }.into()
         } else {
-            types.document(&record).map_err(|error| format!("record {}: {error}", self.records))?;
-            self.batch.put(record);
-        }
-        if self.batch.len() >= BATCH { self.commit() } else { Ok(()) }
+            record.into()
+        });
+        if self.changes.len() >= BATCH { self.commit() } else { Ok(()) }
     }
 
     fn commit(&mut self) -> Result<(), String> {
-        if self.batch.is_empty() {
+        let changes = std::mem::take(&mut self.changes);
+        match self.apply(changes.clone()) {
+            // One does not fit, and must not take the others along.
+            Err(Error::Document(_)) => changes.into_iter().try_for_each(|change| {
+                let number = self.committed + 1;
+                self.apply(vec![change]).map_err(|error| format!("record {number}: {error}"))
+            }),
+            applied => applied.map_err(|error| error.to_string()),
+        }
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) -> Result<(), Error> {
+        if changes.is_empty() {
             return Ok(());
         }
-        let report = self.engine.apply(&self.batch, Durability::Power).map_err(|error| error.to_string())?;
+        let count = changes.len() as u64;
+        let report = self.engine.apply(&UpdateBatch::from_iter(changes), Durability::Power)?;
+        self.committed += count;
         self.done.created += report.created;
         self.done.changed += report.changed;
-        self.batch.clear();
         Ok(())
     }
 }

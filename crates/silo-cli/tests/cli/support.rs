@@ -61,7 +61,7 @@ id,name,level,tags,score,made,open,words
 3,,3,,,,,\"\"
 4,\"\",1,\"\",0,1969-12-31T23:59:59Z,true,green
 5,\"say \"\"hi\"\"
-there\",2,9|77,1e300,2024-03-01T00:00:00Z,false,red
+there\",2,9|77,8.5,2024-03-01T00:00:00Z,false,red
 ";
 
 impl Place {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use silo_engine::{FieldType, IndexKinds};
 
 use crate::error::{Error, Result};
-use crate::spec::{ColumnSpec, Multi};
+use crate::spec::{ColumnSpec, Multi, Nulls};
 use stats::{NULL_SPELLINGS, Stats};
 
 /// What is known beforehand.
@@ -75,6 +75,7 @@ impl InferredColumn {
 /// Files that cannot be read.
 pub fn infer(files: &[PathBuf], options: &InferOptions) -> Result<Inference> {
     let mut table = Table { separators: options.split.iter().cloned().collect(), ..Table::default() };
+    table.nulls = Nulls::new(options.nulls.iter().cloned());
     table.estimated = 0.0;
     table.whole = true;
     for file in files {
@@ -94,6 +95,8 @@ struct Table {
     columns: Vec<(String, Stats)>,
     places: HashMap<String, usize>,
     separators: HashMap<String, String>,
+    /// Spellings of null that were told.
+    nulls: Nulls,
     rows: u64,
     estimated: f64,
     whole: bool,

@@ -90,13 +90,14 @@ fn delimited(data: &[u8], delimiter: u8, header: &[String], table: &mut Table) -
         return 0;
     }
     let mut scratch = Vec::new();
+    let nulls = table.nulls.clone();
     for (column, name) in header.iter().enumerate() {
         let separator = table.separator(name);
         let stats = table.column(name);
         for cell in fields.column(column) {
             let cell = data.get(cell).unwrap_or_default();
             let bytes = match Fields::token(cell, &mut scratch) {
-                Token::Value { bytes, .. } => bytes,
+                Token::Value { bytes, .. } if !nulls.contains(bytes) => bytes,
                 _ => &[],
             };
             match &separator {
@@ -129,6 +130,7 @@ fn items(stats: &mut Stats, bytes: &[u8], separator: &str) {
 fn objects(data: &[u8], table: &mut Table) -> u64 {
     let mut rows = 0;
     let (mut scratch, mut key_scratch, mut item_scratch) = (Vec::new(), Vec::new(), Vec::new());
+    let nulls = table.nulls.clone();
     for line in data.split(|&byte| byte == b'\n') {
         let mut found = Vec::new();
         if json::pairs(line, |_, key, value| found.push((key, value))).is_err() {
@@ -141,6 +143,7 @@ fn objects(data: &[u8], table: &mut Table) -> u64 {
             let stats = table.column(name);
             let value = line.get(value).unwrap_or_default();
             match (json::token(value, &mut scratch), &separator) {
+                (Token::Value { bytes, .. }, _) if nulls.contains(bytes) => stats.empty += 1,
                 (Token::Value { bytes, .. }, Some(separator)) => items(stats, bytes, separator),
                 (Token::Array(array), _) => {
                     stats.lists = true;
