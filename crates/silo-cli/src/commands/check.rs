@@ -2,28 +2,16 @@
 
 use std::io::Write;
 
+use datasilo::RepairReport;
 use serde_json::json;
-use silo_engine::Engine;
+use silo_engine::{Engine, EngineCheck, Error};
 
 use crate::args::{CheckArgs, ReportFormat};
 use crate::failure::{Failure, Result};
 use crate::output::human;
 
 pub(super) fn run(args: &CheckArgs) -> Result<()> {
-    // A check that repairs nothing goes beside a writer.
-    let mut engine = match Engine::open(&args.dir) {
-        Err(silo_engine::Error::Store(datasilo::Error::Locked { .. })) if !args.repair => {
-            Engine::open_read_only(&args.dir)?
-        }
-        opened => opened?,
-    };
-    let mut report = engine.check()?;
-    let mut repaired = Vec::new();
-    if args.repair && !report.is_ok() {
-        repaired = engine.repair()?;
-        report = engine.check()?;
-    }
-    engine.close()?;
+    let Examined { report, salvaged, repaired } = examine(args)?;
     let mut out = std::io::stdout().lock();
     let bytes = report.files.as_ref().map(|files| files.bytes);
     match args.format {
@@ -33,6 +21,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
             json!({
                 "ok": report.is_ok(), "records": report.records, "entries": report.entries, "bytes": bytes,
                 "findings": report.findings, "repaired": repaired,
+                "lost_bytes": salvaged.as_ref().map_or(0, |salvaged| salvaged.lost_bytes),
             })
         )?,
         ReportFormat::Table => {
@@ -46,6 +35,15 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
                     |bytes| format!(", checksums over {} verified", human::bytes(bytes))
                 ),
             )?;
+            if let Some(salvaged) = &salvaged {
+                writeln!(
+                    out,
+                    "files were damaged: {} kept, {} lost; see the files that end in .damaged: {}",
+                    human::counted(salvaged.frames, "entry").replace("entrys", "entries"),
+                    human::bytes(salvaged.lost_bytes),
+                    salvaged.damaged_segments.join(", ")
+                )?;
+            }
             for index in &repaired {
                 writeln!(out, "rebuilt: {index}")?;
             }
@@ -66,4 +64,39 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
     } else {
         format!("{found} found wrong; `silo check {} --repair` rebuilds what differs", args.dir.display())
     }))
+}
+
+/// What a check found and a repair did.
+struct Examined {
+    /// How things are in the end.
+    report: EngineCheck,
+    /// What was kept of damaged files.
+    salvaged: Option<RepairReport>,
+    /// Indexes that were rebuilt.
+    repaired: Vec<String>,
+}
+
+fn examine(args: &CheckArgs) -> Result<Examined> {
+    // A check that repairs nothing goes beside a writer.
+    let opened = match Engine::open(&args.dir) {
+        Err(Error::Store(datasilo::Error::Locked { .. })) if !args.repair => Engine::open_read_only(&args.dir),
+        opened => opened,
+    };
+    let mut salvaged = None;
+    let (mut engine, mut report) = match opened.and_then(|engine| engine.check().map(|report| (engine, report))) {
+        Err(Error::Damaged { .. } | Error::Index(_) | Error::Store(datasilo::Error::Corrupt(_))) if args.repair => {
+            salvaged = Some(Engine::salvage(&args.dir)?);
+            let engine = Engine::open(&args.dir)?;
+            let report = engine.check()?;
+            (engine, report)
+        }
+        checked => checked?,
+    };
+    let mut repaired = Vec::new();
+    if args.repair && !report.is_ok() {
+        repaired = engine.repair()?;
+        report = engine.check()?;
+    }
+    engine.close()?;
+    Ok(Examined { report, salvaged, repaired })
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use bitmap_silo::store::Upkeep;
-use datasilo::{BackupReport, CheckpointReport, CompactionReport};
+use datasilo::{BackupReport, CheckpointReport, CompactionReport, Options, RepairReport};
 
-use super::Engine;
+use super::{Engine, store_options};
 use crate::error::Result;
 
 impl Engine {
@@ -37,6 +37,15 @@ impl Engine {
     /// As of [`datasilo::Silo::backup`].
     pub fn backup(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
         Ok(self.silo()?.backup(target)?)
+    }
+
+    /// Keeps what is readable of the files of a silo that nobody has open, and gives up the rest. Open it afterwards and
+    /// [`Engine::repair`] the indexes. Damaged files are kept under names that end in `.damaged`.
+    ///
+    /// # Errors
+    /// As of [`datasilo::repair`].
+    pub fn salvage(dir: impl AsRef<Path>) -> Result<RepairReport> {
+        Ok(datasilo::repair(dir, &store_options(Options::new()))?)
     }
 
     /// The figures of the store below.
