@@ -79,6 +79,9 @@ fn check(view: &ColumnView<'_>, model: &Model, rng: &mut SmallRng) {
     for low in (0..=u16::MAX).step_by(7).chain(model.keys().copied()) {
         assert_eq!(view.get(low), model.get(&low).copied());
     }
+    let (lows, mut keys): (Vec<u16>, _) = ((0..=u16::MAX).step_by(13).collect(), vec![Some(1)]);
+    view.get_many(&lows, &mut keys);
+    assert!(keys.into_iter().eq(lows.iter().map(|low| model.get(low).copied())));
     let mut all = Vec::new();
     view.for_each(|low, key| all.push((low, key)));
     assert!(all.into_iter().eq(model.iter().map(|(low, key)| (*low, *key))));
