@@ -57,7 +57,7 @@ fn random_rows(count: usize, seed: u64) -> Vec<Row> {
             small: maybe(8).then(|| random.random_range(-5..5)),
             yes: maybe(5).then(|| random.random()),
             score: maybe(9)
-                .then(|| if maybe(1) { f64::NAN } else { random.random_range(-9..9) as f64 / 4.0 }),
+                .then(|| if maybe(1) { f64::NAN } else { f64::from(random.random_range(-9..9)) / 4.0 }),
             name: maybe(7)
                 .then(|| ["", "NA", "é", "long enough a name"][random.random_range(0..4)].to_owned()),
             at: maybe(9).then(|| random.random_range(-2_000_000_000_000..2_000_000_000_000)),
