@@ -132,8 +132,7 @@ impl ColumnBuilder {
             FieldType::String => Values::Text { ends: Vec::new(), bytes: Vec::new() },
             FieldType::Signed(_) | FieldType::Unsigned(_) | FieldType::Time(_) => Values::Int(Vec::new()),
         };
-        let values =
-            if multi { Values::List { ends: Vec::new(), items: Box::new(one) } } else { one };
+        let values = if multi { Values::List { ends: Vec::new(), items: Box::new(one) } } else { one };
         Self { rows: 0, nulls: Vec::new(), values }
     }
 
@@ -183,7 +182,12 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// [`Error::Load`] for columns that do not have the shape that the schema asks for.
-    pub(super) fn new(documents: &DocumentType, targets: &[Target], batch: &'a RowBatch, whole: bool) -> Result<Self> {
+    pub(super) fn new(
+        documents: &DocumentType,
+        targets: &[Target],
+        batch: &'a RowBatch,
+        whole: bool,
+    ) -> Result<Self> {
         let schema = documents.schema();
         let mut id = None;
         let mut fields: Vec<Option<Cow<'a, Column>>> = vec![None; schema.fields.len()];
@@ -245,7 +249,8 @@ impl<'a> Rows<'a> {
             let Some(field) = documents.schema().fields.get(*at) else { continue };
             let mut computed = ColumnBuilder::new(field.kind, false);
             for row in 0..self.rows {
-                let value = documents.compute(*at, sources, |source| self.integer(documents.schema(), source, row));
+                let value =
+                    documents.compute(*at, sources, |source| self.integer(documents.schema(), source, row));
                 computed.push(&value.map_or(Value::Null, Value::Int));
             }
             if let Some(place) = self.fields.get_mut(*at) {
@@ -277,7 +282,13 @@ impl<'a> Rows<'a> {
     }
 
     /// Appends the document of row `row`: the same bytes as [`DocumentType::encode_into`] gives.
-    pub(super) fn encode(&self, documents: &DocumentType, row: usize, scratch: &mut Scratch, out: &mut Vec<u8>) {
+    pub(super) fn encode(
+        &self,
+        documents: &DocumentType,
+        row: usize,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) {
         put_one(out, documents.schema().id.kind, &self.id.values, row);
         scratch.presence.clear();
         scratch.values.clear();
@@ -322,7 +333,9 @@ pub(super) fn field_at(schema: &Schema, at: usize) -> Result<&Field> {
 fn put_one(out: &mut Vec<u8>, kind: FieldType, values: &Values, row: usize) {
     match values {
         Values::Bool(bits) => out.push(bits.get(row).copied().unwrap_or(0)),
-        Values::Int(numbers) => put_integer(out, kind, integer_of(kind, numbers.get(row).copied().unwrap_or(0))),
+        Values::Int(numbers) => {
+            put_integer(out, kind, integer_of(kind, numbers.get(row).copied().unwrap_or(0)))
+        }
         Values::Float(numbers) => {
             let x = numbers.get(row).copied().unwrap_or(0.0) + 0.0;
             #[expect(clippy::cast_possible_truncation, reason = "values of the field are 32-bit floats")]
@@ -436,12 +449,10 @@ mod tests {
             ],
         };
         // The text must be cut at characters: x, nothing, ä and the first byte of ö is no text.
-        let targets: Vec<Target> =
-            std::iter::once(Target::Id).chain((0..7).map(Target::Field)).collect();
+        let targets: Vec<Target> = std::iter::once(Target::Id).chain((0..7).map(Target::Field)).collect();
         assert!(Rows::new(&documents, &targets, &batch, true).is_err());
         let mut batch = batch;
-        batch.columns[5] =
-            column(0, Values::Text { ends: vec![1, 1, 3], bytes: "xä".as_bytes().to_vec() });
+        batch.columns[5] = column(0, Values::Text { ends: vec![1, 1, 3], bytes: "xä".as_bytes().to_vec() });
         let rows = Rows::new(&documents, &targets, &batch, true).unwrap();
 
         let (mut scratch, mut bytes) = (Scratch::default(), Vec::new());

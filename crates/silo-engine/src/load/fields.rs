@@ -28,7 +28,13 @@ fn integer_key_of(kind: FieldType, raw: i64) -> u64 {
 }
 
 /// Appends what a field's indexes know of one value: a text's number or hash, else the sort key.
-fn push_number(field: &Field, values: &Values, at: usize, terms: (&LoadTerms, &mut TermCache), out: &mut Vec<u64>) {
+fn push_number(
+    field: &Field,
+    values: &Values,
+    at: usize,
+    terms: (&LoadTerms, &mut TermCache),
+    out: &mut Vec<u64>,
+) {
     out.push(match values {
         Values::Bool(bits) => u64::from(bits.get(at) == Some(&1)),
         Values::Int(numbers) => integer_key_of(field.kind, numbers.get(at).copied().unwrap_or(0)),
@@ -40,11 +46,7 @@ fn push_number(field: &Field, values: &Values, at: usize, terms: (&LoadTerms, &m
             // Checked when the batch came.
             let text = std::str::from_utf8(text(ends, bytes, at)).unwrap_or_default();
             let text = indexed_text(field, text);
-            if field.index.high {
-                text_hash(&text)
-            } else {
-                u64::from(terms.0.number(terms.1, &text))
-            }
+            if field.index.high { text_hash(&text) } else { u64::from(terms.0.number(terms.1, &text)) }
         }
         // Sets hold no sets.
         Values::List { .. } => 0,
@@ -52,7 +54,14 @@ fn push_number(field: &Field, values: &Values, at: usize, terms: (&LoadTerms, &m
 }
 
 /// Fills a block with the chosen rows of a field.
-fn fill(field: &Field, column: Option<&Column>, rows: &[u32], spool: &FieldSpool, cache: &mut TermCache, block: &mut Block) {
+fn fill(
+    field: &Field,
+    column: Option<&Column>,
+    rows: &[u32],
+    spool: &FieldSpool,
+    cache: &mut TermCache,
+    block: &mut Block,
+) {
     block.clear();
     let Some(column) = column else {
         block.nulls.resize(rows.len().div_ceil(64), u64::MAX);
@@ -151,13 +160,29 @@ pub(super) fn append(
     fields: &[FieldSpool],
     scratch: &mut FieldScratch,
 ) -> io::Result<()> {
-    let FieldScratch { caches, block, packed } = scratch;
-    caches.resize_with(schema.fields.len(), TermCache::default);
-    for (((field, column), of), cache) in schema.fields.iter().zip(&rows.fields).zip(fields).zip(caches) {
-        if !field.index.is_none() {
-            fill(field, column.as_deref(), chosen, of, cache, block);
-            of.column.append(spool, rows.first_row, chosen.len(), block, packed)?;
-        }
+    let indexed = schema.fields.iter().enumerate().filter(|(_, field)| !field.index.is_none());
+    for (at, _) in indexed {
+        append_one(schema, rows, chosen, spool, (at, fields), scratch)?;
     }
     Ok(())
+}
+
+/// Spools the chosen rows of the field at a position.
+pub(super) fn append_one(
+    schema: &Schema,
+    rows: &Rows<'_>,
+    chosen: &[u32],
+    spool: &Spool,
+    (at, fields): (usize, &[FieldSpool]),
+    scratch: &mut FieldScratch,
+) -> io::Result<()> {
+    let FieldScratch { caches, block, packed } = scratch;
+    caches.resize_with(schema.fields.len(), TermCache::default);
+    let (Some(field), Some(of), Some(cache)) = (schema.fields.get(at), fields.get(at), caches.get_mut(at))
+    else {
+        return Ok(());
+    };
+    let column = rows.fields.get(at).and_then(Option::as_deref);
+    fill(field, column, chosen, of, cache, block);
+    of.column.append(spool, rows.first_row, chosen.len(), block, packed)
 }

@@ -192,8 +192,9 @@ impl Rows<'_> {
     }
 
     fn new_slot(&mut self, id: &Id) -> Result<u32> {
-        let slot = u32::try_from(self.slot_count)
-            .map_err(|_| Error::Load("all 2^32 slots are used: split the records over several silos".into()))?;
+        let slot = u32::try_from(self.slot_count).map_err(|_| {
+            Error::Load("all 2^32 slots are used: split the records over several silos".into())
+        })?;
         self.slot_count += 1;
         if let Id::Text(text) = id {
             self.created.push((slot, text.clone()));
