@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use silo_engine::columns::{Column, RowBatch, Values};
 use silo_engine::{
-    Direction, Engine, Field, FieldType, Filter, IdField, IndexKinds, LoadMode, LoadOptions, LoadTarget, Query, Schema,
-    TimeUnit,
+    Direction, Engine, Field, FieldType, Filter, IdField, IndexKinds, LoadMode, LoadOptions, LoadTarget,
+    Query, Schema, TimeUnit,
 };
 
 const BATCH: usize = 16_384;
@@ -66,7 +66,17 @@ fn rows(first: u64, count: usize, state: &mut u64) -> RowBatch {
     let mut bools = |most: u64| Values::Bool((0..count).map(|_| u8::from(next(state) % most == 0)).collect());
     let (poi, meta) = (bools(50), bools(3));
     let columns = vec![
-        Values::Int(ids), level, poi, meta, models, user, Values::Int(posts), reactions, comments, Values::Int(times), urls,
+        Values::Int(ids),
+        level,
+        poi,
+        meta,
+        models,
+        user,
+        Values::Int(posts),
+        reactions,
+        comments,
+        Values::Int(times),
+        urls,
     ];
     RowBatch { first_row: first, rows: count, columns: columns.into_iter().map(column).collect() }
 }
@@ -78,7 +88,12 @@ fn cpu() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-fn load(engine: &Engine, targets: &[LoadTarget], mode: LoadMode, mut each: impl FnMut(&mut dyn FnMut(&RowBatch))) -> f64 {
+fn load(
+    engine: &Engine,
+    targets: &[LoadTarget],
+    mode: LoadMode,
+    mut each: impl FnMut(&mut dyn FnMut(&RowBatch)),
+) -> f64 {
     let loader = engine.load(targets, LoadOptions { threads: 2, ..LoadOptions::new(mode) }).unwrap();
     let mut writer = loader.writer().unwrap();
     let mut taken = 0.0;
@@ -101,11 +116,10 @@ fn main() {
     let count = std::env::args().filter_map(|x| x.parse::<u64>().ok()).next().unwrap_or(200_000);
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::create(dir.path().join("silo"), schema()).unwrap();
-    let names = ["level", "poi", "hasMeta", "model", "user", "post", "reactions", "comments", "sortAt", "url"];
-    let targets: Vec<LoadTarget> = [LoadTarget::Id]
-        .into_iter()
-        .chain(names.map(|name| LoadTarget::Set(name.to_owned())))
-        .collect();
+    let names =
+        ["level", "poi", "hasMeta", "model", "user", "post", "reactions", "comments", "sortAt", "url"];
+    let targets: Vec<LoadTarget> =
+        [LoadTarget::Id].into_iter().chain(names.map(|name| LoadTarget::Set(name.to_owned()))).collect();
     let mut state = 88_172_645_463_325_252;
     let taken = load(&engine, &targets, LoadMode::Create, |push| {
         let mut first = 0;
@@ -122,7 +136,8 @@ fn main() {
         let mut first = 0;
         while first < pairs {
             let now = BATCH.min(usize::try_from(pairs - first).unwrap());
-            let ids = (first..).take(now).map(|pair| i64::try_from(pair / TAGS as u64 * 8 / 7).unwrap()).collect();
+            let ids =
+                (first..).take(now).map(|pair| i64::try_from(pair / TAGS as u64 * 8 / 7).unwrap()).collect();
             let tags = (0..now).map(|_| skewed(&mut state, 30_000)).collect();
             let column = |values| Column { nulls: vec![], values: Values::Int(values) };
             push(&RowBatch { first_row: first, rows: now, columns: vec![column(ids), column(tags)] });

@@ -193,10 +193,40 @@ fn a_load_is_the_same_as_puts_and_merges() {
         load(&engine, &rows, &some, LoadMode::Merge, rng);
         same(&engine, &naive, rng, 8);
 
+        // Pairs of an id and a number, of records that are there and of new ones.
+        let name = ["tags", "refs"][rng.random_range(0..2)];
+        let field = schema.field(name).unwrap();
+        let rows: Vec<Record> = (0..500)
+            .map(|_| Record::new(support::id(&schema, rng, most)).with(name, support::item(field, rng)))
+            .collect();
+        for row in &rows {
+            let merge = Merge::new(row.id.clone()).add(name, row.get(name).cloned().unwrap());
+            naive.apply(&Change::Merge(merge));
+        }
+        load_pairs(&engine, &rows, name, rng);
+        same(&engine, &naive, rng, 6);
+
         engine.close().unwrap();
         let engine = Engine::open(&path).unwrap();
         same(&engine, &naive, rng, 4);
     }
+}
+
+/// Loads one value a row, not in lists.
+fn load_pairs(engine: &Engine, rows: &[Record], name: &str, rng: &mut StdRng) {
+    let schema = engine.schema();
+    let single = Field::new(name, schema.field(name).unwrap().kind);
+    let ids: Vec<Value> = rows.iter().map(|row| row.id.to_value()).collect();
+    let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap()).collect();
+    let columns = vec![column(&Field::new("id", schema.id.kind), &ids), column(&single, &values)];
+    let targets = [LoadTarget::Id, LoadTarget::Add(name.to_owned())];
+    let memory_bytes = [1_000, 1 << 30][rng.random_range(0..2)];
+    let options = LoadOptions { threads: 2, memory_bytes, ..LoadOptions::new(LoadMode::Merge) };
+    let loader = engine.load(&targets, options).unwrap();
+    let mut writer = loader.writer().unwrap();
+    writer.push(&RowBatch { first_row: 0, rows: rows.len(), columns }).unwrap();
+    writer.close().unwrap();
+    loader.finish().unwrap();
 }
 
 #[test]

@@ -10,7 +10,9 @@ use crate::error::{Error, Result};
 use crate::schema::{FieldType, Schema, TimeUnit};
 use crate::value::{Id, Value};
 
-pub(crate) use codec::{field_value, put_field_value, put_integer, put_set_of_integers, put_value};
+pub(crate) use codec::{
+    SetBefore, SetRoom, field_value, put_field_value, put_integer, put_set_of_integers, put_value,
+};
 pub use record::{Change, Merge, Record};
 
 /// A record in the terms of a schema: values by the position of their field.

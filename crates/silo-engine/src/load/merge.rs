@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bitmap_silo::store::StoreBulkWriter;
+use bitmap_silo::store::{StoreBulkWriter, StoredPostings};
 use datasilo::IntKey;
 
 use super::batch::{Checked, cell};
@@ -29,14 +29,14 @@ use crate::terms::{Coded, code_of_term};
 use crate::value::{Id, Value, integer_key};
 
 /// Slots of a partition.
-const PARTITION_SLOTS: u32 = 1 << 17;
+pub(super) const PARTITION_SLOTS: u32 = 1 << 17;
 /// Partitions of records that are not there yet.
 const NEW_PARTITIONS: u64 = 64;
 
 /// Changes of one partition, as one thread gathers them.
 #[derive(Debug, Default)]
-struct Part {
-    buffer: Vec<u8>,
+pub(super) struct Part {
+    pub(super) buffer: Vec<u8>,
     /// File, first byte, bytes.
     spilled: Vec<(Arc<File>, u64, u64)>,
 }
@@ -48,11 +48,13 @@ pub(super) struct Partitions {
     existing: Vec<Part>,
     /// By hash of the id.
     new: Vec<Part>,
+    /// By slot, of the load that [`super::pairs`] is for: a slot and a number each.
+    pub(super) pairs: Vec<Part>,
     file: Option<(Arc<File>, u64)>,
-    bytes: usize,
+    pub(super) bytes: usize,
     limit: usize,
     /// The id that was looked up last, and its slot.
-    last: Option<(Id, Option<u32>)>,
+    pub(super) last: Option<(Id, Option<u32>)>,
 }
 
 impl Part {
@@ -78,24 +80,39 @@ impl Partitions {
         Self { limit, ..Self::default() }
     }
 
-    /// Takes the rows of a batch.
-    pub(super) fn push(&mut self, loader: &Loader<'_>, batch: &Checked<'_>, first_row: u64) -> Result<()> {
+    /// The slot of a record, if it is there.
+    pub(super) fn slot_of(
+        &mut self,
+        loader: &Loader<'_>,
+        postings: &StoredPostings<'_>,
+        id: Id,
+    ) -> Result<Option<u32>> {
+        if let Some((last, slot)) = self.last.as_ref().filter(|(last, _)| *last == id) {
+            debug_assert_eq!(*last, id, "the slot is that of the last id");
+            return Ok(*slot);
+        }
+        let slot = match &id {
+            Id::Int(x) => postings.get_unique(integer_key(loader.engine.schema().id.kind, *x))?,
+            Id::Text(_) => loader.view.slot_of(&id)?,
+        };
+        self.last = Some((id, slot));
+        Ok(slot)
+    }
+
+    /// Takes some rows of a batch.
+    pub(super) fn push(
+        &mut self,
+        loader: &Loader<'_>,
+        batch: &Checked<'_>,
+        rows: std::ops::Range<usize>,
+        first_row: u64,
+    ) -> Result<()> {
         let schema = loader.engine.schema();
         let postings = loader.view.reader()?.postings(&loader.engine.layout().slots)?;
         let mut change = Vec::new();
-        for row in 0..batch.rows {
+        for row in rows {
             let id = batch.id(schema.id.kind, row);
-            let slot = match &self.last {
-                Some((last, slot)) if *last == id => *slot,
-                _ => {
-                    let slot = match &id {
-                        Id::Int(x) => postings.get_unique(integer_key(schema.id.kind, *x))?,
-                        Id::Text(_) => loader.view.slot_of(&id)?,
-                    };
-                    self.last = Some((id.clone(), slot));
-                    slot
-                }
-            };
+            let slot = self.slot_of(loader, &postings, id.clone())?;
             change.clear();
             let part = if let Some(slot) = slot {
                 change.extend_from_slice(&slot.to_le_bytes());
@@ -136,9 +153,12 @@ impl Partitions {
                 none.insert((Arc::new(file), 0))
             }
         };
-        for part in self.existing.iter_mut().chain(&mut self.new) {
+        for part in self.existing.iter_mut().chain(&mut self.new).chain(&mut self.pairs) {
             (&**file).write_all(&part.buffer).map_err(|source| spill_error(dir, source))?;
             let bytes = part.buffer.len() as u64;
+            if bytes == 0 {
+                continue;
+            }
             part.spilled.push((Arc::clone(file), *len, bytes));
             *len += bytes;
             part.buffer = Vec::new();
@@ -149,17 +169,26 @@ impl Partitions {
 
     /// Takes over what another thread gathered.
     pub(super) fn take(&mut self, other: Self) {
-        for (own, other) in [(&mut self.existing, other.existing), (&mut self.new, other.new)] {
+        let lists = [
+            (&mut self.existing, other.existing),
+            (&mut self.new, other.new),
+            (&mut self.pairs, other.pairs),
+        ];
+        for (own, other) in lists {
             for (at, part) in other.into_iter().enumerate() {
                 let to = place(own, at);
-                to.buffer.extend_from_slice(&part.buffer);
+                if to.buffer.is_empty() {
+                    to.buffer = part.buffer;
+                } else {
+                    to.buffer.extend_from_slice(&part.buffer);
+                }
                 to.spilled.extend(part.spilled);
             }
         }
     }
 }
 
-fn place(parts: &mut Vec<Part>, at: usize) -> &mut Part {
+pub(super) fn place(parts: &mut Vec<Part>, at: usize) -> &mut Part {
     if parts.len() <= at {
         parts.resize_with(at + 1, Part::default);
     }
@@ -229,6 +258,7 @@ impl EntrySink<'_, '_, '_> {
 
 /// A partition to be worked on.
 enum Work {
+    Pairs(Part),
     Existing(Part),
     New(Part),
 }
@@ -242,7 +272,9 @@ pub(super) fn write(
     report: &mut LoadReport,
 ) -> Result<u64> {
     let existing = partitions.existing.into_iter().map(Work::Existing);
-    let work: VecDeque<Work> = existing.chain(partitions.new.into_iter().map(Work::New)).collect();
+    let pairs = partitions.pairs.into_iter().map(Work::Pairs);
+    let work: VecDeque<Work> =
+        pairs.chain(existing).chain(partitions.new.into_iter().map(Work::New)).collect();
     let work = Mutex::new(work);
     let next_slot = AtomicU64::new(end.first_slot);
     let next = || work.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -258,12 +290,17 @@ pub(super) fn write(
             cache: CodeCache::new(),
             all: FieldSet::all(end.engine.schema()),
             bytes: Vec::new(),
+            numbers: Vec::new(),
             report: LoadReport::default(),
         };
         let mut bytes = Vec::new();
         while let Some(work) = next() {
             bytes.clear();
             match work {
+                Work::Pairs(part) => {
+                    part.read(&mut bytes)?;
+                    applier.pairs(&bytes)?;
+                }
                 Work::Existing(part) => {
                     part.read(&mut bytes)?;
                     applier.existing(&bytes)?;
@@ -298,16 +335,17 @@ pub(super) fn write(
 }
 
 /// One thread that applies changes.
-struct Applier<'w, 'a, 'e> {
-    end: &'w End<'a, 'e>,
+pub(super) struct Applier<'w, 'a, 'e> {
+    pub(super) end: &'w End<'a, 'e>,
     next_slot: &'w AtomicU64,
-    writer: StoreBulkWriter<'w>,
-    sinks: Sinks,
+    pub(super) writer: StoreBulkWriter<'w>,
+    pub(super) sinks: Sinks,
     text_ids: TextIds,
-    cache: CodeCache,
+    pub(super) cache: CodeCache,
     all: FieldSet,
-    bytes: Vec<u8>,
-    report: LoadReport,
+    pub(super) bytes: Vec<u8>,
+    pub(super) numbers: Vec<i128>,
+    pub(super) report: LoadReport,
 }
 
 fn malformed() -> Error {

@@ -4,12 +4,14 @@
 //! entries are gathered per index ([`sinks`]), as sorted runs that are spilled where they take too much
 //! memory ([`runs`]). At the end every index is built from its merged entries ([`build`]). Entries
 //! are derived column by column here ([`rows`]); tests prove them equal to [`crate::entries`]. Rows that
-//! change records, instead of being whole ones, are sorted by record first ([`merge`]).
+//! change records, instead of being whole ones, are sorted by record first ([`merge`]); pairs of an id and a number that
+//! is added to a set go a shorter way ([`pairs`]).
 
 mod batch;
 mod build;
 mod ids;
 mod merge;
+mod pairs;
 mod rows;
 mod runs;
 mod sinks;
@@ -294,7 +296,7 @@ impl LoadWriter<'_, '_> {
         }
         let dir = loader.engine.path();
         if loader.options.mode == LoadMode::Merge {
-            self.partitions.push(loader, &checked, batch.first_row)?;
+            self.partitions.take_batch(loader, &checked, batch.first_row)?;
             return self.partitions.make_room(dir);
         }
         checked.complete(documents, batch.first_row)?;

@@ -16,6 +16,47 @@ pub(super) trait Fixed: Copy + Ord + Send {
     fn write(self, out: &mut Vec<u8>);
     /// Reads `BYTES` bytes.
     fn read(bytes: &[u8]) -> Option<Self>;
+
+    /// Sorts.
+    fn sort(records: &mut Vec<Self>) {
+        records.sort_unstable();
+    }
+}
+
+/// Fewer numbers are sorted by comparing.
+const RADIX_MIN: usize = 1 << 12;
+
+/// Sorts by digits of eleven bits, lowest first; digits that all have in common are left out.
+fn radix_sort(records: &mut Vec<u64>) {
+    const BITS: u32 = 11;
+    let all = records.iter().fold(0, |all, record| all | record);
+    let common = records.iter().fold(u64::MAX, |common, record| common & record);
+    let mut room = vec![0; records.len()];
+    for shift in (0..u64::BITS).step_by(BITS as usize) {
+        let digit = |record: u64| (record >> shift) as usize & ((1 << BITS) - 1);
+        if digit(all) == digit(common) {
+            continue;
+        }
+        let mut starts = vec![0_usize; 1 << BITS];
+        for record in records.iter() {
+            if let Some(count) = starts.get_mut(digit(*record)) {
+                *count += 1;
+            }
+        }
+        let mut start = 0;
+        for count in &mut starts {
+            (start, *count) = (start + *count, start);
+        }
+        for record in records.iter() {
+            if let Some(at) = starts.get_mut(digit(*record))
+                && let Some(place) = room.get_mut(*at)
+            {
+                *place = *record;
+                *at += 1;
+            }
+        }
+        std::mem::swap(records, &mut room);
+    }
 }
 
 impl Fixed for u64 {
@@ -27,6 +68,10 @@ impl Fixed for u64 {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::from_le_bytes)
+    }
+
+    fn sort(records: &mut Vec<Self>) {
+        if records.len() < RADIX_MIN { records.sort_unstable() } else { radix_sort(records) }
     }
 }
 
@@ -42,6 +87,10 @@ impl Fixed for (u64, u32) {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (number, slot) = bytes.split_first_chunk::<8>()?;
         Some((u64::from_le_bytes(*number), u32::from_le_bytes(slot.try_into().ok()?)))
+    }
+
+    fn sort(records: &mut Vec<Self>) {
+        bitmap_silo::postings::sort_pairs(records, &mut Vec::new());
     }
 }
 
@@ -131,7 +180,7 @@ impl<R: Fixed> Runs<R> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        self.buffer.sort_unstable();
+        R::sort(&mut self.buffer);
         let start = to.len;
         for record in &self.buffer {
             record.write(&mut to.bytes);
@@ -158,7 +207,7 @@ impl<R: Fixed> Runs<R> {
     pub(super) fn merged(mut self) -> Result<Merged<R>> {
         // One thread's records often come in order.
         if !self.buffer.is_sorted() {
-            self.buffer.sort_unstable();
+            R::sort(&mut self.buffer);
         }
         let mut sources = vec![Source::Memory(self.buffer.into_iter())];
         for spilled in self.spilled {
@@ -257,6 +306,23 @@ impl<R: Fixed> Merged<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_sorted_by_digits_as_by_comparing() {
+        let mut state = 9_u64;
+        for mask in [u64::MAX, 0xff_0000_ffff, 0xffff_0000_0000_0000, 0] {
+            let mut records: Vec<u64> = (0..20_000)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (state ^ state >> 29) & mask
+                })
+                .collect();
+            let mut sorted = records.clone();
+            sorted.sort_unstable();
+            u64::sort(&mut records);
+            assert!(records == sorted, "{mask:x}");
+        }
+    }
 
     #[test]
     fn what_was_spilled_comes_back_in_order() {
