@@ -63,7 +63,8 @@ fn rows(first: u64, count: usize, state: &mut u64) -> RowBatch {
     };
     let models = text(&|x| format!("SD {}", x % 60));
     let urls = text(&|x| format!("{x:016x}-{:016x}", x.rotate_left(7)));
-    let mut bools = |most: u64| Values::Bool((0..count).map(|_| u8::from(next(state) % most == 0)).collect());
+    let mut bools =
+        |most: u64| Values::Bool((0..count).map(|_| u8::from(next(state).is_multiple_of(most))).collect());
     let (poi, meta) = (bools(50), bools(3));
     let columns = vec![
         Values::Int(ids),
@@ -113,19 +114,19 @@ fn load(
 
 #[expect(clippy::cast_precision_loss, reason = "ratios")]
 fn main() {
-    let count = std::env::args().filter_map(|x| x.parse::<u64>().ok()).next().unwrap_or(200_000);
+    let count = std::env::args().find_map(|x| x.parse::<u64>().ok()).unwrap_or(200_000);
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::create(dir.path().join("silo"), schema()).unwrap();
     let names =
         ["level", "poi", "hasMeta", "model", "user", "post", "reactions", "comments", "sortAt", "url"];
     let targets: Vec<LoadTarget> =
         [LoadTarget::Id].into_iter().chain(names.map(|name| LoadTarget::Set(name.to_owned()))).collect();
-    let mut state = 88_172_645_463_325_252;
+    let mut seed = 88_172_645_463_325_252;
     let taken = load(&engine, &targets, LoadMode::Create, |push| {
         let mut first = 0;
         while first < count {
             let rows_now = BATCH.min(usize::try_from(count - first).unwrap());
-            push(&rows(first, rows_now, &mut state));
+            push(&rows(first, rows_now, &mut seed));
             first += rows_now as u64;
         }
     });
@@ -138,7 +139,7 @@ fn main() {
             let now = BATCH.min(usize::try_from(pairs - first).unwrap());
             let ids =
                 (first..).take(now).map(|pair| i64::try_from(pair / TAGS as u64 * 8 / 7).unwrap()).collect();
-            let tags = (0..now).map(|_| skewed(&mut state, 30_000)).collect();
+            let tags = (0..now).map(|_| skewed(&mut seed, 30_000)).collect();
             let column = |values| Column { nulls: vec![], values: Values::Int(values) };
             push(&RowBatch { first_row: first, rows: now, columns: vec![column(ids), column(tags)] });
             first += now as u64;

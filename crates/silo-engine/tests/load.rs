@@ -150,7 +150,9 @@ fn a_load_is_the_same_as_puts_and_merges() {
         let first = targets(&schema, rng, 5);
         let count = rng.random_range(0..600);
         let rows = records(&schema, rng, count, most);
-        rows.iter().for_each(|record| naive.apply(&Change::Put(keep_targets(record, &first))));
+        for record in &rows {
+            naive.apply(&Change::Put(keep_targets(record, &first)));
+        }
         let report = load(&engine, &rows, &first, LoadMode::Create, rng);
         let records_now = naive.records.len() as u64;
         assert_eq!((report.rows, report.created), (rows.len() as u64, records_now), "seed {seed}");
@@ -159,14 +161,18 @@ fn a_load_is_the_same_as_puts_and_merges() {
 
         // Puts, merges and deletes on top of what was loaded.
         let changes = changes(&schema, rng, 60, most);
-        changes.iter().for_each(|change| naive.apply(change));
+        for change in &changes {
+            naive.apply(change);
+        }
         engine.apply(&batch(&changes), Durability::Process).unwrap();
         same(&engine, &naive, rng, 4);
 
         // More records, some in place of others.
         let rows = records(&schema, rng, 200, most);
         let all = targets(&schema, rng, 0);
-        rows.iter().for_each(|record| naive.apply(&Change::Put(keep_targets(record, &all))));
+        for record in &rows {
+            naive.apply(&Change::Put(keep_targets(record, &all)));
+        }
         load(&engine, &rows, &all, LoadMode::Append, rng);
         same(&engine, &naive, rng, 6);
 

@@ -62,7 +62,9 @@ pub(crate) fn put_field_value(out: &mut Vec<u8>, kind: FieldType, value: &Value)
         });
         put_set_of_integers(&mut block, kind, integers);
     } else {
-        items.iter().for_each(|item| put_value(&mut block, kind, item));
+        for item in items {
+            put_value(&mut block, kind, item);
+        }
     }
     put_varint(out, block.len() as u64);
     out.extend_from_slice(&block);
@@ -148,7 +150,7 @@ impl DocumentType {
         put_value(out, id_kind, &document.id.to_value());
         let value = |at: usize| document.values.get(at).unwrap_or(&Value::Null);
         let present = self.in_order().iter().filter(|(_, at)| !value(*at).is_null());
-        let presence_len = present.clone().last().map_or(0, |(number, _)| usize::from(*number) / 8 + 1);
+        let presence_len = present.clone().next_back().map_or(0, |(number, _)| usize::from(*number) / 8 + 1);
         put_varint(out, presence_len as u64);
         let start = out.len();
         out.resize(start + presence_len, 0);

@@ -131,7 +131,7 @@ impl View<'_> {
     fn for_each_expected(&self, mut f: impl FnMut(Index, u64, u32) -> Result<()>) -> Result<u64> {
         let engine = self.engine;
         let mut records = 0;
-        let mut codes = NewTerms::default();
+        let mut terms = NewTerms::default();
         self.for_each(|slot, document| {
             records += 1;
             if u64::from(slot) >= self.slot_count() {
@@ -159,7 +159,7 @@ impl View<'_> {
                         let coded = code_of_term(field.kind, &term);
                         // A term without a code gets one that no bitmap has.
                         let of = (field.number(), field.kind);
-                        let code = codes.assign(&engine.terms, self.snapshot(), of, coded)?;
+                        let code = terms.assign(&engine.terms, self.snapshot(), of, coded)?;
                         (Index::Filter(at), u64::from(code))
                     }
                 };
@@ -302,22 +302,21 @@ impl Engine {
         report.findings.extend(store.findings);
         for (index, wrong) in view.differing(&mut report)? {
             let name = index.describe(self);
-            let first = match wrong {
-                Some(wrong) => wrong,
-                None => {
-                    let (missing, surplus) = view.differences(index, true)?;
-                    match (missing.first(), surplus.first()) {
-                        (Some((number, slot)), _) => {
-                            format!("it lacks {}", view.describe_entry(index, *number, *slot))
-                        }
-                        (None, Some((number, slot))) => {
-                            format!(
-                                "it has {}, which the document has not",
-                                view.describe_entry(index, *number, *slot)
-                            )
-                        }
-                        (None, None) => "it changed while it was looked at".to_owned(),
+            let first = if let Some(wrong) = wrong {
+                wrong
+            } else {
+                let (missing, surplus) = view.differences(index, true)?;
+                match (missing.first(), surplus.first()) {
+                    (Some((number, slot)), _) => {
+                        format!("it lacks {}", view.describe_entry(index, *number, *slot))
                     }
+                    (None, Some((number, slot))) => {
+                        format!(
+                            "it has {}, which the document has not",
+                            view.describe_entry(index, *number, *slot)
+                        )
+                    }
+                    (None, None) => "it changed while it was looked at".to_owned(),
                 }
             };
             report.findings.push(format!("{name}: {first}"));

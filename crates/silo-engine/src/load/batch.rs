@@ -243,14 +243,10 @@ impl<'b> Checked<'b> {
                     }
                 };
                 #[expect(clippy::cast_possible_truncation, reason = "unsigned values are kept as their bits")]
-                match documents.compute(*at, sources, number) {
-                    Some(x) => values.push(x as i64),
-                    None => {
-                        values.push(0);
-                        if let Some(word) = nulls.get_mut(row / 64) {
-                            *word |= 1 << (row % 64);
-                        }
-                    }
+                let computed = documents.compute(*at, sources, number).map(|x| x as i64);
+                values.push(computed.unwrap_or(0));
+                if let (None, Some(word)) = (computed, nulls.get_mut(row / 64)) {
+                    *word |= 1 << (row % 64);
                 }
             }
             if let Some(place) = self.columns.get_mut(*at) {
@@ -354,7 +350,9 @@ fn put_set(out: &mut Vec<u8>, field: &Field, column: &Column, row: usize, number
         numbers.dedup();
         put_set_of_integers(out, field.kind, numbers.iter().copied());
     } else if let Value::List(items) = cell(field, column, row) {
-        items.iter().for_each(|item| put_value(out, field.kind, item));
+        for item in &items {
+            put_value(out, field.kind, item);
+        }
     }
 }
 

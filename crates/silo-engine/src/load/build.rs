@@ -84,7 +84,10 @@ impl Dead {
     }
 }
 
-impl<'a> End<'a, '_> {
+/// Pairs and column of the ids.
+type IdEntries = (Changes<(u64, u32)>, Changes<(u32, u64)>);
+
+impl End<'_, '_> {
     /// Writes all indexes and what else belongs to the load.
     pub(super) fn write(&self, shared: Shared) -> Result<LoadReport> {
         let Shared { mut sinks, mut text_ids, partitions, rows, slot_end, .. } = shared;
@@ -191,8 +194,8 @@ impl<'a> End<'a, '_> {
         writer: &mut StoreBulkWriter<'_>,
     ) -> Result<()> {
         let (mut come, mut gone) = (changes.come.merged()?, changes.gone.merged()?);
-        let code = |merged: &Merged<u64>| merged.peek().map(|bit| (bit >> 32) as u32);
-        while let Some(next) = [code(&come), code(&gone)].into_iter().flatten().min() {
+        let head = |merged: &Merged<u64>| merged.peek().map(|bit| (bit >> 32) as u32);
+        while let Some(next) = [head(&come), head(&gone)].into_iter().flatten().min() {
             let removed = slots_of(&mut gone, next, |_| true)?;
             let added = slots_of(&mut come, next, |slot| !dead.contains(slot))?;
             self.put_bitmap(field, next, &added, &removed, writer)?;
@@ -229,8 +232,8 @@ impl<'a> End<'a, '_> {
         writer: &mut StoreBulkWriter<'_>,
     ) -> Result<()> {
         let (mut come, mut gone) = (changes.come.merged()?, changes.gone.merged()?);
-        let code = |merged: &Merged<(u64, u32)>| merged.peek().map(|(bit, _)| (bit >> 32) as u32);
-        while let Some(next) = [code(&come), code(&gone)].into_iter().flatten().min() {
+        let head = |merged: &Merged<(u64, u32)>| merged.peek().map(|(bit, _)| (bit >> 32) as u32);
+        while let Some(next) = [head(&come), head(&gone)].into_iter().flatten().min() {
             let removed = slots_of_ranges(&mut gone, next, |_| true)?;
             let added = slots_of_ranges(&mut come, next, |slot| !dead.contains(slot))?;
             self.put_bitmap(field, next, &added, &removed, writer)?;
@@ -327,7 +330,7 @@ impl<'a> End<'a, '_> {
         ids: Changes<(u64, u32)>,
         dead: &mut Dead,
         replaced: &mut Vec<u32>,
-    ) -> Result<(Changes<(u64, u32)>, Changes<(u32, u64)>)> {
+    ) -> Result<IdEntries> {
         let (mut pairs, mut keys) = (Changes::default(), Changes::default());
         let postings = self.view.reader()?.postings(&self.engine.layout().slots)?;
         let mut merged = ids.come.merged()?;
@@ -356,15 +359,16 @@ impl<'a> End<'a, '_> {
         ids: &super::ids::TextIds,
         dead: &mut Dead,
         replaced: &mut Vec<u32>,
-    ) -> Result<(Changes<(u64, u32)>, Changes<(u32, u64)>)> {
+    ) -> Result<IdEntries> {
         let (mut pairs, mut keys) = (Changes::default(), Changes::default());
         if ids.is_empty() {
             return Ok((pairs, keys));
         }
         let column = self.view.ids()?;
-        let old_slots: Vec<u32> = match self.is_fresh() {
-            true => Vec::new(),
-            false => TopK::new(&column).first(usize::MAX)?.iter().map(|hit| hit.slot).collect(),
+        let old_slots: Vec<u32> = if self.is_fresh() {
+            Vec::new()
+        } else {
+            TopK::new(&column).first(usize::MAX)?.iter().map(|hit| hit.slot).collect()
         };
         let mut order: Vec<u32> = Vec::new();
         let with_id = |slot: u32| -> Result<(Id, u32)> { Ok((self.view.id_of(slot)?, slot)) };

@@ -49,13 +49,12 @@ impl Partitions {
         let postings = loader.view.reader()?.postings(&loader.engine.layout().slots)?;
         let mut last: Option<(i64, Option<u32>)> = None;
         for (row, (id, number_added)) in ids.iter().zip(numbers).enumerate() {
-            let slot = match last.filter(|(last, _)| last == id) {
-                Some((_, slot)) => slot,
-                None => {
-                    let slot = self.slot_of(loader, &postings, Id::Int(number(schema.id.kind, *id)))?;
-                    last = Some((*id, slot));
-                    slot
-                }
+            let slot = if let Some((_, slot)) = last.filter(|(last, _)| last == id) {
+                slot
+            } else {
+                let slot = self.slot_of(loader, &postings, Id::Int(number(schema.id.kind, *id)))?;
+                last = Some((*id, slot));
+                slot
             };
             let Some(slot) = slot else {
                 self.push(loader, batch, row..row + 1, first_row)?;

@@ -33,7 +33,7 @@ fn radix_sort(records: &mut Vec<u64>) {
     let common = records.iter().fold(u64::MAX, |common, record| common & record);
     let mut room = vec![0; records.len()];
     for shift in (0..u64::BITS).step_by(BITS as usize) {
-        let digit = |record: u64| (record >> shift) as usize & ((1 << BITS) - 1);
+        let digit = |record: u64| (record >> shift & ((1 << BITS) - 1)) as usize;
         if digit(all) == digit(common) {
             continue;
         }
