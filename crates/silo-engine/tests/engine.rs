@@ -57,3 +57,75 @@ fn answers_are_those_of_a_loop_over_all_records() {
         }
     }
 }
+
+#[test]
+fn fields_and_indexes_are_added_and_removed_while_there_are_records() {
+    for seed in 0..8 {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let full = support::schema(rng);
+        // The same without some fields and indexes.
+        let mut before = full.clone();
+        before.fields.retain(|field| field.name != "big");
+        for field in &mut before.fields {
+            field.number = None;
+            field.default = None;
+            if rng.random() && field.name != "note" {
+                field.index = silo_engine::IndexKinds::none();
+            }
+        }
+        let before = before.validated().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = Engine::create(dir.path().join("silo"), before.clone()).unwrap();
+        let mut naive = Naive::new(full.clone());
+        let records: Vec<_> = (0..150)
+            .map(|_| silo_engine::Change::Put(support::record(&before, support::id(&full, rng, 100), rng)))
+            .collect();
+        for change in &records {
+            naive.apply(change);
+        }
+        engine.apply(&batch(&records), Durability::Process).unwrap();
+        engine.alter(&full).unwrap();
+        assert_eq!(engine.check().unwrap().findings, Vec::<String>::new(), "seed {seed}");
+        for _ in 0..20 {
+            naive.compare(&engine, &Asked::random(&full, rng), rng);
+        }
+        let path = engine.path().to_owned();
+        engine.close().unwrap();
+        let mut engine = Engine::open(&path).unwrap();
+        naive.compare(&engine, &Asked::random(&full, rng), rng);
+        let mut fewer = engine.schema().clone();
+        fewer.fields[0].index = silo_engine::IndexKinds::none();
+        engine.alter(&fewer).unwrap();
+        assert!(engine.check().unwrap().is_ok());
+        let refused = engine.query(&silo_engine::Query::new(silo_engine::Filter::eq("flag", true)));
+        assert!(refused.unwrap_err().to_string().contains("only stored"));
+        let required = silo_engine::Field::new("must", silo_engine::FieldType::Bool).required();
+        fewer.fields.push(required);
+        assert!(engine.alter(&fewer).unwrap_err().to_string().contains("give it a default"));
+    }
+}
+
+#[test]
+fn a_reader_beside_the_writer_follows_and_answers() {
+    let rng = &mut StdRng::seed_from_u64(5);
+    let schema = support::schema(rng);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("silo");
+    let engine = Engine::create(&path, schema.clone()).unwrap();
+    let mut naive = Naive::new(schema.clone());
+    let reader = Engine::open_read_only(&path).unwrap();
+    for _ in 0..5 {
+        let changes = changes(&schema, rng, 40, 60);
+        for change in &changes {
+            naive.apply(change);
+        }
+        engine.apply(&batch(&changes), Durability::Process).unwrap();
+        reader.refresh().unwrap();
+        for _ in 0..5 {
+            naive.compare(&reader, &Asked::random(&schema, rng), rng);
+        }
+    }
+    let refused = reader.delete(support::id(&schema, rng, 60), Durability::Process).unwrap_err();
+    assert!(refused.to_string().contains("reading only"), "{refused}");
+    assert!(reader.check().unwrap().is_ok());
+}

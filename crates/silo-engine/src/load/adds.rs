@@ -15,7 +15,7 @@ use super::by_slot::Records;
 use super::fresh::Writers;
 use super::order::{ByRank, Cell, Order};
 use super::{LoadMode, LoadReport, Loader, Target};
-use crate::document::Merge;
+use crate::document::{Merge, SetBefore, SetRoom};
 use crate::engine::layout::{FieldIndexes, SLOTS_KEY, State};
 use crate::engine::{Engine, View};
 use crate::entries::{Entry, entries};
@@ -200,7 +200,7 @@ impl Adds<'_, '_> {
         let state = &self.engine.layout.state;
         let number = self.field.number();
         let keys: Vec<IntKey> = window.slots.iter().map(|slot| IntKey::from(*slot)).collect();
-        let Window { slots, ends, numbers, integers, bytes } = window;
+        let Window { slots, ends, numbers, integers, room, bytes } = window;
         let mut result = Ok(());
         self.view.snapshot().multi_get_each(keyspace, &keys, |at, old| {
             if result.is_err() {
@@ -216,15 +216,19 @@ impl Adds<'_, '_> {
                     Value::Int(x) => Some(x),
                     _ => None,
                 }));
+                // Added nothing: null stays null.
+                if integers.is_empty() {
+                    return Ok(());
+                }
                 bytes.clear();
-                let before = types.add_integers(&old, self.at, integers, bytes)?;
+                let before = types.add_to_set(&old, self.at, integers, room, bytes)?;
                 writer.documents().put(keyspace, IntKey::from(slot), &bytes)?;
                 // A set of a field without index has no state to leave.
                 match before {
-                    _ if self.field.index.is_none() || integers.is_empty() => {}
-                    None => ops.clear_bit(state, State::Null(number).code(), slot),
-                    Some(0) => ops.clear_bit(state, State::Empty(number).code(), slot),
-                    Some(_) => {}
+                    _ if self.field.index.is_none() => {}
+                    SetBefore::Null => ops.clear_bit(state, State::Null(number).code(), slot),
+                    SetBefore::Empty => ops.clear_bit(state, State::Empty(number).code(), slot),
+                    SetBefore::Full => {}
                 }
                 Ok(())
             })();
@@ -280,6 +284,7 @@ struct Window {
     ends: Vec<u32>,
     numbers: Vec<u64>,
     integers: Vec<i128>,
+    room: SetRoom,
     bytes: Vec<u8>,
 }
 

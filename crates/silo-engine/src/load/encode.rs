@@ -16,7 +16,7 @@ pub enum Target {
     Id,
     /// It is a field, by position in the schema.
     Field(usize),
-    /// Its values are added to a field with several values, by position in the schema.
+    /// Its values, lists or single ones, are added to a field with several values, by position in the schema.
     Add(usize),
     /// It is left out.
     Ignore,
@@ -93,6 +93,13 @@ fn len_of(values: &Values) -> usize {
         Values::Float(x) => x.len(),
         Values::Text { ends, .. } | Values::List { ends, .. } => ends.len(),
     }
+}
+
+/// A column of single values as one of lists; the placeholder of a null row becomes a list's only item.
+fn lists_of_one(column: &Column) -> Column {
+    let ends = (1..=u32::try_from(len_of(&column.values)).unwrap_or(u32::MAX)).collect();
+    let items = Box::new(column.values.clone());
+    Column { nulls: column.nulls.clone(), values: Values::List { ends, items } }
 }
 
 /// The value in row `row`, as documents have it: sets ascend, with none twice.
@@ -200,12 +207,15 @@ impl<'a> Rows<'a> {
                     (&field.name, field.kind, field.multi)
                 }
             };
-            check_values(&column.values, batch.rows, kind, multi)
+            // What is added may come one by one.
+            let single = matches!(target, Target::Add(_)) && !matches!(column.values, Values::List { .. });
+            check_values(&column.values, batch.rows, kind, multi && !single)
                 .map_err(|why| Error::Load(format!("the column for {name:?}: {why}")))?;
             match target {
                 Target::Field(at) | Target::Add(at) => {
+                    let column = if single { Cow::Owned(lists_of_one(column)) } else { Cow::Borrowed(column) };
                     if let Some(place) = fields.get_mut(*at) {
-                        *place = Some(Cow::Borrowed(column));
+                        *place = Some(column);
                     }
                 }
                 Target::Id | Target::Ignore => id = Some(column),

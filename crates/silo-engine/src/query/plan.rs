@@ -32,7 +32,7 @@ pub(super) struct Plan<'v> {
 #[derive(Debug)]
 enum Node<'v> {
     Nothing,
-    Stored(StoredBitmap<'v>),
+    Stored(Box<StoredBitmap<'v>>),
     /// Slots of a value in postings.
     Postings(PostingLeaf<'v>),
     /// Made for the query.
@@ -188,7 +188,7 @@ impl<'v> Planner<'v, '_> {
     }
 
     fn alive(&self) -> Result<Plan<'v>> {
-        Ok(Plan::new(Node::Stored(self.view.state(State::Alive)?), "all records"))
+        Ok(Plan::new(Node::Stored(Box::new(self.view.state(State::Alive)?)), "all records"))
     }
 
     fn or(&self, parts: &[Predicate]) -> Result<Plan<'v>> {
@@ -308,7 +308,7 @@ impl<'v> Planner<'v, '_> {
         let Some(field) = self.field(field) else { return Ok(None) };
         let nulls = self.view.state(State::Null(field.number()))?;
         let label = format!("{} IS NULL", field.name);
-        Ok((!nulls.is_empty()).then(|| Plan::new(Node::Stored(nulls), label)))
+        Ok((!nulls.is_empty()).then(|| Plan::new(Node::Stored(Box::new(nulls)), label)))
     }
 
     fn field(&self, field: FieldRef) -> Option<&'v Field> {
@@ -382,7 +382,10 @@ impl<'v> Planner<'v, '_> {
             for code in codes {
                 let bitmap = reader.bitmap(index, code)?;
                 if !bitmap.is_empty() {
-                    parts.push(Plan::new(Node::Stored(bitmap), format!("{} with code {code}", field.name)));
+                    parts.push(Plan::new(
+                        Node::Stored(Box::new(bitmap)),
+                        format!("{} with code {code}", field.name),
+                    ));
                 }
             }
             return Ok(match parts.len() {
@@ -540,7 +543,7 @@ impl Plan<'_> {
 }
 
 fn stored(bitmap: StoredBitmap<'_>) -> Node<'_> {
-    if bitmap.is_empty() { Node::Nothing } else { Node::Stored(bitmap) }
+    if bitmap.is_empty() { Node::Nothing } else { Node::Stored(Box::new(bitmap)) }
 }
 
 fn made<'v>(bitmap: BitmapBuf) -> Node<'v> {
