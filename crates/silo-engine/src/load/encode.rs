@@ -29,6 +29,8 @@ pub(super) struct Rows<'a> {
     pub(super) id: &'a Column,
     /// By position of the field; none where every row is null.
     pub(super) fields: Vec<Option<Cow<'a, Column>>>,
+    /// Positions of the fields that must not be null and are somewhere in the batch.
+    refused_nulls: Vec<usize>,
 }
 
 /// Whether row `row` of a column is null.
@@ -222,11 +224,17 @@ impl<'a> Rows<'a> {
             }
         }
         let id = id.ok_or_else(|| Error::Load("no column holds the ids".into()))?;
-        let mut rows = Self { first_row: batch.first_row, rows: batch.rows, id, fields };
+        let mut rows =
+            Self { first_row: batch.first_row, rows: batch.rows, id, fields, refused_nulls: Vec::new() };
         if whole {
             rows.fill_defaults(documents);
             rows.compute(documents);
         }
+        let has_null = |at: usize| {
+            rows.column(at).map_or(whole, |column| column.nulls.iter().any(|word| *word != 0))
+        };
+        let required = schema.fields.iter().enumerate().filter(|(_, field)| !field.nullable);
+        rows.refused_nulls = required.map(|(at, _)| at).filter(|at| has_null(*at)).collect();
         Ok(rows)
     }
 
@@ -280,15 +288,15 @@ impl<'a> Rows<'a> {
     }
 
     /// Why row `row` cannot be a record, if it cannot.
-    pub(super) fn refusal(&self, schema: &Schema, row: usize, whole: bool) -> Option<String> {
+    pub(super) fn refusal(&self, schema: &Schema, row: usize) -> Option<String> {
         if is_null(self.id, row) {
             return Some(format!("{} is null", schema.id.name));
         }
-        let missing = schema.fields.iter().enumerate().find(|(at, field)| {
-            let null = self.column(*at).map_or(whole, |column| is_null(column, row));
-            !field.nullable && null
+        let missing = self.refused_nulls.iter().find(|at| {
+            self.column(**at).is_none_or(|column| is_null(column, row))
         });
-        missing.map(|(_, field)| format!("{} is null, which the schema forbids", field.name))
+        let missing = missing.and_then(|at| schema.fields.get(*at));
+        missing.map(|field| format!("{} is null, which the schema forbids", field.name))
     }
 
     /// Appends the document of row `row`: the same bytes as [`DocumentType::encode_into`] gives.
@@ -486,7 +494,7 @@ mod tests {
         let last = documents.decode(&bytes, &FieldSet::all(&schema)).unwrap();
         assert_eq!(last.values[7], Value::Int(7));
         assert_eq!(last.values[8], Value::Int(7));
-        assert_eq!(rows.refusal(&schema, 0, true), None);
+        assert_eq!(rows.refusal(&schema, 0), None);
     }
 
     #[test]

@@ -96,17 +96,30 @@ fn fill(
     }
 }
 
-/// Why row `row` cannot be indexed, if it cannot.
-pub(super) fn refusal(schema: &Schema, rows: &Rows<'_>, row: usize) -> Option<String> {
-    let texts = schema.fields.iter().zip(&rows.fields).filter(|(field, _)| field.index.filter);
-    for (field, column) in texts {
-        let Some(column) = column else { continue };
+/// Positions of the filter fields with a text in the batch that an index may not take: lower case may be
+/// longer than the text.
+pub(super) fn with_long_texts(schema: &Schema, rows: &Rows<'_>) -> Vec<usize> {
+    let long = |values: &Values| match values {
+        Values::Text { ends, .. } => (0..ends.len()).any(|at| span(ends, at).len() > MAX_TERM_LEN / 3),
+        _ => false,
+    };
+    let has_long = |column: &Column| match &column.values {
+        Values::List { items, .. } => long(items),
+        one => long(one),
+    };
+    let fields = schema.fields.iter().zip(&rows.fields).enumerate();
+    let found = fields.filter(|(_, (field, column))| field.index.filter && column.as_deref().is_some_and(has_long));
+    found.map(|(at, _)| at).collect()
+}
+
+/// Why row `row` cannot be indexed, if it cannot; `long` has the fields to look at.
+pub(super) fn refusal(schema: &Schema, rows: &Rows<'_>, long: &[usize], row: usize) -> Option<String> {
+    for at in long {
+        let (Some(field), Some(Some(column))) = (schema.fields.get(*at), rows.fields.get(*at)) else { continue };
         let too_long = |values: &Values, at: usize| match values {
             Values::Text { ends, bytes } => {
-                let text = text(ends, bytes, at);
-                // Lower case may be longer.
-                text.len() > MAX_TERM_LEN / 3
-                    && indexed_text(field, std::str::from_utf8(text).unwrap_or_default()).len() > MAX_TERM_LEN
+                let text = std::str::from_utf8(text(ends, bytes, at)).unwrap_or_default();
+                indexed_text(field, text).len() > MAX_TERM_LEN
             }
             _ => false,
         };

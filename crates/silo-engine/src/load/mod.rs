@@ -204,11 +204,12 @@ impl LoadWriter<'_> {
         let (types, schema) = (engine.documents(), engine.schema());
         let whole = *mode == LoadMode::Replace;
         let rows = Rows::new(types, targets, batch, whole)?;
+        let long = fields::with_long_texts(schema, &rows);
         let mut refusals = Vec::new();
         self.chosen.clear();
         let mut first = 0;
         for row in 0..rows.rows {
-            let reason = rows.refusal(schema, row, whole).or_else(|| fields::refusal(schema, &rows, row));
+            let reason = rows.refusal(schema, row).or_else(|| fields::refusal(schema, &rows, &long, row));
             if let Some(reason) = reason {
                 refusals.push(Refusal { row, reason });
                 continue;
