@@ -150,3 +150,29 @@ fn a_reader_beside_the_writer_follows_and_answers() {
     assert!(refused.to_string().contains("reading only"), "{refused}");
     assert!(reader.check().unwrap().is_ok());
 }
+
+#[test]
+fn text_ids_keep_their_order_however_they_come() {
+    use silo_engine::{Change, Direction, FieldType, Filter, IdField, Query, Record, Schema};
+
+    let schema = Schema::new(IdField::new("id", FieldType::String), vec![]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::create(dir.path().join("silo"), schema).unwrap();
+    // Each between the first and the one before, so that labels between them run out again and again.
+    let mut ids: Vec<String> = ["a".to_owned(), "z".to_owned()].into();
+    ids.extend((0..300).rev().map(|number| format!("m{number:03}")));
+    // Upwards and beyond the end.
+    ids.extend((0..200).map(|number| format!("n{number:03}")));
+    ids.extend((0..200).map(|number| format!("zz{number:03}")));
+    for chunk in ids.chunks(7) {
+        let puts: Vec<Change> = chunk.iter().map(|id| Record::new(id.as_str()).into()).collect();
+        engine.apply(&batch(&puts), Durability::Process).unwrap();
+    }
+    assert_eq!(engine.check().unwrap().findings, Vec::<String>::new());
+    ids.sort();
+    let all = Query::new(Filter::all()).sort("id", Direction::Ascending).limit(1_000);
+    let found: Vec<String> = engine.query(&all).unwrap().ids.iter().map(ToString::to_string).collect();
+    assert_eq!(found, ids);
+    let some = Query::new(Filter::parse("id STARTS WITH 'm1' OR id > 'zz198' OR id = 'a'").unwrap());
+    assert_eq!(engine.query(&some).unwrap().total, 102);
+}
