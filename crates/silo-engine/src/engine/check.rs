@@ -61,6 +61,17 @@ enum Index {
     Sort(usize),
 }
 
+/// How an index differs from the documents.
+#[derive(Debug, Default)]
+struct Differences {
+    /// Entries that it lacks.
+    missing: Vec<(u64, u32)>,
+    /// Entries that it should not have.
+    surplus: Vec<(u64, u32)>,
+    /// Codes of terms that `missing` uses and that are not stored yet.
+    terms: NewTerms,
+}
+
 /// Size and sum of hashes of a set of entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Fingerprint {
@@ -127,11 +138,15 @@ impl View<'_> {
         })
     }
 
-    /// Calls `f` with every entry that the documents have, by index.
-    fn for_each_expected(&self, mut f: impl FnMut(Index, u64, u32) -> Result<()>) -> Result<u64> {
+    /// Calls `f` with every entry that the documents have, by index. Terms without a code get one in `terms`, which no
+    /// bitmap has.
+    fn for_each_expected(
+        &self,
+        terms: &mut NewTerms,
+        mut f: impl FnMut(Index, u64, u32) -> Result<()>,
+    ) -> Result<u64> {
         let engine = self.engine;
         let mut records = 0;
-        let mut terms = NewTerms::default();
         self.for_each(|slot, document| {
             records += 1;
             if u64::from(slot) >= self.slot_count() {
@@ -157,7 +172,6 @@ impl View<'_> {
                     Entry::Value(at, term) => {
                         let Some(field) = engine.schema().fields.get(at) else { continue };
                         let coded = code_of_term(field.kind, &term);
-                        // A term without a code gets one that no bitmap has.
                         let of = (field.number(), field.kind);
                         let code = terms.assign(&engine.terms, self.snapshot(), of, coded)?;
                         (Index::Filter(at), u64::from(code))
@@ -199,7 +213,7 @@ impl View<'_> {
     /// The indexes that differ, or cannot be read, with what is wrong.
     fn differing(&self, report: &mut EngineCheck) -> Result<Vec<(Index, Option<String>)>> {
         let mut expected: BTreeMap<Index, Fingerprint> = BTreeMap::new();
-        report.records = self.for_each_expected(|index, number, slot| {
+        report.records = self.for_each_expected(&mut NewTerms::default(), |index, number, slot| {
             expected.entry(index).or_default().add(number, slot);
             Ok(())
         })?;
@@ -248,10 +262,10 @@ impl View<'_> {
     }
 
     /// Entries that an index lacks, and those it should not have; ascending.
-    #[expect(clippy::type_complexity, reason = "two lists")]
-    fn differences(&self, index: Index, readable: bool) -> Result<(Vec<(u64, u32)>, Vec<(u64, u32)>)> {
+    fn differences(&self, index: Index, readable: bool) -> Result<Differences> {
         let (mut expected, mut actual) = (Vec::new(), Vec::new());
-        self.for_each_expected(|of, number, slot| {
+        let mut terms = NewTerms::default();
+        self.for_each_expected(&mut terms, |of, number, slot| {
             if of == index {
                 expected.push((number, slot));
             }
@@ -265,7 +279,7 @@ impl View<'_> {
         let only = |these: &[(u64, u32)], those: &[(u64, u32)]| {
             these.iter().filter(|entry| those.binary_search(entry).is_err()).copied().collect::<Vec<_>>()
         };
-        Ok((only(&expected, &actual), only(&actual, &expected)))
+        Ok(Differences { missing: only(&expected, &actual), surplus: only(&actual, &expected), terms })
     }
 
     fn describe_entry(&self, index: Index, number: u64, slot: u32) -> String {
@@ -305,7 +319,7 @@ impl Engine {
             let first = if let Some(wrong) = wrong {
                 wrong
             } else {
-                let (missing, surplus) = view.differences(index, true)?;
+                let Differences { missing, surplus, .. } = view.differences(index, true)?;
                 match (missing.first(), surplus.first()) {
                     (Some((number, slot)), _) => {
                         format!("it lacks {}", view.describe_entry(index, *number, *slot))
@@ -355,9 +369,15 @@ impl Engine {
         let _alone = self.lock_writer();
         let silo = self.silo()?;
         let view = self.view()?;
-        let (missing, surplus) =
-            if is_labels { (view.labels_anew()?, Vec::new()) } else { view.differences(index, readable)? };
+        let Differences { missing, surplus, terms } = if is_labels {
+            Differences { missing: view.labels_anew()?, ..Differences::default() }
+        } else {
+            view.differences(index, readable)?
+        };
         let Some(field) = index.field(&self.layout) else { return Ok(()) };
+        let mut batch = silo.batch();
+        terms.append(&self.terms, &mut batch)?;
+        silo.commit(&mut batch, Durability::Process)?;
         let mut ops = StoreBatch::new();
         let surplus = surplus.into_iter().map(|entry| (entry, false));
         for ((number, slot), add) in surplus.chain(missing.into_iter().map(|entry| (entry, true))) {

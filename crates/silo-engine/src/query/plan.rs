@@ -120,14 +120,20 @@ impl<'v> Plan<'v> {
 
     /// How the plan is evaluated, and what it comes to; costs an evaluation of every part.
     pub(super) fn explain(&self, slot_count: u64) -> Explain {
-        let (strategy, parts): (_, Vec<&Plan<'_>>) = match &self.node {
+        let explain = |part: &Plan<'_>| part.explain(slot_count);
+        let (strategy, parts) = match &self.node {
             Node::Nothing => ("known to be empty", Vec::new()),
             Node::Stored(_) => ("stored bitmap", Vec::new()),
             Node::Postings(_) => ("postings", Vec::new()),
             Node::Made(_) => ("bitmap made for the query", Vec::new()),
-            Node::Or(parts) => ("union, chunk by chunk", parts.iter().collect()),
+            Node::Or(parts) => ("union, chunk by chunk", parts.iter().map(explain).collect()),
             Node::And { keep, remove } => {
-                ("intersection, chunk by chunk, most selective first", keep.iter().chain(remove).collect())
+                let without = |part: &Plan<'_>| {
+                    let explained = part.explain(slot_count);
+                    Explain { part: format!("without {}", explained.part), ..explained }
+                };
+                let parts = keep.iter().map(explain).chain(remove.iter().map(without));
+                ("intersection, chunk by chunk, most selective first", parts.collect())
             }
         };
         Explain {
@@ -135,7 +141,7 @@ impl<'v> Plan<'v> {
             strategy,
             estimated: self.estimate(),
             actual: self.count(slot_count),
-            parts: parts.into_iter().map(|part| part.explain(slot_count)).collect(),
+            parts,
         }
     }
 }
