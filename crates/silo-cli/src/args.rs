@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use silo_ingest::JoinText;
 
 /// Filter, sort and page over tens of millions of records, from memory-mapped files.
 #[derive(Debug, Parser)]
@@ -50,6 +51,9 @@ pub(crate) enum Verb {
     /// Show what a silo holds: records, fields, bytes
     #[command(after_help = "Example:\n  silo stats shop.silo --format json")]
     Stats(StatsArgs),
+    /// Print a silo's schema (TOML), for a load with --schema
+    #[command(after_help = "Example:\n  silo schema shop.silo > shop.toml")]
+    Schema(SchemaArgs),
     /// Compare every checksum and every index entry with the records
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -79,7 +83,10 @@ Examples:
 
 const LOAD_EXAMPLES: &str = "\
 Files are CSV, TSV, NDJSON or Parquet, each plain, gzip or zstd; `-` is standard input.
-An empty field is null, an empty quoted field is an empty string.
+An empty field is null, an empty quoted field is an empty string. Without --schema the schema is guessed, and
+NA, NULL and \\N are recognised as null; with one, name such spellings by --null. Without --id records
+are numbered from 1 in input order, unless a column has the name that the schema gives the id.
+Times are read as UTC where they name no zone. A load is all or nothing: if it fails, or is killed, the silo is as before.
 
 Examples:
   silo load shop.silo orders.csv
@@ -133,6 +140,8 @@ Examples:
 const EXPORT_EXAMPLES: &str = "\
 Examples:
   silo export shop.silo --format csv > shop.csv
+  silo schema shop.silo > shop.toml
+  silo load copy.silo shop.csv --schema shop.toml --id id --split 'tags:;'
   silo export shop.silo --format parquet --output shop.parquet";
 
 #[derive(Debug, Args)]
@@ -194,21 +203,24 @@ pub(crate) struct LoadArgs {
     /// Cut a text column into several values; may be repeated
     #[arg(long = "split", value_name = "FIELD:SEP")]
     pub(crate) splits: Vec<Split>,
-    /// Look up columns of another file by a key; may be repeated
+    /// Look up columns of another file by a key; may be repeated. FIELD may be NAME=FIELD to give it another name
     #[arg(long = "join", value_name = "FILE:KEY=COL[:FIELD,…]")]
-    pub(crate) joins: Vec<Join>,
+    pub(crate) joins: Vec<JoinText>,
     /// A spelling of null, beside the empty field; may be repeated
     #[arg(long = "null", value_name = "TEXT")]
     pub(crate) nulls: Vec<String>,
     /// Threads; all cores if left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
-    /// Heap to use at most, such as 2GiB or 500MB
+    /// Heap for parsing and joined files, such as 2GiB or 500MB; what is larger goes through temporary files
     #[arg(long, value_name = "BYTES", default_value = "2GiB")]
     pub(crate) memory: ByteCount,
     /// Where to write the rejected rows, with line and reason
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
+    /// How to print what was done
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
 }
 
 /// How records are printed.
@@ -339,6 +351,12 @@ pub(crate) struct StatsArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// The silo's directory
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// The silo's directory
     pub(crate) dir: PathBuf,
@@ -367,7 +385,7 @@ pub(crate) struct BackupArgs {
 /// Formats of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// A header and one record a line; lists as JSON
+    /// A header and one record a line; lists joined by the separator
     Csv,
     /// One JSON object a line
     Ndjson,
@@ -382,6 +400,9 @@ pub(crate) struct ExportArgs {
     /// The file's format
     #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
     pub(crate) format: ExportFormat,
+    /// What stands between the values of a list in CSV
+    #[arg(long, value_name = "SEP", default_value = ";", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) separator: String,
     /// Where to write; standard output if left out
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -427,36 +448,6 @@ impl FromStr for Split {
     }
 }
 
-/// `FILE:KEY=COL[:FIELD,…]`: rows of FILE whose column KEY equals column COL of the loaded rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Join {
-    pub(crate) file: PathBuf,
-    pub(crate) key: String,
-    pub(crate) column: String,
-    /// Columns to take; all but the key if empty.
-    pub(crate) fields: Vec<String>,
-}
-
-impl FromStr for Join {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shape =
-            "give FILE:KEY=COL or FILE:KEY=COL:FIELD,FIELD as in planes.csv:tailnum=tailnum:seats,model";
-        // A file name may contain colons; the last `=` stands between key and column.
-        let (left, right) = text.rsplit_once('=').ok_or(shape)?;
-        let (file, key) = left.rsplit_once(':').ok_or(shape)?;
-        let (column, fields) = match right.split_once(':') {
-            Some((column, fields)) => (column, fields.split(',').map(str::to_owned).collect()),
-            None => (right, Vec::new()),
-        };
-        if file.is_empty() || key.is_empty() || column.is_empty() || fields.iter().any(String::is_empty) {
-            return Err(shape.into());
-        }
-        Ok(Self { file: file.into(), key: key.to_owned(), column: column.to_owned(), fields })
-    }
-}
-
 /// A number of bytes: plain, or with kB, MB, GB (powers of 1,000), KiB, MiB, GiB (powers of 1,024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ByteCount(pub(crate) u64);
@@ -490,19 +481,6 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn joins_are_read() {
-        let join: Join = "data/a:b.csv:key=col:x,y".parse().unwrap();
-        assert_eq!(join.file, PathBuf::from("data/a:b.csv"));
-        assert_eq!((join.key.as_str(), join.column.as_str()), ("key", "col"));
-        assert_eq!(join.fields, ["x", "y"]);
-        let all: Join = "a.csv:k=c".parse().unwrap();
-        assert!(all.fields.is_empty());
-        for wrong in ["a.csv", "a.csv:k", "k=c", "a.csv:k=c:", "a.csv:=c", ":k=c"] {
-            assert!(wrong.parse::<Join>().is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 mod infer;
 mod input;
 mod join;
+mod load;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod plan;
@@ -24,6 +25,9 @@ pub use error::{Cause, Error, Result};
 pub use infer::{InferOptions, Inference, InferredColumn, infer};
 pub use input::{Compression, Format};
 pub use join::{Join, JoinSink, JoinText, Joins};
+pub use load::{LoadOptions, LoadSummary, keep_standard_input, load};
+#[cfg(feature = "parquet")]
+pub use parquet::write::ParquetWriter;
 pub use plan::{Destination, Numbering, Plan, PlanOptions, column_names, plan};
 pub use progress::Progress;
 pub use read::{FileReport, ReadOptions, ReadReport, Refusal, Sink, read};

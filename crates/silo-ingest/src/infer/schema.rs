@@ -7,6 +7,7 @@ use silo_engine::{Field, FieldType, IdField, IndexKinds, Schema};
 use super::stats::Stats;
 use super::{InferOptions, Inference, InferredColumn, NULL_SPELLINGS, Table};
 use crate::error::{Error, Result};
+use crate::join::JoinText;
 use crate::spec::Multi;
 
 /// Up to so many values a field gets a bitmap for each.
@@ -155,7 +156,63 @@ fn index_kinds(
     }
 }
 
+impl InferredColumn {
+    /// The column with several values a row, of which any may be missing.
+    fn in_sets(self) -> InferredColumn {
+        let none = IndexKinds::none();
+        let index = match self.kind {
+            FieldType::Float(_) => none,
+            _ if self.distinct <= MOST_SET_BITMAPS => none.filter(),
+            _ => none.high(),
+        };
+        InferredColumn { multi: self.multi.or(Some(Multi::Lists)), unique: false, index, ..self }
+    }
+}
+
 impl Inference {
+    /// Adds the columns that a join appends, given what is known of the joined file. Where the key is not unique there, records get
+    /// the values of all matching rows.
+    ///
+    /// # Errors
+    ///
+    /// Columns that are not there, and names that are taken.
+    pub fn join(&mut self, join: &JoinText, joined: Inference) -> Result<()> {
+        let file = join.file.display();
+        let find = |name: &str| {
+            joined.columns.iter().find(|column| column.name == name).ok_or_else(|| {
+                let names: Vec<&str> = joined.columns.iter().map(|column| column.name.as_str()).collect();
+                Error::Options(format!("{file} has no column {name:?}; it has {}", names.join(", ")))
+            })
+        };
+        let key = find(&join.key)?;
+        let taken = |this: &Self, name: &str| this.columns.iter().any(|column| column.name == name);
+        let named: Vec<(String, String)> = if join.fields.is_empty() {
+            let others = joined.columns.iter().filter(|column| column.name != join.key);
+            let free = others.filter(|column| !taken(self, &column.name));
+            free.map(|column| (column.name.clone(), column.name.clone())).collect()
+        } else {
+            join.fields.clone()
+        };
+        for (name, of) in named {
+            if taken(self, &name) {
+                return Err(Error::Options(format!(
+                    "there is a column {name:?} already: give the one of {file} another name, as in joined_{name}={of}"
+                )));
+            }
+            let column = find(&of)?.clone();
+            let mut column = if key.unique { column } else { column.in_sets() };
+            let several = if key.unique { "" } else { ", where several rows have one key" };
+            column.reason = format!("{}; from {file}{several}", column.reason);
+            self.columns.push(InferredColumn { name, nullable: true, unique: false, ..column });
+        }
+        for null in joined.nulls {
+            if !self.nulls.contains(&null) {
+                self.nulls.push(null);
+            }
+        }
+        Ok(())
+    }
+
     /// A schema of all columns. Without the name of the id's column records are numbered: the id is an integer with a name of its own.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod convert;
 mod decode;
 pub(crate) mod layout;
+pub(crate) mod write;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
