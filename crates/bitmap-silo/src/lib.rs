@@ -59,6 +59,7 @@ mod frozen;
 mod kernels;
 mod pages;
 pub mod postings;
+pub mod sliced;
 mod small;
 mod source;
 pub mod store;

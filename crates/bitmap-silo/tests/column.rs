@@ -1,6 +1,12 @@
 //! Column pages, patched views, folding: against a sorted map.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "tests"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,6 +73,7 @@ fn check(view: &ColumnView<'_>, model: &Model, rng: &mut SmallRng) {
     let mut entries = sorted(model);
     assert_eq!(view.len() as usize, model.len());
     assert!(view.len_bound() as usize >= model.len());
+    assert_eq!(view.sum(), model.values().map(|key| u128::from(*key)).sum());
     assert_eq!(view.min(), entries.first().map(|(key, _)| *key));
     assert_eq!(view.max(), entries.last().map(|(key, _)| *key));
     for low in (0..=u16::MAX).step_by(7).chain(model.keys().copied()) {

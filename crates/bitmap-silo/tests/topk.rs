@@ -323,7 +323,12 @@ fn aggregates_equal_those_of_a_vector() {
                 assert_eq!(quantile(&sort, Some(&query), q).unwrap(), keys.get(at).copied());
             }
         }
-        assert_eq!(totals(&sort, None).unwrap().count, sort.model.len() as u64);
+        let (all, values) = (totals(&sort, None).unwrap(), sort.model.values());
+        assert_eq!(
+            (all.count, all.sum),
+            (values.len() as u64, values.clone().map(|key| u128::from(*key)).sum())
+        );
+        assert_eq!((all.min, all.max), (values.clone().min().copied(), values.max().copied()));
     }
 }
 

@@ -6,7 +6,7 @@
 )]
 
 use super::error::ColumnError;
-use super::page::{HEADER_BYTES, TAG_PAGE, VALUES_SLACK, values_bytes, width_of};
+use super::page::{HEADER_BYTES, SAMPLE_EVERY, TAG_PAGE, VALUES_SLACK, values_bytes, width_of};
 use super::presence;
 
 /// Bits that one pass of the sort orders by.
@@ -147,6 +147,15 @@ pub(super) fn encode_into(
     }
     if let Some(order) = order {
         out.extend_from_slice(zerocopy::IntoBytes::as_bytes(order));
+        for low in order.iter().step_by(SAMPLE_EVERY as usize) {
+            // A prefix has its slots as ranks; otherwise they ascend.
+            let rank = if form == presence::PREFIX {
+                usize::from(*low)
+            } else {
+                slots.partition_point(|slot| slot < low)
+            };
+            out.extend_from_slice(&keys[rank].to_le_bytes());
+        }
     }
 }
 

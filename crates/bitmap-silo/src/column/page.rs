@@ -30,7 +30,12 @@ pub struct ColumnPage<'a> {
     values: &'a [u8],
     /// Slots by (key, slot); none where that is the order of the slots.
     order: Option<&'a [Le16]>,
+    /// Key of every [`SAMPLE_EVERY`]th position, where there is an order.
+    samples: &'a [[u8; 8]],
 }
+
+/// Positions between two samples.
+pub(super) const SAMPLE_EVERY: u32 = 256;
 
 /// Bytes of `count` packed values.
 pub(super) fn values_bytes(count: usize, width: u32) -> usize {
@@ -54,6 +59,7 @@ impl<'a> ColumnPage<'a> {
         presence: Presence::Prefix(0),
         values: &[],
         order: None,
+        samples: &[],
     };
 
     /// Opens a page by its header; O(1), nothing allocated. No bytes are the empty page.
@@ -82,19 +88,20 @@ impl<'a> ColumnPage<'a> {
         let n = count as usize;
         let presence_bytes =
             presence::form_bytes(form, n).ok_or_else(|| ColumnError::malformed("no form of presence", 2))?;
-        let order_bytes = match order {
-            0 => 0,
-            1 => 2 * n,
+        let (order_bytes, sample_bytes) = match order {
+            0 => (0, 0),
+            1 => (2 * n, 8 * n.div_ceil(SAMPLE_EVERY as usize)),
             _ => return Err(ColumnError::malformed("an order neither left out nor stored", 3)),
         };
         let value_bytes = values_bytes(n, width);
-        let expected = HEADER_BYTES + presence_bytes + value_bytes + order_bytes;
+        let expected = HEADER_BYTES + presence_bytes + value_bytes + order_bytes + sample_bytes;
         let wrong = || ColumnError::length("a page", expected, bytes.len());
         if bytes.len() != expected {
             return Err(wrong());
         }
         let (present, rest) = rest.split_at_checked(presence_bytes).ok_or_else(wrong)?;
-        let (values, tail) = rest.split_at_checked(value_bytes).ok_or_else(wrong)?;
+        let (values, rest) = rest.split_at_checked(value_bytes).ok_or_else(wrong)?;
+        let (slots, samples) = rest.split_at_checked(order_bytes).ok_or_else(wrong)?;
         Ok(Self {
             count,
             width,
@@ -103,7 +110,8 @@ impl<'a> ColumnPage<'a> {
             max: u64::from_le_bytes(*max),
             presence: Presence::open(form, present, count).ok_or_else(wrong)?,
             values,
-            order: (order == 1).then_some(tail.as_chunks().0),
+            order: (order == 1).then_some(slots.as_chunks().0),
+            samples: samples.as_chunks().0,
         })
     }
 
@@ -133,6 +141,10 @@ impl<'a> ColumnPage<'a> {
             };
             if key < self.min || key > self.max || before.is_some_and(|before| before >= (key, low)) {
                 return malformed("the order is not that of the keys");
+            }
+            let sample = self.samples.get((position / SAMPLE_EVERY) as usize);
+            if position % SAMPLE_EVERY == 0 && sample.is_some_and(|sample| *sample != key.to_le_bytes()) {
+                return malformed("a sample is not the key of its position");
             }
             before = Some((key, low));
         }
@@ -231,6 +243,43 @@ impl<'a> ColumnPage<'a> {
         len
     }
 
+    /// Sum of all keys.
+    #[must_use]
+    pub fn sum(&self) -> u128 {
+        const BATCH: usize = 64;
+        let mut total = u128::from(self.min().unwrap_or(0)) * u128::from(self.count);
+        if self.width > 47 {
+            let mut keys = [0; BATCH];
+            let mut rank = 0;
+            loop {
+                let len = self.decode(rank, &mut keys);
+                let part = keys.get(..len).unwrap_or(&[]).iter();
+                total += part.map(|key| u128::from(key.wrapping_sub(self.min))).sum::<u128>();
+                rank += index(len);
+                if len == 0 {
+                    return total;
+                }
+            }
+        }
+        // Differences of one chunk this narrow add up in a word. Eight values are as many bytes as
+        // one has bits.
+        let width = self.width as usize;
+        let value = |bytes: &[u8], bit: usize| {
+            let word = bytes.get(bit / 8..).and_then(|bytes| bytes.first_chunk());
+            word.map_or(0, |word| u64::from_le_bytes(*word)) >> (bit % 8) & self.mask
+        };
+        let (eights, rest) = (self.count as usize / 8, self.count as usize % 8);
+        let mut sum = 0_u64;
+        for eight in 0..if width == 0 { 0 } else { eights } {
+            let Some(bytes) = self.values.get(eight * width..(eight + 1) * width + 7) else { break };
+            sum += (0..8).map(|at| value(bytes, at * width)).sum::<u64>();
+        }
+        let tail = self.values.get(eights * width..).unwrap_or(&[]);
+        sum += (0..rest).map(|at| value(tail, at * width)).sum::<u64>();
+        total += u128::from(sum);
+        total
+    }
+
     /// Key and slot at a position.
     #[inline]
     #[must_use]
@@ -260,7 +309,18 @@ impl<'a> ColumnPage<'a> {
         if key > self.max {
             return self.count;
         }
-        partition(self.count, |position| self.key_at(position).is_some_and(|k| k < key))
+        let below = |position: u32| self.key_at(position).is_some_and(|k| k < key);
+        // The bound lies behind the last sample below the key, and not behind the next one.
+        let sampled = index(self.samples.partition_point(|sample| u64::from_le_bytes(*sample) < key));
+        match sampled.checked_sub(1) {
+            Some(block) => {
+                let first = (block * SAMPLE_EVERY + 1).min(self.count);
+                let end = (first + SAMPLE_EVERY - 1).min(self.count);
+                first + partition(end - first, |offset| below(first + offset))
+            }
+            None if self.samples.is_empty() => partition(self.count, below),
+            None => 0,
+        }
     }
 
     /// Number of entries whose key is at most `key`; O(log n).

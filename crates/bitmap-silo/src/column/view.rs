@@ -7,6 +7,9 @@ use super::page::ColumnPage;
 use super::walk::{Direction, Walk};
 use crate::container::Scratch;
 
+/// Keys that are decoded at once.
+const KEYS_BATCH: usize = 512;
+
 /// The column of one chunk as of one moment: a page, patched by pending changes.
 ///
 /// Cheap to make and to clone; nothing is read before it is asked for.
@@ -99,6 +102,34 @@ impl<'a> ColumnView<'a> {
         }
     }
 
+    /// Calls `f` with the keys of all slots, in slot order, some hundred at a time.
+    pub fn for_each_batch(&self, mut f: impl FnMut(&[u64])) {
+        let mut keys = [0; KEYS_BATCH];
+        if self.delta.is_none() {
+            let mut rank = 0;
+            loop {
+                let len = self.page.decode(rank, &mut keys);
+                if len == 0 {
+                    return;
+                }
+                f(keys.get(..len).unwrap_or(&[]));
+                rank += super::presence::index(len);
+            }
+        }
+        let mut len = 0;
+        self.for_each(|_, key| {
+            if let Some(to) = keys.get_mut(len) {
+                *to = key;
+            }
+            len += 1;
+            if len == KEYS_BATCH {
+                f(&keys);
+                len = 0;
+            }
+        });
+        f(keys.get(..len).unwrap_or(&[]));
+    }
+
     /// Number of slots with a key; O(pending changes).
     #[must_use]
     pub fn len(&self) -> u32 {
@@ -109,6 +140,17 @@ impl<'a> ColumnView<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Sum of all keys.
+    #[must_use]
+    pub fn sum(&self) -> u128 {
+        let Some(delta) = &self.delta else { return self.page.sum() };
+        let number = |key: Option<u64>| u128::from(key.unwrap_or(0));
+        let ops = delta.resolved();
+        let added: u128 = ops.iter().map(|(_, key)| number(*key)).sum();
+        let gone: u128 = ops.iter().map(|(low, _)| number(self.page.get(*low))).sum();
+        (self.page.sum() + added).saturating_sub(gone)
     }
 
     /// An upper bound of the number of slots with a key; O(1).

@@ -37,12 +37,59 @@ impl Direction {
     }
 }
 
-/// Entries not yet walked of one list in (key, slot) order, with the next one at hand.
+/// Most entries of a page that are looked up at once, so that their cache misses overlap.
+const BATCH_MAX: usize = 16;
+/// Entries of the first batch.
+const BATCH_MIN: u32 = 4;
+
+/// Positions not yet walked of one list in (key, slot) order, with the next entry at hand.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rest {
     first: u32,
     end: u32,
     head: Option<(u64, u16)>,
+}
+
+/// Entries looked up ahead.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    entries: [(u64, u16); BATCH_MAX],
+    at: usize,
+    len: usize,
+}
+
+impl Ahead {
+    /// The next entry of the page, of those at positions that `rest` has not walked.
+    #[inline]
+    fn next(&mut self, page: &ColumnPage<'_>, direction: Direction, rest: &mut Rest) -> Option<(u64, u16)> {
+        if self.at >= self.len {
+            self.refill(page, direction, rest);
+        }
+        let entry = self.entries.get(self.at).filter(|_| self.at < self.len).copied();
+        self.at += 1;
+        entry
+    }
+
+    #[inline(never)]
+    fn refill(&mut self, page: &ColumnPage<'_>, direction: Direction, rest: &mut Rest) {
+        let left = rest.end.saturating_sub(rest.first);
+        let count = left.min((2 * super::presence::index(self.len)).max(BATCH_MIN));
+        (self.at, self.len) = (0, 0);
+        for (to, offset) in self.entries.iter_mut().zip(0..count) {
+            let position = match direction {
+                Direction::Ascending => rest.first + offset,
+                Direction::Descending => rest.end - 1 - offset,
+            };
+            // Only bytes that break the format name a slot without a key.
+            *to = page.entry(position).unwrap_or((page.min().unwrap_or(0), 0));
+            self.len += 1;
+        }
+        let walked = super::presence::index(self.len);
+        match direction {
+            Direction::Ascending => rest.first += walked,
+            Direction::Descending => rest.end -= walked,
+        }
+    }
 }
 
 impl Rest {
@@ -82,6 +129,7 @@ pub struct Walk<'a> {
     delta: Option<Arc<ColumnDelta>>,
     direction: Direction,
     base: Rest,
+    ahead: Ahead,
     tiers: SmallVec<[Rest; 4]>,
 }
 
@@ -108,7 +156,7 @@ impl<'a> Walk<'a> {
         let base = rest(page.len(), &|key, low| page.bound_of(key, low, or_at));
         let tier = |tier: &Arc<Tier>| rest(tier.set_count(), &|key, low| tier.bound_of(key, low, or_at));
         let tiers = delta.iter().flat_map(|delta| delta.tiers()).map(tier).collect();
-        let mut walk = Self { page, delta, direction, base, tiers };
+        let mut walk = Self { page, delta, direction, base, ahead: Ahead::default(), tiers };
         walk.advance_base();
         for index in 0..walk.tiers.len() {
             walk.advance_tier(index);
@@ -136,13 +184,14 @@ impl<'a> Walk<'a> {
 
     #[inline]
     fn advance_base(&mut self) {
-        let Self { page, delta, direction, base, .. } = self;
-        match delta {
-            None => base.advance(*direction, |position| page.entry(position), |_| false),
-            Some(delta) => {
-                base.advance(*direction, |position| page.entry(position), |low| delta.changes(low));
+        let Self { page, delta, direction, base, ahead, .. } = self;
+        base.head = loop {
+            let entry = ahead.next(page, *direction, base);
+            match (entry, &delta) {
+                (Some((_, low)), Some(delta)) if delta.changes(low) => {}
+                _ => break entry,
             }
-        }
+        };
     }
 
     fn advance_tier(&mut self, index: usize) {

@@ -59,6 +59,12 @@ pub(crate) struct Kernels {
     pub(crate) product_count: fn(&[Clause<'_>]) -> u32,
     /// For every 64 values a word: ors a one where the value equals the one asked for.
     pub(crate) equal_masks: fn(&[u32], u32, &mut [u64]),
+    /// Slices values into bits: bit `b` of value `i` becomes bit `i` of set `b`, for as many sets,
+    /// up to 32, as there are; at most 65,536 values. Bits past the last value are left.
+    pub(crate) slice32: fn(&[u32], &mut [Words]),
+    /// For numbers given by their bits, lowest first: those from one number to another, both
+    /// inclusive. Bits of these past the sets must be zero.
+    pub(crate) between: fn(&[&Bits], u64, u64, &mut Words),
     /// Number of maximal runs of ones.
     pub(crate) run_count: fn(&Bits) -> u32,
     /// Values in both ascending lists. `out` has room for both lengths and [`LIST_SLACK`].
@@ -208,6 +214,37 @@ mod tests {
                 let ones: u32 = x.iter().map(|w| w.count_ones()).sum();
                 let expected = values.iter().filter(|v| [0, 3].contains(*v)).count();
                 assert_eq!(ones as usize, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn tables_slice_values_and_compare_slices() {
+        let mut rng = SmallRng::seed_from_u64(12);
+        for (count, width) in
+            [(0, 1_usize), (1, 32), (63, 7), (64, 32), (1000, 31), (65_536, 32), (65_500, 1)]
+        {
+            let mask = u32::MAX >> (32 - width);
+            let values: Vec<u32> = (0..count).map(|_| rng.random::<u32>() & mask).collect();
+            for table in tables() {
+                let mut slices = vec![[0; 1024]; width];
+                (table.slice32)(&values, &mut slices);
+                for (i, value) in values.iter().enumerate() {
+                    let bit = |slice: &Words| (slice[i / 64] >> (i % 64) & 1) as u32;
+                    let back: u32 = slices.iter().zip(0..).map(|(slice, b)| bit(slice) << b).sum();
+                    assert_eq!(back, *value, "{}", table.name);
+                }
+                let bits: Vec<Box<Bits>> = slices.iter().map(|s| Box::new(s.map(u64::to_le_bytes))).collect();
+                let bits: Vec<&Bits> = bits.iter().map(|bits| &**bits).collect();
+                let somewhere = values.get(count / 2).copied().unwrap_or(0);
+                for (low, high) in [(0, 0), (0, mask), (mask, mask), (somewhere, mask), (1, somewhere)] {
+                    let mut found = [3; 1024];
+                    (table.between)(&bits, u64::from(low), u64::from(high), &mut found);
+                    for (i, value) in values.iter().enumerate() {
+                        let bit = found[i / 64] >> (i % 64) & 1 == 1;
+                        assert_eq!(bit, (low..=high).contains(value), "{}", table.name);
+                    }
+                }
             }
         }
     }

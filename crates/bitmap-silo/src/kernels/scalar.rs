@@ -25,6 +25,8 @@ pub(super) static TABLE: Kernels = Kernels {
     product,
     product_count,
     equal_masks,
+    slice32,
+    between,
     run_count,
     intersect,
     intersect_count,
@@ -160,6 +162,65 @@ pub(super) fn equal_masks(values: &[u32], value: u32, words: &mut [u64]) {
             mask |= u64::from(*v == value) << bit;
         }
         *word |= mask;
+    }
+}
+
+#[inline(always)]
+pub(super) fn slice32(values: &[u32], slices: &mut [Words]) {
+    for (index, group) in values.chunks(64).enumerate() {
+        let mut halves = [[0_u32; 32]; 2];
+        for (to, value) in halves.as_flattened_mut().iter_mut().zip(group) {
+            *to = *value;
+        }
+        halves.iter_mut().for_each(transpose32);
+        let keep = if group.len() == 64 { 0 } else { u64::MAX << group.len() };
+        for (bit, slice) in slices.iter_mut().enumerate().take(32) {
+            let word = u64::from(halves[0][bit]) | u64::from(halves[1][bit]) << 32;
+            slice[index] = word | (slice[index] & keep);
+        }
+    }
+}
+
+/// Transposes 32 × 32 bits: bit `c` of row `r` becomes bit `r` of row `c`, by swapping ever
+/// smaller blocks (Warren, Hacker's Delight, 7-3).
+#[inline(always)]
+fn transpose32(rows: &mut [u32; 32]) {
+    let (mut size, mut mask) = (16, u32::MAX >> 16);
+    while size != 0 {
+        for start in (0..32).step_by(2 * size) {
+            for row in start..start + size {
+                let swap = (rows[row] >> size ^ rows[row + size]) & mask;
+                rows[row] ^= swap << size;
+                rows[row + size] ^= swap;
+            }
+        }
+        size /= 2;
+        mask ^= mask << size;
+    }
+}
+
+/// Words of each layer that are compared at a time: enough for whole lines of each to be fetched.
+const COMPARED: usize = 64;
+
+#[inline(always)]
+pub(super) fn between(layers: &[&Bits], lowest: u64, highest: u64, out: &mut Words) {
+    let (blocks, _) = out.as_chunks_mut::<COMPARED>();
+    for (block, start) in blocks.iter_mut().zip((0..).step_by(COMPARED)) {
+        // By the bits so far, from the lowest up: not above the highest; below the lowest.
+        let mut at_most = [u64::MAX; COMPARED];
+        let mut below = [0; COMPARED];
+        for (layer, bit) in layers.iter().zip(0..) {
+            let high = if highest >> bit & 1 == 1 { u64::MAX } else { 0 };
+            let low = if lowest >> bit & 1 == 1 { u64::MAX } else { 0 };
+            for i in 0..COMPARED {
+                let clear = !word(layer, start + i);
+                at_most[i] = (clear & high) | (at_most[i] & (clear | high));
+                below[i] = (clear & low) | (below[i] & (clear | low));
+            }
+        }
+        for (to, (at_most, below)) in block.iter_mut().zip(at_most.iter().zip(&below)) {
+            *to = at_most & !below;
+        }
     }
 }
 

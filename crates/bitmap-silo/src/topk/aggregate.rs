@@ -24,11 +24,25 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, key: u64) {
-        self.count += 1;
-        self.sum += u128::from(key);
-        self.min = Some(self.min.map_or(key, |min| min.min(key)));
-        self.max = Some(self.max.map_or(key, |max| max.max(key)));
+    fn add_all(&mut self, view: &ColumnView<'_>) {
+        let (Some(min), Some(max)) = (view.min(), view.max()) else { return };
+        self.count += u64::from(view.len());
+        self.sum += view.sum();
+        self.widen(min, max);
+    }
+
+    fn widen(&mut self, min: u64, max: u64) {
+        self.min = Some(self.min.map_or(min, |least| least.min(min)));
+        self.max = Some(self.max.map_or(max, |most| most.max(max)));
+    }
+
+    fn add(&mut self, keys: &[u64]) {
+        let (Some(min), Some(max)) = (keys.iter().min(), keys.iter().max()) else { return };
+        self.count += keys.len() as u64;
+        let high: u64 = keys.iter().map(|key| key >> 32).sum();
+        let low: u64 = keys.iter().map(|key| key & u64::from(u32::MAX)).sum();
+        self.sum += (u128::from(high) << 32) + u128::from(low);
+        self.widen(*min, *max);
     }
 
     /// Sum of the signed numbers, where keys were made from those.
@@ -59,7 +73,13 @@ impl Totals {
 /// What the source fails with.
 pub fn totals<E>(source: &dyn SortSource<Error = E>, filter: Option<&Query<'_>>) -> Result<Totals, E> {
     let mut totals = Totals::default();
-    for_each_key(source, filter, |_| true, |key| totals.add(key))?;
+    if filter.is_none() {
+        for zone in source.zones() {
+            totals.add_all(&source.column(zone.chunk)?);
+        }
+        return Ok(totals);
+    }
+    for_each_batch(source, filter, |_| true, |keys| totals.add(keys))?;
     Ok(totals)
 }
 
@@ -147,7 +167,7 @@ pub fn quantile<E>(
     clippy::cast_sign_loss,
     reason = "counts of slots are exact as floats, and the share is clamped"
 )]
-fn rank_of(q: f64, count: u64) -> u64 {
+pub(crate) fn rank_of(q: f64, count: u64) -> u64 {
     let not_above = (q.clamp(0.0, 1.0) * count as f64).ceil() as u64;
     not_above.clamp(1, count.max(1)) - 1
 }
@@ -159,16 +179,30 @@ fn for_each_key<E>(
     wanted: impl Fn(&Zone) -> bool,
     mut f: impl FnMut(u64),
 ) -> Result<(), E> {
+    for_each_batch(source, filter, wanted, |keys| keys.iter().for_each(|key| f(*key)))
+}
+
+/// As [`for_each_key`], with at most a chunk's keys at a time.
+fn for_each_batch<E>(
+    source: &dyn SortSource<Error = E>,
+    filter: Option<&Query<'_>>,
+    wanted: impl Fn(&Zone) -> bool,
+    mut f: impl FnMut(&[u64]),
+) -> Result<(), E> {
+    let mut found = Vec::new();
     let mut filter: Option<ChunkFilter<'_>> = filter.map(Query::chunk_filter);
     let mut words = Scratch::new();
     for zone in source.zones().iter().filter(|zone| wanted(zone)) {
         match &mut filter {
-            None => source.column(zone.chunk)?.for_each(|_, key| f(key)),
+            None => source.column(zone.chunk)?.for_each_batch(&mut f),
             Some(filter) if filter.bound(zone.chunk) == 0 => {}
             Some(filter) => {
                 let slots = filter.evaluate(zone.chunk);
                 if !slots.is_empty() {
-                    for_each_of(&source.column(zone.chunk)?, slots, &mut words, &mut f);
+                    found.clear();
+                    let view = source.column(zone.chunk)?;
+                    for_each_of(&view, slots, &mut words, |key| found.push(key));
+                    f(&found);
                 }
             }
         }
@@ -177,9 +211,9 @@ fn for_each_key<E>(
 }
 
 /// Calls `f` with the keys of some slots: by look-up where they are few, else by reading all.
-fn for_each_of(view: &ColumnView<'_>, slots: ContainerRef<'_>, words: &mut Scratch, f: &mut impl FnMut(u64)) {
+fn for_each_of(view: &ColumnView<'_>, slots: ContainerRef<'_>, words: &mut Scratch, mut f: impl FnMut(u64)) {
     if slots.cardinality() < view.len_bound() / 4 {
-        slots.for_each(|low| view.get(low).into_iter().for_each(&mut *f));
+        slots.for_each(|low| view.get(low).into_iter().for_each(&mut f));
     } else {
         words.load(slots);
         view.for_each(|low, key| {

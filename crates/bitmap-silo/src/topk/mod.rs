@@ -24,5 +24,6 @@ mod order;
 mod stream;
 mod ties;
 
+pub(crate) use aggregate::rank_of;
 pub use aggregate::{Totals, quantile, sum_f64, totals};
 pub use order::{Cursor, Hit, Nulls, SortSource, TopK};

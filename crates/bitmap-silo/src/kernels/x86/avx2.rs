@@ -19,6 +19,8 @@ pub(super) static TABLE: Kernels = Kernels {
     product,
     product_count,
     equal_masks,
+    slice32,
+    between,
     run_count,
     intersect,
     intersect_count,
@@ -53,6 +55,8 @@ instantiate! {
     fn product(clauses: &[Clause<'_>], out: &mut Words) -> u32;
     fn product_count(clauses: &[Clause<'_>]) -> u32;
     fn run_count(bits: &Bits) -> u32;
+    fn slice32(values: &[u32], slices: &mut [Words]);
+    fn between(layers: &[&Bits], lowest: u64, highest: u64, out: &mut Words);
     fn equal_masks(values: &[u32], value: u32, words: &mut [u64]);
     fn extract16(bits: &Bits, out: &mut [u16]) -> usize;
     fn widen(list: &[Le16], base: u32, out: &mut [u32]);

@@ -11,7 +11,8 @@ use core::arch::x86_64::{
     _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmpeq_epi32_mask, _mm512_cvtepu8_epi16,
     _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
     _mm512_maskz_compress_epi8, _mm512_or_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi64,
-    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_xor_si512,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_test_epi32_mask,
+    _mm512_xor_si512,
 };
 
 use super::{instantiate, lists};
@@ -26,6 +27,8 @@ pub(super) static TABLE: Kernels = Kernels {
     product,
     product_count,
     equal_masks,
+    slice32,
+    between,
     run_count,
     intersect,
     intersect_count,
@@ -58,6 +61,7 @@ instantiate! {
     fn count(op: WordOp, a: &Bits, b: &Bits) -> u32;
     fn popcount(bits: &Bits) -> u32;
     fn run_count(bits: &Bits) -> u32;
+    fn between(layers: &[&Bits], lowest: u64, highest: u64, out: &mut Words);
     fn widen(list: &[Le16], base: u32, out: &mut [u32]);
 }
 
@@ -261,6 +265,41 @@ fn equal_masks(values: &[u32], value: u32, words: &mut [u64]) {
     }
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(values, value, words) }
+}
+
+fn slice32(values: &[u32], slices: &mut [Words]) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn inner(groups: &[[u32; 64]], slices: &mut [Words]) {
+        for (index, group) in groups.iter().enumerate() {
+            let mut lanes = [_mm512_setzero_si512(); 4];
+            for (lanes, part) in lanes.iter_mut().zip(group.as_chunks::<16>().0) {
+                // SAFETY: the reference is to the 64 bytes that the load reads.
+                *lanes = unsafe { _mm512_loadu_si512(part.as_ptr().cast()) };
+            }
+            for (slice, bit) in slices.iter_mut().zip(0..32) {
+                let wanted = _mm512_set1_epi32(1 << bit);
+                let [a, b, c, d] = lanes.map(|lanes| u64::from(_mm512_test_epi32_mask(lanes, wanted)));
+                if let Some(word) = slice.get_mut(index) {
+                    *word = a | b << 16 | c << 32 | d << 48;
+                }
+            }
+        }
+    }
+    let (groups, rest) = values.as_chunks();
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe { inner(groups, slices) }
+    if !rest.is_empty() {
+        let mut last = [0_u32; 64];
+        last.iter_mut().zip(rest).for_each(|(to, value)| *to = *value);
+        let keep = u64::MAX << rest.len();
+        for (slice, bit) in slices.iter_mut().zip(0..32) {
+            let word =
+                last.iter().zip(0..).fold(0, |word, (value, at)| word | u64::from(value >> bit & 1) << at);
+            if let Some(to) = slice.get_mut(groups.len()) {
+                *to = word | (*to & keep);
+            }
+        }
+    }
 }
 
 /// The bytes 0 to 63, whose compression by a word gives the positions of its ones.
