@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use silo_engine::columns::{Column, RowBatch, Values};
 use silo_engine::{
-    Direction, Engine, Field, FieldType, Filter, IdField, IndexKinds, LoadMode, Query, Schema, Target, TimeUnit,
+    Direction, Engine, Field, FieldType, Filter, IdField, IndexKinds, LoadMode, Query, Schema, Target,
+    TimeUnit,
 };
 
 const BATCH: usize = 16_384;

@@ -22,8 +22,8 @@ use crate::value::Id;
 
 use layout::{Layout, SCHEMA_KEY, STORE_PREFIX, Spaces};
 
-pub(crate) use labels::label_of_rank;
 pub use check::EngineCheck;
+pub(crate) use labels::label_of_rank;
 pub(crate) use view::Column;
 pub use view::View;
 use write::WriterState;

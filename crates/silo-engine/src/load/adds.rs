@@ -77,8 +77,8 @@ pub(super) fn publish(load: Loader<'_>, at: usize) -> Result<LoadReport> {
     let spooled = fields.swap_remove(at).column.into_reader();
     let records = Records::find(&view, &ids, &spool)?;
     let gathered = records.gather(&spooled, &spool)?;
-    let count = records.slot_count()?;
-    let slot_count = u32::try_from(count)
+    let slots_after = records.slot_count()?;
+    let slot_count = u32::try_from(slots_after)
         .map_err(|_| Error::Load("every slot is used: split the records over several silos".into()))?;
     let order = Order::Identity { records: slot_count };
     let column = ByRank::new(&gathered, &spool, &order)?;
@@ -99,18 +99,17 @@ pub(super) fn publish(load: Loader<'_>, at: usize) -> Result<LoadReport> {
         writers: &writers,
         terms: &terms,
     };
-    let (counts, indexed) = rayon::join(|| adds.write_documents(), || adds.index(&spool));
-    let counts = counts?;
-    indexed?;
+    let (written, built) = rayon::join(|| adds.write_documents(), || adds.index(&spool));
+    let Counts { created, changed } = written?;
+    built?;
     let terms = terms.into_inner().unwrap_or_else(PoisonError::into_inner);
     writers.with(|writer| {
-        writer.documents().put(&spaces.engine, SLOTS_KEY, count.to_le_bytes())?;
+        writer.documents().put(&spaces.engine, SLOTS_KEY, slots_after.to_le_bytes())?;
         terms.mutations(|key, value| Ok(writer.documents().put(&spaces.terms, key, value)?))
     })?;
     writers.close()?;
     bulk.finish()?;
     state.forget_free();
-    let Counts { created, changed } = counts;
     Ok(LoadReport { rows, created, changed, repeated: rows - created - changed, ..LoadReport::default() })
 }
 
@@ -144,7 +143,9 @@ impl Adds<'_, '_> {
             self.writers.with(|writer| {
                 self.column.for_each(0..self.slot_count as usize, |slot, cell| {
                     if let Cell::Numbers(numbers) = cell {
-                        numbers.iter().for_each(|number| ops.add(high, *number, slot));
+                        for number in numbers {
+                            ops.add(high, *number, slot);
+                        }
                     }
                     flush(&mut ops, writer, FLUSH_OPS)
                 })?;

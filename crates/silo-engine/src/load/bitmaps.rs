@@ -96,7 +96,9 @@ pub(super) fn build_bitmaps(
     if numbers {
         column.for_each(0..records as usize, |_, cell| {
             if let Cell::Numbers(numbers) = cell {
-                numbers.iter().for_each(|number| dense.add(*number));
+                for number in numbers {
+                    dense.add(*number);
+                }
             }
             Ok(())
         })?;

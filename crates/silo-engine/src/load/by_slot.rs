@@ -281,10 +281,10 @@ mod tests {
                     expected.entry(u64::from(slot)).or_default().extend(numbers);
                 }
             }
-            expected.values_mut().for_each(|numbers| {
+            for numbers in expected.values_mut() {
                 numbers.sort_unstable();
                 numbers.dedup();
-            });
+            }
             let column = gathered.finish().unwrap();
             assert_eq!(column.rows() as u64, count);
             let mut found = BTreeMap::new();

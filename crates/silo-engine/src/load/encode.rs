@@ -25,12 +25,12 @@ pub enum Target {
 /// The rows of a batch in the terms of a schema: defaults and computed fields filled in.
 pub(super) struct Rows<'a> {
     pub(super) first_row: u64,
-    pub(super) rows: usize,
+    pub(super) count: usize,
     pub(super) id: &'a Column,
     /// By position of the field; none where every row is null.
     pub(super) fields: Vec<Option<Cow<'a, Column>>>,
     /// Positions of the fields that must not be null and are somewhere in the batch.
-    refused_nulls: Vec<usize>,
+    never_null: Vec<usize>,
 }
 
 /// Whether row `row` of a column is null.
@@ -215,7 +215,8 @@ impl<'a> Rows<'a> {
                 .map_err(|why| Error::Load(format!("the column for {name:?}: {why}")))?;
             match target {
                 Target::Field(at) | Target::Add(at) => {
-                    let column = if single { Cow::Owned(lists_of_one(column)) } else { Cow::Borrowed(column) };
+                    let column =
+                        if single { Cow::Owned(lists_of_one(column)) } else { Cow::Borrowed(column) };
                     if let Some(place) = fields.get_mut(*at) {
                         *place = Some(column);
                     }
@@ -225,16 +226,15 @@ impl<'a> Rows<'a> {
         }
         let id = id.ok_or_else(|| Error::Load("no column holds the ids".into()))?;
         let mut rows =
-            Self { first_row: batch.first_row, rows: batch.rows, id, fields, refused_nulls: Vec::new() };
+            Self { first_row: batch.first_row, count: batch.rows, id, fields, never_null: Vec::new() };
         if whole {
             rows.fill_defaults(documents);
             rows.compute(documents);
         }
-        let has_null = |at: usize| {
-            rows.column(at).map_or(whole, |column| column.nulls.iter().any(|word| *word != 0))
-        };
+        let has_null =
+            |at: usize| rows.column(at).map_or(whole, |column| column.nulls.iter().any(|word| *word != 0));
         let required = schema.fields.iter().enumerate().filter(|(_, field)| !field.nullable);
-        rows.refused_nulls = required.map(|(at, _)| at).filter(|at| has_null(*at)).collect();
+        rows.never_null = required.map(|(at, _)| at).filter(|at| has_null(*at)).collect();
         Ok(rows)
     }
 
@@ -250,7 +250,7 @@ impl<'a> Rows<'a> {
                 continue;
             }
             let mut filled = ColumnBuilder::new(field.kind, field.multi);
-            for row in 0..self.rows {
+            for row in 0..self.count {
                 match self.column(at).map(|column| value_at(column, row, field.kind)) {
                     None | Some(Value::Null) => filled.push(default),
                     Some(value) => filled.push(&value),
@@ -266,7 +266,7 @@ impl<'a> Rows<'a> {
         for (at, sources) in documents.computed() {
             let Some(field) = documents.schema().fields.get(*at) else { continue };
             let mut computed = ColumnBuilder::new(field.kind, false);
-            for row in 0..self.rows {
+            for row in 0..self.count {
                 let value =
                     documents.compute(*at, sources, |source| self.integer(documents.schema(), source, row));
                 computed.push(&value.map_or(Value::Null, Value::Int));
@@ -292,9 +292,8 @@ impl<'a> Rows<'a> {
         if is_null(self.id, row) {
             return Some(format!("{} is null", schema.id.name));
         }
-        let missing = self.refused_nulls.iter().find(|at| {
-            self.column(**at).is_none_or(|column| is_null(column, row))
-        });
+        let missing =
+            self.never_null.iter().find(|at| self.column(**at).is_none_or(|column| is_null(column, row)));
         let missing = missing.and_then(|at| schema.fields.get(*at));
         missing.map(|field| format!("{} is null, which the schema forbids", field.name))
     }
@@ -352,7 +351,7 @@ fn put_one(out: &mut Vec<u8>, kind: FieldType, values: &Values, row: usize) {
     match values {
         Values::Bool(bits) => out.push(bits.get(row).copied().unwrap_or(0)),
         Values::Int(numbers) => {
-            put_integer(out, kind, integer_of(kind, numbers.get(row).copied().unwrap_or(0)))
+            put_integer(out, kind, integer_of(kind, numbers.get(row).copied().unwrap_or(0)));
         }
         Values::Float(numbers) => {
             let x = numbers.get(row).copied().unwrap_or(0.0) + 0.0;

@@ -32,7 +32,7 @@ fn push_number(
     field: &Field,
     values: &Values,
     at: usize,
-    terms: (&LoadTerms, &mut TermCache),
+    (terms, cache): (&LoadTerms, &mut TermCache),
     out: &mut Vec<u64>,
 ) {
     out.push(match values {
@@ -46,7 +46,7 @@ fn push_number(
             // Checked when the batch came.
             let text = std::str::from_utf8(text(ends, bytes, at)).unwrap_or_default();
             let text = indexed_text(field, text);
-            if field.index.high { text_hash(&text) } else { u64::from(terms.0.number(terms.1, &text)) }
+            if field.index.high { text_hash(&text) } else { u64::from(terms.number(cache, &text)) }
         }
         // Sets hold no sets.
         Values::List { .. } => 0,
@@ -108,14 +108,17 @@ pub(super) fn with_long_texts(schema: &Schema, rows: &Rows<'_>) -> Vec<usize> {
         one => long(one),
     };
     let fields = schema.fields.iter().zip(&rows.fields).enumerate();
-    let found = fields.filter(|(_, (field, column))| field.index.filter && column.as_deref().is_some_and(has_long));
+    let found =
+        fields.filter(|(_, (field, column))| field.index.filter && column.as_deref().is_some_and(has_long));
     found.map(|(at, _)| at).collect()
 }
 
 /// Why row `row` cannot be indexed, if it cannot; `long` has the fields to look at.
 pub(super) fn refusal(schema: &Schema, rows: &Rows<'_>, long: &[usize], row: usize) -> Option<String> {
     for at in long {
-        let (Some(field), Some(Some(column))) = (schema.fields.get(*at), rows.fields.get(*at)) else { continue };
+        let (Some(field), Some(Some(column))) = (schema.fields.get(*at), rows.fields.get(*at)) else {
+            continue;
+        };
         let too_long = |values: &Values, at: usize| match values {
             Values::Text { ends, bytes } => {
                 let text = std::str::from_utf8(text(ends, bytes, at)).unwrap_or_default();

@@ -99,10 +99,10 @@ pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
         let texts = spooled.terms.into_sorted();
         let mut codes = vec![0; texts.len()];
         for (text, number) in texts {
-            let coded = code_of_term(field.kind, &Term::Text(text.into_string().into()));
+            let term = Term::Text(text.into_string().into());
             let of = (field.number(), field.kind);
-            if let Some(code) = codes.get_mut(number as usize) {
-                *code = terms.assign(&engine.terms, view.snapshot(), of, coded)?;
+            if let Some(place) = codes.get_mut(number as usize) {
+                *place = terms.assign(&engine.terms, view.snapshot(), of, code_of_term(field.kind, &term))?;
             }
         }
         columns.push(FieldColumn { field, indexes, column: spooled.column.into_reader(), codes });

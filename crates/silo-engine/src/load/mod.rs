@@ -10,6 +10,11 @@
 //! * `fresh` — publishes a load into an empty silo. `adds`, `by_slot` — one that adds to a field of records. `rows` — any
 //!   other, row by row.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "slots, rows and what a batch holds are counted in 32 bits, which is checked where they come in"
+)]
+
 mod adds;
 mod bitmaps;
 mod by_slot;
@@ -208,7 +213,7 @@ impl LoadWriter<'_> {
         let mut refusals = Vec::new();
         self.chosen.clear();
         let mut first = 0;
-        for row in 0..rows.rows {
+        for row in 0..rows.count {
             let reason = rows.refusal(schema, row).or_else(|| fields::refusal(schema, &rows, &long, row));
             if let Some(reason) = reason {
                 refusals.push(Refusal { row, reason });
@@ -232,7 +237,7 @@ impl LoadWriter<'_> {
         fields::append_ids(schema, &rows, &self.chosen, spool, ids, &mut self.fields)?;
         match way {
             Way::Adds(at) => {
-                fields::append_one(schema, &rows, &self.chosen, spool, (*at, fields), &mut self.fields)?
+                fields::append_one(schema, &rows, &self.chosen, spool, (*at, fields), &mut self.fields)?;
             }
             Way::Fresh => fields::append(schema, &rows, &self.chosen, spool, fields, &mut self.fields)?,
             Way::Rows => {}

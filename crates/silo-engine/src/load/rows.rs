@@ -158,15 +158,12 @@ impl Rows<'_> {
         new: &Document,
         writer: &mut Writer<'_>,
     ) -> Result<()> {
-        let slot = match slot {
-            Some(slot) => {
-                self.report.changed += 1;
-                slot
-            }
-            None => {
-                self.report.created += 1;
-                self.new_slot(&new.id)?
-            }
+        let slot = if let Some(slot) = slot {
+            self.report.changed += 1;
+            slot
+        } else {
+            self.report.created += 1;
+            self.new_slot(&new.id)?
         };
         if old == Some(new) {
             return Ok(());
