@@ -82,12 +82,21 @@ fn names_are_unique_and_baselines_exist() {
     let all = || EXPERIMENTS.iter().chain(bench_lab::peers::PEERS);
     for experiment in all() {
         assert_eq!(all().filter(|other| other.name == experiment.name).count(), 1, "{}", experiment.name);
-        assert!(experiment.strategies.iter().any(|(name, _)| *name == experiment.baseline), "{}", experiment.name);
+        assert!(
+            experiment.strategies.iter().any(|(name, _)| *name == experiment.baseline),
+            "{}",
+            experiment.name
+        );
         for scale in [Scale::Small, Scale::Medium, Scale::Production] {
             let shapes = (experiment.shapes)(scale);
             assert!(!shapes.is_empty());
             for shape in &shapes {
-                assert_eq!(shapes.iter().filter(|other| other.name == shape.name).count(), 1, "{}", shape.name);
+                assert_eq!(
+                    shapes.iter().filter(|other| other.name == shape.name).count(),
+                    1,
+                    "{}",
+                    shape.name
+                );
                 assert!(shape.memory_bytes <= 20 << 30, "{} {} fits 20 GiB", experiment.name, shape.name);
             }
         }

@@ -15,6 +15,7 @@ mod pairs;
 mod read_path;
 mod scan;
 mod sort_layers;
+mod top_k;
 mod write_path;
 
 use crate::lab::Experiment;
@@ -34,6 +35,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     join::EXPERIMENT,
     maps::EXPERIMENT,
     evaluate::EXPERIMENT,
+    top_k::EXPERIMENT,
 ];
 
 /// An experiment by name.

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use bitmap_silo::container::{BitsetRef, ContainerRef, Layout};
-use bitmap_silo::{BitmapBuf, BitmapWriter};
+use bitmap_silo::sliced::SlicedBuilder;
+use bitmap_silo::{BitmapBuf, BitmapWriter, FrozenBitmap, concatenate};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
@@ -20,8 +21,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "C-transpose",
             "bit transposition of blocks of 64 values, whole chunks, roaring's `from_lsb0_bytes`",
         ),
-        ("ours-transpose", "the same into stored containers"),
-        ("ours-par-transpose", "the same on all threads, which own chunks"),
+        ("D-transpose-stored", "the same into stored containers, runs not looked for"),
+        ("ours", "the engine's bit-sliced builder: smallest containers, existence and zones, too"),
+        ("ours-parallel", "the same on all threads, which own chunks; layers are concatenated"),
         ("limit-memcpy", "copying the values and writing as many bytes of layers"),
     ],
     baseline: "B-sorted",
@@ -140,24 +142,30 @@ fn write_layers(first: u16, values: &[u32]) -> Vec<BitmapWriter> {
     writers
 }
 
-fn ours(values: &[u32]) -> Vec<BitmapBuf> {
+fn stored_transposition(values: &[u32]) -> Vec<BitmapBuf> {
     write_layers(0, values).into_iter().map(BitmapWriter::finish).collect()
 }
 
-fn ours_parallel(values: &[u32], threads: usize) -> Vec<BitmapBuf> {
+/// The engine's layers of some chunks, of which the first has key `first`.
+fn sliced(first: u16, values: &[u32]) -> Result<Vec<BitmapBuf>> {
+    let mut builder = SlicedBuilder::with_capacity(LAYERS, values.len().div_ceil(1 << 16))?;
+    for (chunk, values) in (first..).zip(values.chunks(1 << 16)) {
+        builder.push_u32(chunk, values, None)?;
+    }
+    Ok(builder.finish().layers)
+}
+
+fn sliced_parallel(values: &[u32], threads: usize) -> Result<Vec<BitmapBuf>> {
     let chunks = values.len().div_ceil(1 << 16).div_ceil(4 * threads).max(1);
-    let mut parts: Vec<Vec<BitmapWriter>> = values
-        .par_chunks(chunks << 16)
-        .enumerate()
-        .map(|(part, values)| write_layers((part * chunks) as u16, values))
-        .collect();
-    (0..LAYERS)
-        .map(|layer| {
-            let parts: Vec<BitmapWriter> =
-                parts.iter_mut().map(|part| std::mem::take(&mut part[layer])).collect();
-            BitmapWriter::concatenate(&parts).unwrap()
-        })
-        .collect()
+    let parts = values.par_chunks(chunks << 16).enumerate();
+    let parts: Result<Vec<Vec<BitmapBuf>>> =
+        parts.map(|(part, values)| sliced((part * chunks) as u16, values)).collect();
+    let parts = parts?;
+    let layer = |layer: usize| {
+        let views: Vec<FrozenBitmap<'_>> = parts.iter().map(|part| part[layer].view()).collect();
+        Ok(concatenate(&views)?)
+    };
+    (0..LAYERS).into_par_iter().map(layer).collect()
 }
 
 fn run(shape: &Shape, lab: &mut Lab<'_>) -> Result<()> {
@@ -171,8 +179,9 @@ fn run(shape: &Shape, lab: &mut Lab<'_>) -> Result<()> {
         Strategy::new("A-insert", || Ok(by_insert(&values)), of_roaring),
         Strategy::new("B-sorted", || Ok(by_lists(&values)), of_roaring),
         Strategy::new("C-transpose", || Ok(by_transposition(&values)), of_roaring),
-        Strategy::new("ours-transpose", || Ok(ours(&values)), of_ours),
-        Strategy::new("ours-par-transpose", || Ok(ours_parallel(&values, threads)), of_ours),
+        Strategy::new("D-transpose-stored", || Ok(stored_transposition(&values)), of_ours),
+        Strategy::new("ours", || sliced(0, &values), of_ours),
+        Strategy::new("ours-parallel", || sliced_parallel(&values, threads), of_ours),
         Strategy::limit("limit-memcpy", || Ok((values.clone(), values.clone()))),
     ])
 }

@@ -115,12 +115,15 @@ impl Lab<'_> {
         match &mut self.mode {
             Mode::Memory(_) => memory_of(&mut strategies),
             Mode::Criterion(criterion) => {
-                let mut group = criterion.benchmark_group(format!("{} {}", self.experiment.name, self.shape.name));
+                let mut group =
+                    criterion.benchmark_group(format!("{} {}", self.experiment.name, self.shape.name));
                 group.sample_size(10).throughput(criterion::Throughput::Elements(self.shape.items));
                 for strategy in &mut strategies {
                     group.bench_function(strategy.name, |bench| {
                         // The time of the work alone, without that of its input.
-                        bench.iter_custom(|count| (0..count).map(|_| (strategy.execute)(false).unwrap().wall).sum());
+                        bench.iter_custom(|count| {
+                            (0..count).map(|_| (strategy.execute)(false).unwrap().wall).sum()
+                        });
                     });
                 }
                 group.finish();

@@ -41,18 +41,14 @@ pub fn bytes(value: f64) -> String {
 pub fn cells(shape: &ShapeResult, baseline: &str) -> Vec<Vec<String>> {
     let has_memory = shape.strategies.iter().any(|strategy| strategy.peak_resident.is_some());
     let figures = super::runner::figure_names(shape);
-    let mut header: Vec<String> = [
-        "strategy",
-        "median",
-        "quartiles",
-        "a unit",
-        "to the baseline",
-        "to the limit",
-        "CPU",
-        "CPU to the baseline",
-    ]
-    .map(str::to_owned)
-    .into();
+    let has_cpu = shape.strategies.iter().any(|strategy| !strategy.cpu.is_empty());
+    let mut header: Vec<String> =
+        ["strategy", "median", "quartiles", "a unit", "to the baseline", "to the limit"]
+            .map(str::to_owned)
+            .into();
+    if has_cpu {
+        header.extend(["CPU", "CPU to the baseline"].map(str::to_owned));
+    }
     if has_memory {
         header.extend(["peak resident", "peak heap"].map(str::to_owned));
     }
@@ -73,9 +69,11 @@ pub fn cells(shape: &ShapeResult, baseline: &str) -> Vec<Vec<String>> {
             seconds(strategy.median() / shape.items.max(1) as f64),
             ratio,
             limit,
-            seconds(super::statistics::median(&strategy.cpu)),
-            baseline.map_or(String::new(), |baseline| digits(strategy.cpu_ratio_to(baseline))),
         ];
+        if has_cpu {
+            row.push(seconds(super::statistics::median(&strategy.cpu)));
+            row.push(baseline.map_or(String::new(), |baseline| digits(strategy.cpu_ratio_to(baseline))));
+        }
         if has_memory {
             let peak = |value: Option<u64>| value.map_or(String::new(), |value| bytes(value as f64));
             row.extend([peak(strategy.peak_resident), peak(strategy.peak_heap)]);

@@ -79,6 +79,9 @@ fn check(view: &ColumnView<'_>, model: &Model, rng: &mut SmallRng) {
     for low in (0..=u16::MAX).step_by(7).chain(model.keys().copied()) {
         assert_eq!(view.get(low), model.get(&low).copied());
     }
+    let (lows, mut keys): (Vec<u16>, _) = ((0..=u16::MAX).step_by(13).collect(), vec![Some(1)]);
+    view.get_many(&lows, &mut keys);
+    assert!(keys.into_iter().eq(lows.iter().map(|low| model.get(low).copied())));
     let mut all = Vec::new();
     view.for_each(|low, key| all.push((low, key)));
     assert!(all.into_iter().eq(model.iter().map(|(low, key)| (*low, *key))));
@@ -250,4 +253,27 @@ fn flipped_and_cut_pages_never_panic() {
         // Only keys that stay in order make another valid page.
         assert!(undetected < bytes.len() * 8 * 4 / 5);
     }
+}
+
+#[test]
+fn bytes_are_those_of_the_specification() {
+    // Differences 2, 0, 6 to the lowest in three bits each.
+    let page = PageBuilder::new().build(&[0, 1, 2], &[5, 3, 9]).unwrap();
+    let mut bytes = vec![0xc1, 3, 0, 1, 3, 0, 0, 0];
+    bytes.extend([3_u64, 9, 0b110_000_010, 0].iter().flat_map(|word| word.to_le_bytes()));
+    bytes.extend([1, 0, 0, 0, 2, 0]);
+    bytes.extend(3_u64.to_le_bytes());
+    assert_eq!(page, bytes);
+    // A list of present slots, equal keys, no order.
+    let page = PageBuilder::new().build(&[4, 700], &[8, 8]).unwrap();
+    let mut bytes = vec![0xc1, 0, 1, 0, 2, 0, 0, 0];
+    bytes.extend([8_u64, 8].iter().flat_map(|word| word.to_le_bytes()));
+    bytes.extend([4, 0, 0xbc, 2]);
+    assert_eq!(page, bytes);
+    let operand = ColumnDelta::from_ops([(9, None), (2, Some(1))]).encode();
+    assert_eq!(operand, [0xc2, 1, 0, 2, 0, 9, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]);
+    let zones = bitmap_silo::column::Zones::of_entries([(0x2_0003, 7), (0x2_0004, 5)]).encode();
+    let mut bytes = vec![0xc3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0];
+    bytes.extend([5_u64, 7].iter().flat_map(|word| word.to_le_bytes()));
+    assert_eq!(zones, bytes);
 }

@@ -108,13 +108,11 @@ pub(crate) fn did_you_mean<'a>(wrong: &str, names: impl Iterator<Item = &'a str>
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= 2.max(name.chars().count() / 3))
         .min_by_key(|(distance, _)| *distance);
-    match nearest {
-        Some((_, name)) => format!("did you mean {name:?}?"),
-        None => {
-            let mut known: Vec<&str> = names.take(21).collect();
-            let more = if known.len() > 20 { ", …" } else { "" };
-            known.truncate(20);
-            format!("there are: {}{more}", known.join(", "))
-        }
+    if let Some((_, name)) = nearest {
+        return format!("did you mean {name:?}?");
     }
+    let mut known: Vec<&str> = names.take(21).collect();
+    let more = if known.len() > 20 { ", …" } else { "" };
+    known.truncate(20);
+    format!("there are: {}{more}", known.join(", "))
 }

@@ -35,7 +35,9 @@ pub(crate) fn code_of_key(kind: FieldType, key: u64) -> Coded {
         FieldType::Bool | FieldType::Unsigned(8 | 16 | 32) => Coded::Direct(key as u32),
         FieldType::Signed(8 | 16 | 32) => Coded::Direct(key as u32 ^ 1 << 31),
         _ => match value_of_key(kind, key) {
-            Value::Int(x) if (0..i128::from(FIRST_TERM)).contains(&x) => Coded::Direct(x as u32),
+            Value::Int(x) if (0..i128::from(FIRST_TERM)).contains(&x) => {
+                Coded::Direct(u32::try_from(x).unwrap_or(u32::MAX))
+            }
             _ => Coded::Listed(key.to_be_bytes().to_vec()),
         },
     }
@@ -124,9 +126,11 @@ fn code_key(number: u16, term: &[u8]) -> Vec<u8> {
 }
 
 fn term_key(number: u16, index: u32) -> [u8; 7] {
-    let [a, b] = number.to_le_bytes();
-    let [c, d, e, f] = index.to_le_bytes();
-    [1, a, b, c, d, e, f]
+    let mut key = [1; 7];
+    let (field, of_term) = key[1..].split_at_mut(2);
+    field.copy_from_slice(&number.to_le_bytes());
+    of_term.copy_from_slice(&index.to_le_bytes());
+    key
 }
 
 fn count_key(number: u16) -> [u8; 3] {
@@ -220,8 +224,11 @@ impl Terms {
 pub(crate) struct NewTerms {
     known: HashMap<u16, HashMap<Vec<u8>, u32>>,
     /// Terms of each field by now, and those that are new.
-    counts: HashMap<u16, (u32, Vec<(Vec<u8>, u32)>)>,
+    counts: HashMap<u16, (u32, NewCodes)>,
 }
+
+/// Terms and the codes that they got.
+type NewCodes = Vec<(Vec<u8>, u32)>;
 
 impl NewTerms {
     /// The code of a value, which gets one if it has none.

@@ -24,7 +24,7 @@ pub(crate) fn parse_nanoseconds(text: &str) -> Result<i128, String> {
 /// The count of a unit that a date or time falls into, rounded down.
 ///
 /// # Errors
-/// As of [`parse_nanoseconds`], and for what the unit cannot count in 64 bits.
+/// What forms are read, and for what the unit cannot count in 64 bits.
 pub fn parse_time(text: &str, unit: TimeUnit) -> Result<i64, String> {
     let count = parse_nanoseconds(text)?.div_euclid(i128::from(unit.nanoseconds()));
     i64::try_from(count).map_err(|_| format!("{text:?} is out of the range of 64-bit nanoseconds"))

@@ -58,7 +58,7 @@ fn damaged_documents_are_errors_or_other_documents() {
                 match documents.decode(&damaged, &all) {
                     // What is accepted is a document that its own bytes lead back to.
                     Ok(other) => {
-                        assert_eq!(documents.decode(&documents.encode(&other), &all).unwrap(), other)
+                        assert_eq!(documents.decode(&documents.encode(&other), &all).unwrap(), other);
                     }
                     Err(_) => refused += 1,
                 }

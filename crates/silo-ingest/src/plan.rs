@@ -198,12 +198,11 @@ impl<'a> Planner<'a> {
         let mut appended = Vec::new();
         for join in joins {
             let single = |spec: &ColumnSpec| spec.name == join.column && spec.multi.is_none();
-            let column = match self.plan.columns.iter().position(single) {
-                Some(column) => column,
-                None => {
-                    self.column(&join.column, FieldType::String, None, Destination::Ignore)?;
-                    self.plan.columns.len() - 1
-                }
+            let column = if let Some(column) = self.plan.columns.iter().position(single) {
+                column
+            } else {
+                self.column(&join.column, FieldType::String, None, Destination::Ignore)?;
+                self.plan.columns.len() - 1
             };
             let named = if join.fields.is_empty() { self.all_fields(join)? } else { join.fields.clone() };
             let mut fields = Vec::new();

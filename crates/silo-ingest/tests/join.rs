@@ -1,8 +1,9 @@
 //! Joins.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -51,10 +52,10 @@ fn random_joins_agree_with_a_loop() {
         let mut bytes = String::from("v,k,s\n");
         for (key, value) in &table {
             let value = if value % 7_000 == 0 { "NA".to_owned() } else { value.to_string() };
-            bytes.push_str(&format!("{value},{key},t{value}\n"));
+            writeln!(bytes, "{value},{key},t{value}").unwrap();
         }
         let table_file = write(folder.path(), "t.csv.gz", bytes.as_bytes());
-        let bytes: String = main.iter().map(|key| format!("{key},x\n")).collect();
+        let bytes: String = main.iter().flat_map(|key| [key, ",x\n"]).collect();
         let main_file = write(folder.path(), "m.csv", format!("a,b\n{bytes}").as_bytes());
         let mut options = options(&[("b", TEXT), ("a", kind)]);
         options.nulls = Nulls::new(["NA"]);
@@ -74,12 +75,12 @@ fn random_joins_agree_with_a_loop() {
             let there: Vec<i64> = found.iter().copied().filter(|value| value % 7_000 != 0).collect();
             let last = found.last().filter(|&value| value % 7_000 != 0);
             assert_eq!(row[2], last.map_or(Value::Null, |&value| Value::Int(value)));
-            let list = |items: Vec<Value>| if items.is_empty() { Value::Null } else { Value::List(items) };
-            assert_eq!(row[3], list(there.iter().map(|&value| Value::Int(value)).collect()));
+            let all = |items: Vec<Value>| if items.is_empty() { Value::Null } else { Value::List(items) };
+            assert_eq!(row[3], all(there.iter().map(|&value| Value::Int(value)).collect()));
             let name =
                 |value: &i64| text(&if value % 7_000 == 0 { "tNA".to_owned() } else { format!("t{value}") });
             assert_eq!(row[4], found.last().map_or(Value::Null, name));
-            assert_eq!(row[5], list(found.iter().map(name).collect()));
+            assert_eq!(row[5], all(found.iter().map(name).collect()));
         }
     }
 }

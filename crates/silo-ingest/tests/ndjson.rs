@@ -1,5 +1,4 @@
 //! NDJSON files.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 

@@ -57,7 +57,7 @@ fn random_rows(count: usize, seed: u64) -> Vec<Row> {
             small: maybe(8).then(|| random.random_range(-5..5)),
             yes: maybe(5).then(|| random.random()),
             score: maybe(9)
-                .then(|| if maybe(1) { f64::NAN } else { random.random_range(-9..9) as f64 / 4.0 }),
+                .then(|| if maybe(1) { f64::NAN } else { f64::from(random.random_range(-9..9)) / 4.0 }),
             name: maybe(7)
                 .then(|| ["", "NA", "é", "long enough a name"][random.random_range(0..4)].to_owned()),
             at: maybe(9).then(|| random.random_range(-2_000_000_000_000..2_000_000_000_000)),
@@ -291,4 +291,41 @@ fn damaged_files_give_errors_or_rows_but_never_panic() {
             let _ = read_bytes("a.parquet", &damaged, &options);
         }
     }
+}
+
+#[test]
+fn schemas_are_guessed_from_declared_types_and_counted_values() {
+    let rows = random_rows(3_000, 6);
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = file(&[&rows[..1_000], &rows[1_000..]], Compression::SNAPPY);
+    let path = support::write(folder.path(), "a.parquet", &bytes);
+    let options = silo_ingest::InferOptions::default();
+    let inference = silo_ingest::infer(std::slice::from_ref(&path), &options).unwrap();
+    assert!(inference.whole);
+    assert_eq!(inference.rows, 3_000);
+    let found: Vec<(&str, &str, bool, u64)> = inference
+        .columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.kind.name(), column.multi.is_some(), column.distinct))
+        .collect();
+    let scores: std::collections::HashSet<u64> = rows
+        .iter()
+        .filter_map(|row| row.score.filter(|score| !score.is_nan()))
+        .map(|score| (score + 0.0).to_bits())
+        .collect();
+    assert_eq!(found[0], ("id", "u64", false, 3_000));
+    assert_eq!(found[1], ("small", "i32", false, 10));
+    assert_eq!(found[2], ("yes", "bool", false, 2));
+    assert_eq!(found[3], ("score", "f64", false, scores.len() as u64));
+    assert_eq!(found[4], ("name", "string", false, 4));
+    assert_eq!((found[5].0, found[5].1), ("at", "time(ms)"));
+    assert_eq!(found[6].1, "date");
+    assert_eq!(found[7].1, "time(ns)");
+    assert_eq!(found[8].1, "f64");
+    assert_eq!((found[9].0, found[9].1, found[9].2), ("tags", "i64", true));
+    assert_eq!((found[10].0, found[10].1, found[10].2), ("words", "string", true));
+    assert_eq!(found[11].0, "pair.a");
+    assert!(inference.columns[0].unique && !inference.columns[0].nullable);
+    let names = silo_ingest::column_names(&[path]).unwrap().unwrap();
+    assert_eq!(names, found.iter().map(|column| column.0.to_owned()).collect::<Vec<_>>());
 }

@@ -66,13 +66,13 @@ impl<'a> ColumnView<'a> {
         self.get(low).is_some()
     }
 
-    /// Calls `f` with every slot of `slots` that has a key, and the key.
-    #[inline]
-    pub fn for_each_of(&self, slots: impl IntoIterator<Item = u16>, mut f: impl FnMut(u16, u64)) {
-        for low in slots {
-            if let Some(key) = self.get(low) {
-                f(low, key);
-            }
+    /// Makes `keys` the keys of the slots, in their order. Nothing else is done between the
+    /// look-ups, so that their cache misses overlap.
+    pub fn get_many(&self, slots: &[u16], keys: &mut Vec<Option<u64>>) {
+        keys.clear();
+        match &self.delta {
+            None => keys.extend(slots.iter().map(|low| self.page.get(*low))),
+            Some(_) => keys.extend(slots.iter().map(|low| self.get(*low))),
         }
     }
 

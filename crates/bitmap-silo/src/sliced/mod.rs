@@ -6,13 +6,13 @@
 //! are boolean work, a chunk at a time. O'Neil and Quass, Improved Query Performance with Variant
 //! Indexes (1997).
 //!
-//! * [`build`] — layers by transposing the bits of whole chunks.
-//! * [`view`] — layers to read, and their check.
-//! * [`chunk`] — the layers of one chunk at a time.
-//! * [`compare`] — numbers that compare with one or two given ones.
-//! * [`summary`] — sums, bounds, quantiles.
-//! * [`top`] — the greatest or least numbers.
-//! * [`changes`] — setting and clearing numbers as operations on the layers.
+//! * `build` — layers by transposing the bits of whole chunks.
+//! * `view` — layers to read, and their check.
+//! * `chunk` — the layers of one chunk at a time.
+//! * `compare` — numbers that compare with one or two given ones.
+//! * `summary` — sums, bounds, quantiles.
+//! * `top` — the greatest or least numbers.
+//! * `changes` — setting and clearing numbers as operations on the layers.
 
 mod build;
 mod changes;

@@ -55,3 +55,32 @@ impl DecodedCache {
         Ok(decoded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datasilo::{Durability, KeyspaceOptions, Options, Silo};
+
+    #[test]
+    fn what_was_decoded_lasts_as_long_as_the_generation() {
+        let dir = tempfile::tempdir().unwrap();
+        let silo = Silo::open(dir.path().join("silo"), Options::new().background(false)).unwrap();
+        let keyspace = silo.create_keyspace("k", &KeyspaceOptions::new()).unwrap();
+        let cache = DecodedCache::default();
+        let first = |bytes: &[u8]| bytes.first().copied().ok_or("no bytes");
+        let mut bytes = vec![1];
+        let before = silo.snapshot();
+        assert_eq!(cache.get(&before, &bytes, first).as_deref(), Ok(&1));
+        // Not in a silo: there, bytes at an address do not change within a generation.
+        bytes[0] = 2;
+        assert_eq!(cache.get(&before, &bytes, first).as_deref(), Ok(&1));
+        silo.put(&keyspace, b"key", b"value", Durability::Process).unwrap();
+        silo.checkpoint().unwrap();
+        assert!(silo.snapshot().generation() > before.generation());
+        assert_eq!(cache.get(&silo.snapshot(), &bytes, first).as_deref(), Ok(&2));
+        bytes[0] = 3;
+        assert_eq!(cache.get(&before, &bytes, first).as_deref(), Ok(&3), "an older one decodes anew");
+        assert_eq!(cache.get(&silo.snapshot(), &bytes, first).as_deref(), Ok(&2));
+        assert_eq!(cache.get(&silo.snapshot(), &[], first).as_deref(), Err(&"no bytes"));
+    }
+}

@@ -103,15 +103,19 @@ impl<'a> Chunk<'a> {
 
     /// Looks up the keys of slots, in place of walking on.
     fn gather(&mut self, slots: ContainerRef<'_>, start: Start) {
-        let mut found = Vec::with_capacity(slots.cardinality() as usize);
-        let (direction, view) = (self.direction, &self.view);
-        slots.for_each(|low| {
-            let Some(key) = view.get(low) else { return };
+        let count = slots.cardinality() as usize;
+        let (mut lows, mut keys) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        slots.for_each(|low| lows.push(low));
+        self.view.get_many(&lows, &mut keys);
+        let direction = self.direction;
+        let mut found = Vec::with_capacity(count);
+        for (low, key) in lows.into_iter().zip(keys) {
+            let Some(key) = key else { continue };
             let at = direction.compare(&(key, low), &(start.key, start.low));
             if at.is_gt() || (at.is_eq() && !start.past) {
                 found.push(flip(direction, (key, low)));
             }
-        });
+        }
         self.entries = Entries::Gathered(found.into());
         self.passes = Passes::Always;
     }

@@ -10,12 +10,12 @@
 //! slots, as ids do after a load, the order of the page already is the answer. Otherwise a tie is
 //! gathered and sorted, and a tie too long for that is walked in the order of the second column.
 //!
-//! * [`order`] — what is asked for: direction, absent numbers, cursor.
-//! * [`stream`] — entries of all chunks, best first.
-//! * [`chunk`] — the candidates of one chunk.
-//! * [`ties`] — equal keys in the order of the second column.
-//! * [`absent`] — slots without a key.
-//! * [`aggregate`] — sums, bounds and quantiles over the same columns.
+//! * `order` — what is asked for: direction, absent numbers, cursor.
+//! * `stream` — entries of all chunks, best first.
+//! * `chunk` — the candidates of one chunk.
+//! * `ties` — equal keys in the order of the second column.
+//! * `absent` — slots without a key.
+//! * `aggregate` — sums, bounds and quantiles over the same columns.
 
 mod absent;
 mod aggregate;

@@ -62,7 +62,9 @@ fn put_field_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
         });
         put_set_of_integers(&mut block, kind, integers);
     } else {
-        items.iter().for_each(|item| put_value(&mut block, kind, item));
+        for item in items {
+            put_value(&mut block, kind, item);
+        }
     }
     put_varint(out, block.len() as u64);
     out.extend_from_slice(&block);
@@ -148,7 +150,7 @@ impl DocumentType {
         put_value(out, id_kind, &document.id.to_value());
         let value = |at: usize| document.values.get(at).unwrap_or(&Value::Null);
         let present = self.in_order().iter().filter(|(_, at)| !value(*at).is_null());
-        let presence_len = present.clone().last().map_or(0, |(number, _)| usize::from(*number) / 8 + 1);
+        let presence_len = present.clone().next_back().map_or(0, |(number, _)| usize::from(*number) / 8 + 1);
         put_varint(out, presence_len as u64);
         let start = out.len();
         out.resize(start + presence_len, 0);
@@ -215,6 +217,100 @@ impl DocumentType {
             }
         }
         bytes.is_empty().then_some(document)
+    }
+}
+
+/// What a set was before something was added to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SetBefore {
+    Null,
+    Empty,
+    Full,
+}
+
+/// Buffers for adding to sets.
+#[derive(Debug, Default)]
+pub(crate) struct SetRoom {
+    old: Vec<i128>,
+    block: Vec<u8>,
+    /// What was not in the set before.
+    pub(crate) fresh: Vec<i128>,
+}
+
+impl DocumentType {
+    /// Appends to `out` a document's bytes with integers added to the set of the field at a position, and
+    /// leaves those that are new in `room`. The integers ascend. Nothing else of the document is decoded.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for bytes that no document has.
+    pub(crate) fn add_to_set(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        added: &[i128],
+        room: &mut SetRoom,
+        out: &mut Vec<u8>,
+    ) -> Result<SetBefore> {
+        self.splice_set(bytes, at, added, room, out).ok_or_else(|| malformed(bytes))
+    }
+
+    fn splice_set(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        added: &[i128],
+        room: &mut SetRoom,
+        out: &mut Vec<u8>,
+    ) -> Option<SetBefore> {
+        let field = self.schema().fields.get(at)?;
+        let target = usize::from(field.number());
+        let mut rest = Bytes(bytes);
+        self.read_id(&mut rest)?;
+        let id = bytes.get(..bytes.len() - rest.0.len())?;
+        let presence = rest.block()?;
+        let values = rest.0;
+        let present =
+            |number: usize| presence.get(number / 8).is_some_and(|byte| byte >> (number % 8) & 1 == 1);
+        for number in (0..target).filter(|number| present(*number)) {
+            let before = (*self.by_number.get(number)?)?;
+            field_value(&mut rest, self.schema().fields.get(before)?, false)?;
+        }
+        let lead = values.get(..values.len() - rest.0.len())?;
+        room.old.clear();
+        let before = if present(target) {
+            let mut block = Bytes(rest.block()?);
+            let mut last = None;
+            while !block.is_empty() {
+                let next = match last {
+                    None => integer(&mut block, field.kind)?,
+                    Some(last) => last + i128::from(block.varint()?),
+                };
+                room.old.push(next);
+                last = Some(next);
+            }
+            if room.old.is_empty() { SetBefore::Empty } else { SetBefore::Full }
+        } else {
+            SetBefore::Null
+        };
+        let SetRoom { old, block, fresh } = room;
+        fresh.clear();
+        fresh.extend(added.iter().filter(|x| old.binary_search(x).is_err()));
+        fresh.dedup();
+        old.extend_from_slice(fresh);
+        old.sort_unstable();
+        block.clear();
+        put_set_of_integers(block, field.kind, old.iter().copied());
+        out.extend_from_slice(id);
+        put_varint(out, presence.len().max(target / 8 + 1) as u64);
+        let start = out.len();
+        out.extend_from_slice(presence);
+        out.resize(out.len().max(start + target / 8 + 1), 0);
+        *out.get_mut(start + target / 8)? |= 1 << (target % 8);
+        out.extend_from_slice(lead);
+        put_varint(out, block.len() as u64);
+        out.extend_from_slice(block);
+        out.extend_from_slice(rest.0);
+        Some(before)
     }
 }
 

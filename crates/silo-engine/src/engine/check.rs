@@ -61,6 +61,17 @@ enum Index {
     Sort(usize),
 }
 
+/// How an index differs from the documents.
+#[derive(Debug, Default)]
+struct Differences {
+    /// Entries that it lacks.
+    missing: Vec<(u64, u32)>,
+    /// Entries that it should not have.
+    surplus: Vec<(u64, u32)>,
+    /// Codes of terms that `missing` uses and that are not stored yet.
+    terms: NewTerms,
+}
+
 /// Size and sum of hashes of a set of entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Fingerprint {
@@ -127,11 +138,15 @@ impl View<'_> {
         })
     }
 
-    /// Calls `f` with every entry that the documents have, by index.
-    fn for_each_expected(&self, mut f: impl FnMut(Index, u64, u32) -> Result<()>) -> Result<u64> {
+    /// Calls `f` with every entry that the documents have, by index. Terms without a code get one in `terms`, which no
+    /// bitmap has.
+    fn for_each_expected(
+        &self,
+        terms: &mut NewTerms,
+        mut f: impl FnMut(Index, u64, u32) -> Result<()>,
+    ) -> Result<u64> {
         let engine = self.engine;
         let mut records = 0;
-        let mut codes = NewTerms::default();
         self.for_each(|slot, document| {
             records += 1;
             if u64::from(slot) >= self.slot_count() {
@@ -157,9 +172,8 @@ impl View<'_> {
                     Entry::Value(at, term) => {
                         let Some(field) = engine.schema().fields.get(at) else { continue };
                         let coded = code_of_term(field.kind, &term);
-                        // A term without a code gets one that no bitmap has.
                         let of = (field.number(), field.kind);
-                        let code = codes.assign(&engine.terms, self.snapshot(), of, coded)?;
+                        let code = terms.assign(&engine.terms, self.snapshot(), of, coded)?;
                         (Index::Filter(at), u64::from(code))
                     }
                 };
@@ -199,7 +213,7 @@ impl View<'_> {
     /// The indexes that differ, or cannot be read, with what is wrong.
     fn differing(&self, report: &mut EngineCheck) -> Result<Vec<(Index, Option<String>)>> {
         let mut expected: BTreeMap<Index, Fingerprint> = BTreeMap::new();
-        report.records = self.for_each_expected(|index, number, slot| {
+        report.records = self.for_each_expected(&mut NewTerms::default(), |index, number, slot| {
             expected.entry(index).or_default().add(number, slot);
             Ok(())
         })?;
@@ -248,10 +262,10 @@ impl View<'_> {
     }
 
     /// Entries that an index lacks, and those it should not have; ascending.
-    #[expect(clippy::type_complexity, reason = "two lists")]
-    fn differences(&self, index: Index, readable: bool) -> Result<(Vec<(u64, u32)>, Vec<(u64, u32)>)> {
+    fn differences(&self, index: Index, readable: bool) -> Result<Differences> {
         let (mut expected, mut actual) = (Vec::new(), Vec::new());
-        self.for_each_expected(|of, number, slot| {
+        let mut terms = NewTerms::default();
+        self.for_each_expected(&mut terms, |of, number, slot| {
             if of == index {
                 expected.push((number, slot));
             }
@@ -265,7 +279,7 @@ impl View<'_> {
         let only = |these: &[(u64, u32)], those: &[(u64, u32)]| {
             these.iter().filter(|entry| those.binary_search(entry).is_err()).copied().collect::<Vec<_>>()
         };
-        Ok((only(&expected, &actual), only(&actual, &expected)))
+        Ok(Differences { missing: only(&expected, &actual), surplus: only(&actual, &expected), terms })
     }
 
     fn describe_entry(&self, index: Index, number: u64, slot: u32) -> String {
@@ -302,22 +316,21 @@ impl Engine {
         report.findings.extend(store.findings);
         for (index, wrong) in view.differing(&mut report)? {
             let name = index.describe(self);
-            let first = match wrong {
-                Some(wrong) => wrong,
-                None => {
-                    let (missing, surplus) = view.differences(index, true)?;
-                    match (missing.first(), surplus.first()) {
-                        (Some((number, slot)), _) => {
-                            format!("it lacks {}", view.describe_entry(index, *number, *slot))
-                        }
-                        (None, Some((number, slot))) => {
-                            format!(
-                                "it has {}, which the document has not",
-                                view.describe_entry(index, *number, *slot)
-                            )
-                        }
-                        (None, None) => "it changed while it was looked at".to_owned(),
+            let first = if let Some(wrong) = wrong {
+                wrong
+            } else {
+                let Differences { missing, surplus, .. } = view.differences(index, true)?;
+                match (missing.first(), surplus.first()) {
+                    (Some((number, slot)), _) => {
+                        format!("it lacks {}", view.describe_entry(index, *number, *slot))
                     }
+                    (None, Some((number, slot))) => {
+                        format!(
+                            "it has {}, which the document has not",
+                            view.describe_entry(index, *number, *slot)
+                        )
+                    }
+                    (None, None) => "it changed while it was looked at".to_owned(),
                 }
             };
             report.findings.push(format!("{name}: {first}"));
@@ -356,9 +369,15 @@ impl Engine {
         let _alone = self.lock_writer();
         let silo = self.silo()?;
         let view = self.view()?;
-        let (missing, surplus) =
-            if is_labels { (view.labels_anew()?, Vec::new()) } else { view.differences(index, readable)? };
+        let Differences { missing, surplus, terms } = if is_labels {
+            Differences { missing: view.labels_anew()?, ..Differences::default() }
+        } else {
+            view.differences(index, readable)?
+        };
         let Some(field) = index.field(&self.layout) else { return Ok(()) };
+        let mut batch = silo.batch();
+        terms.append(&self.terms, &mut batch)?;
+        silo.commit(&mut batch, Durability::Process)?;
         let mut ops = StoreBatch::new();
         let surplus = surplus.into_iter().map(|entry| (entry, false));
         for ((number, slot), add) in surplus.chain(missing.into_iter().map(|entry| (entry, true))) {
@@ -391,5 +410,78 @@ impl View<'_> {
         ids.sort_unstable();
         let count = ids.len() as u64;
         Ok(ids.into_iter().zip(0..).map(|((_, slot), rank)| (label_of_rank(rank, count), slot)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Record;
+    use crate::schema::{FieldType, IdField, IndexKinds, Schema};
+    use crate::value::Value;
+
+    fn engine(dir: &std::path::Path, id: FieldType) -> Engine {
+        let none = IndexKinds::none;
+        let fields = vec![
+            Field::new("level", FieldType::Unsigned(8)).index(none().filter()),
+            Field::new("name", FieldType::String).index(none().filter()),
+            Field::new("user", FieldType::Signed(64)).index(none().high()),
+            Field::new("count", FieldType::Signed(32)).index(none().sort()),
+            Field::new("tags", FieldType::Unsigned(32)).multi().index(none().filter()),
+        ];
+        let engine = Engine::create(dir, Schema::new(IdField::new("id", id), fields).unwrap()).unwrap();
+        for number in 0..50_u32 {
+            let id = if engine.schema().id.is_string() {
+                Id::Text(format!("r{number}"))
+            } else {
+                Id::from(number)
+            };
+            let mut record = Record::new(id).with("level", number % 3).with("user", number);
+            if number % 5 > 0 {
+                record = record.with("count", number).with("name", format!("n{}", number % 4));
+                record = record.with("tags", Value::List((0..number % 4).map(Value::from).collect()));
+            }
+            engine.put(record, Durability::Process).unwrap();
+        }
+        engine
+    }
+
+    #[test]
+    fn every_index_that_differs_is_named_and_repaired() {
+        for id in [FieldType::Signed(64), FieldType::String] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut engine = engine(&dir.path().join("silo"), id);
+            assert_eq!(engine.check().unwrap().findings, Vec::<String>::new());
+            for index in Index::all(&engine.layout) {
+                for surplus in [true, false] {
+                    let field = index.field(&engine.layout).unwrap().clone();
+                    let mut first = None;
+                    engine
+                        .view()
+                        .unwrap()
+                        .for_each_actual(index, |n, slot| first = first.or(Some((n, slot))))
+                        .unwrap();
+                    let (number, slot) = first.unwrap();
+                    let code = u32::try_from(number).unwrap_or(0);
+                    let mut ops = StoreBatch::new();
+                    match (field.kind(), surplus) {
+                        (FieldKind::Column, true) => ops.set_key(&field, slot, u64::MAX),
+                        (FieldKind::Column, false) => ops.clear_key(&field, slot),
+                        (FieldKind::Postings, true) => ops.add(&field, number, 47),
+                        (FieldKind::Postings, false) => ops.remove(&field, number, slot),
+                        (_, true) => ops.set(&field, code, 1_000),
+                        (_, false) => ops.clear_bit(&field, code, slot),
+                    }
+                    engine.store.commit(engine.silo().unwrap(), &mut ops, Durability::Process).unwrap();
+                    let findings = engine.check().unwrap().findings;
+                    let name = index.describe(&engine);
+                    assert_eq!(findings.len(), 1, "{index:?} {surplus}: {findings:?}");
+                    assert!(findings[0].starts_with(&name), "{findings:?}");
+                    assert_eq!(engine.repair().unwrap(), [name]);
+                    assert_eq!(engine.check().unwrap().findings, Vec::<String>::new());
+                }
+            }
+            assert_eq!(engine.repair().unwrap(), Vec::<String>::new(), "nothing differs");
+        }
     }
 }

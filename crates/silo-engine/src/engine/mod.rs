@@ -1,5 +1,6 @@
 //! Records in a silo: opening, reading, writing.
 
+mod alter;
 mod check;
 mod labels;
 pub(crate) mod layout;
@@ -21,8 +22,8 @@ use crate::value::Id;
 
 use layout::{Layout, SCHEMA_KEY, STORE_PREFIX, Spaces};
 
-pub(crate) use labels::label_of_rank;
 pub use check::EngineCheck;
+pub(crate) use labels::label_of_rank;
 pub(crate) use view::Column;
 pub use view::View;
 use write::WriterState;
@@ -63,7 +64,7 @@ pub struct Engine {
 #[derive(Debug)]
 enum Backing {
     Writer(Silo),
-    Reader(SiloReader),
+    Reader(Box<SiloReader>),
 }
 
 fn store_options(options: Options) -> Options {
@@ -123,7 +124,13 @@ impl Engine {
         let (spaces, schema) = read_schema(&snapshot)?;
         let store = Store::open(&silo, STORE_PREFIX)?;
         let layout = Layout::create(&schema, &store, &silo)?;
-        Self::assemble(Backing::Writer(silo), store, spaces, schema, layout)
+        let unfinished = alter::is_unfinished(&spaces, &snapshot)?;
+        drop(snapshot);
+        let mut engine = Self::assemble(Backing::Writer(silo), store, spaces, schema, layout)?;
+        if unfinished {
+            engine.finish_alter()?;
+        }
+        Ok(engine)
     }
 
     /// Opens a silo of records for reading, beside a writer or without one. Changes no file.
@@ -134,9 +141,14 @@ impl Engine {
         let silo = SiloReader::open(dir, store_options(Options::new()))?;
         let snapshot = silo.snapshot();
         let (spaces, schema) = read_schema(&snapshot)?;
+        if alter::is_unfinished(&spaces, &snapshot)? {
+            return Err(Error::Schema(
+                "the schema is being changed: wait for the writer, or open for writing to finish".to_owned(),
+            ));
+        }
         let store = Store::open_read_only(&silo, STORE_PREFIX)?;
         let layout = Layout::open(&schema, &store.reader(&snapshot)?)?;
-        Self::assemble(Backing::Reader(silo), store, spaces, schema, layout)
+        Self::assemble(Backing::Reader(Box::new(silo)), store, spaces, schema, layout)
     }
 
     fn assemble(

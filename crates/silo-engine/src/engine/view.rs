@@ -200,12 +200,11 @@ impl<'e> View<'e> {
         let mut found = Vec::with_capacity(slots.len());
         let mut failure = None;
         self.snapshot.multi_get_each(&self.engine.spaces.documents, &keys, |at, bytes| {
-            let document = match bytes {
-                Some(bytes) => self.engine.documents.decode(&bytes, fields),
-                None => {
-                    let slot = slots.get(at).copied().unwrap_or(0);
-                    Err(Error::damaged("indexes", format!("slot {slot} has no document")))
-                }
+            let document = if let Some(bytes) = bytes {
+                self.engine.documents.decode(&bytes, fields)
+            } else {
+                let slot = slots.get(at).copied().unwrap_or(0);
+                Err(Error::damaged("indexes", format!("slot {slot} has no document")))
             };
             match document {
                 Ok(document) => found.push(document),

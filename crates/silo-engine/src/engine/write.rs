@@ -207,15 +207,14 @@ impl Engine {
         let mut by_id: HashMap<Id, usize> = HashMap::with_capacity(batch.len());
         for change in &batch.changes {
             let id = self.documents.id(change.id())?;
-            let at = match by_id.get(&id) {
-                Some(at) => *at,
-                None => {
-                    let slot = view.slot_of(&id)?;
-                    let old = slot.map(|slot| view.document(slot, &all)).transpose()?;
-                    touched.push(Touched { slot, new: old.clone(), old });
-                    by_id.insert(id, touched.len() - 1);
-                    touched.len() - 1
-                }
+            let at = if let Some(at) = by_id.get(&id) {
+                *at
+            } else {
+                let slot = view.slot_of(&id)?;
+                let old = slot.map(|slot| view.document(slot, &all)).transpose()?;
+                touched.push(Touched { slot, new: old.clone(), old });
+                by_id.insert(id, touched.len() - 1);
+                touched.len() - 1
             };
             let Some(record) = touched.get_mut(at) else { continue };
             record.new = match change {

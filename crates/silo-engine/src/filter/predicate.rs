@@ -133,7 +133,7 @@ impl Leaf {
             (Test::Null, _) => false,
             (Test::Keys(keys), Id::Int(x)) => keys.binary_search(&integer_key(schema.id.kind, *x)).is_ok(),
             (Test::Range(low, high), Id::Int(x)) => (*low..=*high).contains(&integer_key(schema.id.kind, *x)),
-            (test, Id::Text(text)) => test.accepts_text(text),
+            (other, Id::Text(id)) => other.accepts_text(id),
             _ => false,
         };
         found != self.negated

@@ -96,7 +96,9 @@ pub(super) fn build_bitmaps(
     if numbers {
         column.for_each(0..records as usize, |_, cell| {
             if let Cell::Numbers(numbers) = cell {
-                numbers.iter().for_each(|number| dense.add(*number));
+                for number in numbers {
+                    dense.add(*number);
+                }
             }
             Ok(())
         })?;
@@ -190,7 +192,8 @@ pub(super) fn part_ranges(records: u32, first_slot: u32) -> Vec<Range<usize>> {
 
 /// Ranges of values whose bitmaps are read together.
 fn groups(parts: &[Part], values: usize) -> Vec<Range<usize>> {
-    let bytes = |values: Range<usize>| parts.iter().map(|part| part.span(values.clone()).len()).sum::<usize>();
+    let bytes =
+        |values: Range<usize>| parts.iter().map(|part| part.span(values.clone()).len()).sum::<usize>();
     let mut groups = Vec::new();
     let (mut start, mut total) = (0, 0);
     for value in 0..values {
@@ -301,7 +304,9 @@ mod tests {
 
     #[test]
     fn parts_share_no_chunk() {
-        for (records, first_slot) in [(0, 0), (1, 0), (3_000_000, 0), (3_000_000, 2_900_000), (5, u32::MAX - 9)] {
+        for (records, first_slot) in
+            [(0, 0), (1, 0), (3_000_000, 0), (3_000_000, 2_900_000), (5, u32::MAX - 9)]
+        {
             let ranges = part_ranges(records, first_slot);
             assert_eq!(ranges.iter().map(ExactSizeIterator::len).sum::<usize>(), records as usize);
             for pair in ranges.windows(2) {

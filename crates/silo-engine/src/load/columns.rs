@@ -2,8 +2,8 @@
 
 use std::io;
 
-use bitmap_silo::column::{PageBuilder, Zone};
-use bitmap_silo::postings::{PagesBuilder, sort_pairs};
+use bitmap_silo::column::PageBuilder;
+use bitmap_silo::postings::sort_pairs;
 use rayon::prelude::*;
 
 use super::bitmaps::part_ranges;
@@ -21,68 +21,94 @@ const PAIR_BYTES: usize = 12;
 /// Pairs of a run that are read at a time.
 const READ_PAIRS: usize = 1 << 16;
 
-/// Entries of one chunk of a column.
-pub(super) struct ChunkEntries<'a> {
-    pub(super) chunk: u16,
-    /// Lower halves of the slots, ascending.
-    pub(super) slots: &'a [u16],
-    /// The key of each.
-    pub(super) keys: &'a [u64],
-    /// Their page.
-    pub(super) page: &'a [u8],
-}
-
 /// Builds the pages of a column, chunk by chunk; rank 0 is slot `first_slot`. `emit` gets every chunk that has
-/// an entry, on several threads and in no order. Returns the chunks' zones, ascending.
+/// an entry and its page, on several threads and in no order.
 pub(super) fn build_column(
     column: &ByRank<'_>,
     records: u32,
     first_slot: u32,
-    emit: &(impl Fn(&ChunkEntries<'_>) -> Result<()> + Sync),
-) -> Result<Vec<Zone>> {
-    let parts: Vec<Vec<Zone>> = part_ranges(records, first_slot)
-        .into_par_iter()
-        .map(|ranks| {
-            let mut zones = Vec::new();
-            let mut builder = PageBuilder::new();
-            let (mut slots, mut keys, mut page) = (Vec::new(), Vec::new(), Vec::new());
-            let mut chunk = 0;
-            let mut flush = |chunk: u16, slots: &mut Vec<u16>, keys: &mut Vec<u64>| -> Result<()> {
-                let (Some(lowest), Some(highest)) = (keys.iter().min(), keys.iter().max()) else {
-                    return Ok(());
-                };
-                page.clear();
-                builder
-                    .build_into(slots, keys, &mut page)
-                    .map_err(|why| Error::Load(format!("a column page could not be built: {why}")))?;
-                zones.push(Zone { chunk, lowest: *lowest, highest: *highest, count: slots.len() as u32 });
-                emit(&ChunkEntries { chunk, slots, keys, page: &page })?;
-                slots.clear();
-                keys.clear();
-                Ok(())
-            };
-            column.for_each(ranks, |rank, cell| {
-                let slot = first_slot + rank;
-                let of_slot = (slot >> 16) as u16;
-                if of_slot != chunk {
-                    flush(chunk, &mut slots, &mut keys)?;
-                    chunk = of_slot;
-                }
-                if let Cell::Numbers([key]) = cell {
-                    slots.push(slot as u16);
-                    keys.push(*key);
-                }
-                Ok(())
-            })?;
-            flush(chunk, &mut slots, &mut keys)?;
-            Ok(zones)
-        })
-        .collect::<Result<_>>()?;
-    Ok(parts.into_iter().flatten().collect())
+    emit: &(impl Fn(u16, &[u8]) -> Result<()> + Sync),
+) -> Result<()> {
+    part_ranges(records, first_slot).into_par_iter().try_for_each(|ranks| {
+        let mut builder = PageBuilder::new();
+        let (mut slots, mut keys, mut page) = (Vec::new(), Vec::new(), Vec::new());
+        let mut chunk = 0;
+        let mut flush = |chunk: u16, slots: &mut Vec<u16>, keys: &mut Vec<u64>| -> Result<()> {
+            if slots.is_empty() {
+                return Ok(());
+            }
+            page.clear();
+            builder
+                .build_into(slots, keys, &mut page)
+                .map_err(|why| Error::Load(format!("a column page could not be built: {why}")))?;
+            emit(chunk, &page)?;
+            slots.clear();
+            keys.clear();
+            Ok(())
+        };
+        column.for_each(ranks, |rank, cell| {
+            let slot = first_slot + rank;
+            let of_slot = (slot >> 16) as u16;
+            if of_slot != chunk {
+                flush(chunk, &mut slots, &mut keys)?;
+                chunk = of_slot;
+            }
+            if let Cell::Numbers([key]) = cell {
+                slots.push(slot as u16);
+                keys.push(*key);
+            }
+            Ok(())
+        })?;
+        flush(chunk, &mut slots, &mut keys)
+    })
+}
+
+/// Pairs that were sorted in memory, and sorted runs in the spool.
+pub(super) struct SortedPairs<'a> {
+    spool: &'a Spool,
+    runs: Vec<Extent>,
+    rest: Vec<Pair>,
+}
+
+/// Sorts the pairs that `produce` pushes, some millions in memory at a time.
+pub(super) fn sort_spilled(
+    spool: &Spool,
+    produce: impl FnOnce(&mut dyn FnMut(Pair) -> Result<()>) -> Result<()>,
+) -> Result<SortedPairs<'_>> {
+    let mut runs: Vec<Extent> = Vec::new();
+    let (mut pairs, mut room): (Vec<Pair>, Vec<Pair>) = (Vec::new(), Vec::new());
+    let mut bytes = Vec::new();
+    produce(&mut |pair| {
+        pairs.push(pair);
+        if pairs.len() < RUN_PAIRS {
+            return Ok(());
+        }
+        sort_pairs(&mut pairs, &mut room);
+        bytes.clear();
+        for (number, slot) in pairs.drain(..) {
+            bytes.extend_from_slice(&number.to_le_bytes());
+            bytes.extend_from_slice(&slot.to_le_bytes());
+        }
+        runs.push(spool.append(&bytes)?);
+        Ok(())
+    })?;
+    sort_pairs(&mut pairs, &mut room);
+    Ok(SortedPairs { spool, runs, rest: pairs })
+}
+
+impl SortedPairs<'_> {
+    /// Calls `f` with every pair in order, none twice.
+    pub(super) fn for_each(self, mut f: impl FnMut(Pair) -> Result<()>) -> Result<()> {
+        let mut last = None;
+        let mut once = |pair: Pair| if last.replace(pair) == Some(pair) { Ok(()) } else { f(pair) };
+        if self.runs.is_empty() {
+            return self.rest.into_iter().try_for_each(once);
+        }
+        merge_runs(self.spool, self.runs, self.rest, &mut once)
+    }
 }
 
 /// Calls `emit` with every (number, slot) pair of a column in order, none twice; rank 0 is slot `first_slot`.
-/// Sorts some millions in memory at a time.
 pub(super) fn sorted_pairs(
     column: &ByRank<'_>,
     records: u32,
@@ -90,34 +116,15 @@ pub(super) fn sorted_pairs(
     spool: &Spool,
     mut emit: impl FnMut(u64, u32) -> Result<()>,
 ) -> Result<()> {
-    let mut runs: Vec<Extent> = Vec::new();
-    let (mut pairs, mut room): (Vec<Pair>, Vec<Pair>) = (Vec::new(), Vec::new());
-    let mut bytes = Vec::new();
-    column.for_each(0..records as usize, |rank, cell| {
-        if let Cell::Numbers(numbers) = cell {
-            pairs.extend(numbers.iter().map(|number| (*number, first_slot + rank)));
-        }
-        if pairs.len() >= RUN_PAIRS {
-            sort_pairs(&mut pairs, &mut room);
-            bytes.clear();
-            for (number, slot) in pairs.drain(..) {
-                bytes.extend_from_slice(&number.to_le_bytes());
-                bytes.extend_from_slice(&slot.to_le_bytes());
+    let sorted = sort_spilled(spool, |push| {
+        column.for_each(0..records as usize, |rank, cell| match cell {
+            Cell::Null => Ok(()),
+            Cell::Numbers(numbers) => {
+                numbers.iter().try_for_each(|number| push((*number, first_slot + rank)))
             }
-            runs.push(spool.append(&bytes)?);
-        }
-        Ok(())
+        })
     })?;
-    drop(bytes);
-    sort_pairs(&mut pairs, &mut room);
-    let mut last = None;
-    let mut emit_once = |pair: Pair| {
-        if last.replace(pair) == Some(pair) { Ok(()) } else { emit(pair.0, pair.1) }
-    };
-    if runs.is_empty() {
-        return pairs.into_iter().try_for_each(emit_once);
-    }
-    merge_runs(spool, runs, pairs, &mut emit_once)
+    sorted.for_each(|(number, slot)| emit(number, slot))
 }
 
 /// A sorted run, some pairs of which are in memory.
@@ -194,28 +201,12 @@ fn merge_runs(
     Ok(())
 }
 
-/// Builds postings pages of a column's pairs: `emit` gets the first pair and the bytes of each.
-pub(super) fn build_postings(
-    column: &ByRank<'_>,
-    records: u32,
-    first_slot: u32,
-    spool: &Spool,
-    page_pairs: usize,
-    emit: impl FnMut(Pair, &[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut pages = PagesBuilder::new(page_pairs, emit);
-    sorted_pairs(column, records, first_slot, spool, |number, slot| pages.push(number, slot))?;
-    pages.finish()?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::Mutex;
 
     use bitmap_silo::column::ColumnPage;
-    use bitmap_silo::postings::PostingsPage;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
@@ -246,34 +237,25 @@ mod tests {
     }
 
     #[test]
-    fn pages_and_zones_hold_the_keys_of_every_chunk() {
+    fn pages_hold_the_keys_of_every_chunk() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::create_in(dir.path()).unwrap();
         let (reader, order, cells) = column(300_000, &spool);
         let by_rank = ByRank::new(&reader, &spool, &order).unwrap();
         let first_slot = 1_000_000;
         let seen = Mutex::new(vec![None; cells.len()]);
-        let zones = build_column(&by_rank, order.records(), first_slot, &|entries| {
-            let page = ColumnPage::open(entries.page).unwrap();
+        build_column(&by_rank, order.records(), first_slot, &|chunk, page| {
+            let page = ColumnPage::open(page).unwrap();
             page.validate().unwrap();
             let mut seen = seen.lock().unwrap();
             page.for_each(|low, key| {
-                let slot = u32::from(entries.chunk) << 16 | u32::from(low);
+                let slot = u32::from(chunk) << 16 | u32::from(low);
                 assert_eq!(seen[(slot - first_slot) as usize].replace(key), None);
             });
-            assert_eq!(entries.slots.len(), entries.keys.len());
             Ok(())
         })
         .unwrap();
         assert_eq!(seen.into_inner().unwrap(), cells);
-        assert!(zones.windows(2).all(|pair| pair[0].chunk < pair[1].chunk));
-        let counted: usize = zones.iter().map(|zone| zone.count as usize).sum();
-        assert_eq!(counted, cells.iter().flatten().count());
-        for (at, cell) in cells.iter().enumerate() {
-            let chunk = ((first_slot as usize + at) >> 16) as u16;
-            let zone = zones.iter().find(|zone| zone.chunk == chunk).unwrap();
-            assert!(cell.is_none_or(|key| (zone.lowest..=zone.highest).contains(&key)));
-        }
     }
 
     #[test]
@@ -284,18 +266,13 @@ mod tests {
         let by_rank = ByRank::new(&reader, &spool, &order).unwrap();
         let expected: BTreeSet<(u64, u32)> =
             cells.iter().zip(9..).filter_map(|(cell, slot)| Some(((*cell)?, slot))).collect();
-        let mut paged = BTreeSet::new();
-        build_postings(&by_rank, order.records(), 9, &spool, 10_000, |first, bytes| {
-            let page = PostingsPage::open(bytes).unwrap();
-            page.validate().unwrap();
-            assert_eq!(page.first(), Some(first));
-            page.range(0..=u64::MAX).for_each(|posting| {
-                paged.extend(posting.slots.map(|slot| (posting.value, slot)));
-            });
+        let mut sorted = Vec::new();
+        sorted_pairs(&by_rank, order.records(), 9, &spool, |number, slot| {
+            sorted.push((number, slot));
             Ok(())
         })
         .unwrap();
-        assert_eq!(paged, expected);
+        assert!(sorted.iter().eq(&expected));
 
         // The same pairs as runs in the spool and a rest in memory.
         let all: Vec<Pair> = expected.iter().copied().collect();

@@ -16,7 +16,7 @@ pub enum Target {
     Id,
     /// It is a field, by position in the schema.
     Field(usize),
-    /// Its values are added to a field with several values, by position in the schema.
+    /// Its values, lists or single ones, are added to a field with several values, by position in the schema.
     Add(usize),
     /// It is left out.
     Ignore,
@@ -25,10 +25,12 @@ pub enum Target {
 /// The rows of a batch in the terms of a schema: defaults and computed fields filled in.
 pub(super) struct Rows<'a> {
     pub(super) first_row: u64,
-    pub(super) rows: usize,
+    pub(super) count: usize,
     pub(super) id: &'a Column,
     /// By position of the field; none where every row is null.
     pub(super) fields: Vec<Option<Cow<'a, Column>>>,
+    /// Positions of the fields that must not be null and are somewhere in the batch.
+    never_null: Vec<usize>,
 }
 
 /// Whether row `row` of a column is null.
@@ -95,6 +97,13 @@ fn len_of(values: &Values) -> usize {
     }
 }
 
+/// A column of single values as one of lists; the placeholder of a null row becomes a list's only item.
+fn lists_of_one(column: &Column) -> Column {
+    let ends = (1..=u32::try_from(len_of(&column.values)).unwrap_or(u32::MAX)).collect();
+    let items = Box::new(column.values.clone());
+    Column { nulls: column.nulls.clone(), values: Values::List { ends, items } }
+}
+
 /// The value in row `row`, as documents have it: sets ascend, with none twice.
 pub(super) fn value_at(column: &Column, row: usize, kind: FieldType) -> Value {
     if is_null(column, row) { Value::Null } else { value_in(&column.values, row, kind) }
@@ -132,8 +141,7 @@ impl ColumnBuilder {
             FieldType::String => Values::Text { ends: Vec::new(), bytes: Vec::new() },
             FieldType::Signed(_) | FieldType::Unsigned(_) | FieldType::Time(_) => Values::Int(Vec::new()),
         };
-        let values =
-            if multi { Values::List { ends: Vec::new(), items: Box::new(one) } } else { one };
+        let values = if multi { Values::List { ends: Vec::new(), items: Box::new(one) } } else { one };
         Self { rows: 0, nulls: Vec::new(), values }
     }
 
@@ -183,7 +191,12 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// [`Error::Load`] for columns that do not have the shape that the schema asks for.
-    pub(super) fn new(documents: &DocumentType, targets: &[Target], batch: &'a RowBatch, whole: bool) -> Result<Self> {
+    pub(super) fn new(
+        documents: &DocumentType,
+        targets: &[Target],
+        batch: &'a RowBatch,
+        whole: bool,
+    ) -> Result<Self> {
         let schema = documents.schema();
         let mut id = None;
         let mut fields: Vec<Option<Cow<'a, Column>>> = vec![None; schema.fields.len()];
@@ -196,23 +209,32 @@ impl<'a> Rows<'a> {
                     (&field.name, field.kind, field.multi)
                 }
             };
-            check_values(&column.values, batch.rows, kind, multi)
+            // What is added may come one by one.
+            let single = matches!(target, Target::Add(_)) && !matches!(column.values, Values::List { .. });
+            check_values(&column.values, batch.rows, kind, multi && !single)
                 .map_err(|why| Error::Load(format!("the column for {name:?}: {why}")))?;
             match target {
                 Target::Field(at) | Target::Add(at) => {
+                    let column =
+                        if single { Cow::Owned(lists_of_one(column)) } else { Cow::Borrowed(column) };
                     if let Some(place) = fields.get_mut(*at) {
-                        *place = Some(Cow::Borrowed(column));
+                        *place = Some(column);
                     }
                 }
                 Target::Id | Target::Ignore => id = Some(column),
             }
         }
         let id = id.ok_or_else(|| Error::Load("no column holds the ids".into()))?;
-        let mut rows = Self { first_row: batch.first_row, rows: batch.rows, id, fields };
+        let mut rows =
+            Self { first_row: batch.first_row, count: batch.rows, id, fields, never_null: Vec::new() };
         if whole {
             rows.fill_defaults(documents);
             rows.compute(documents);
         }
+        let has_null =
+            |at: usize| rows.column(at).map_or(whole, |column| column.nulls.iter().any(|word| *word != 0));
+        let required = schema.fields.iter().enumerate().filter(|(_, field)| !field.nullable);
+        rows.never_null = required.map(|(at, _)| at).filter(|at| has_null(*at)).collect();
         Ok(rows)
     }
 
@@ -228,7 +250,7 @@ impl<'a> Rows<'a> {
                 continue;
             }
             let mut filled = ColumnBuilder::new(field.kind, field.multi);
-            for row in 0..self.rows {
+            for row in 0..self.count {
                 match self.column(at).map(|column| value_at(column, row, field.kind)) {
                     None | Some(Value::Null) => filled.push(default),
                     Some(value) => filled.push(&value),
@@ -244,8 +266,9 @@ impl<'a> Rows<'a> {
         for (at, sources) in documents.computed() {
             let Some(field) = documents.schema().fields.get(*at) else { continue };
             let mut computed = ColumnBuilder::new(field.kind, false);
-            for row in 0..self.rows {
-                let value = documents.compute(*at, sources, |source| self.integer(documents.schema(), source, row));
+            for row in 0..self.count {
+                let value =
+                    documents.compute(*at, sources, |source| self.integer(documents.schema(), source, row));
                 computed.push(&value.map_or(Value::Null, Value::Int));
             }
             if let Some(place) = self.fields.get_mut(*at) {
@@ -265,19 +288,24 @@ impl<'a> Rows<'a> {
     }
 
     /// Why row `row` cannot be a record, if it cannot.
-    pub(super) fn refusal(&self, schema: &Schema, row: usize, whole: bool) -> Option<String> {
+    pub(super) fn refusal(&self, schema: &Schema, row: usize) -> Option<String> {
         if is_null(self.id, row) {
             return Some(format!("{} is null", schema.id.name));
         }
-        let missing = schema.fields.iter().enumerate().find(|(at, field)| {
-            let null = self.column(*at).map_or(whole, |column| is_null(column, row));
-            !field.nullable && null
-        });
-        missing.map(|(_, field)| format!("{} is null, which the schema forbids", field.name))
+        let missing =
+            self.never_null.iter().find(|at| self.column(**at).is_none_or(|column| is_null(column, row)));
+        let missing = missing.and_then(|at| schema.fields.get(*at));
+        missing.map(|field| format!("{} is null, which the schema forbids", field.name))
     }
 
     /// Appends the document of row `row`: the same bytes as [`DocumentType::encode_into`] gives.
-    pub(super) fn encode(&self, documents: &DocumentType, row: usize, scratch: &mut Scratch, out: &mut Vec<u8>) {
+    pub(super) fn encode(
+        &self,
+        documents: &DocumentType,
+        row: usize,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) {
         put_one(out, documents.schema().id.kind, &self.id.values, row);
         scratch.presence.clear();
         scratch.values.clear();
@@ -322,7 +350,9 @@ pub(super) fn field_at(schema: &Schema, at: usize) -> Result<&Field> {
 fn put_one(out: &mut Vec<u8>, kind: FieldType, values: &Values, row: usize) {
     match values {
         Values::Bool(bits) => out.push(bits.get(row).copied().unwrap_or(0)),
-        Values::Int(numbers) => put_integer(out, kind, integer_of(kind, numbers.get(row).copied().unwrap_or(0))),
+        Values::Int(numbers) => {
+            put_integer(out, kind, integer_of(kind, numbers.get(row).copied().unwrap_or(0)));
+        }
         Values::Float(numbers) => {
             let x = numbers.get(row).copied().unwrap_or(0.0) + 0.0;
             #[expect(clippy::cast_possible_truncation, reason = "values of the field are 32-bit floats")]
@@ -436,12 +466,10 @@ mod tests {
             ],
         };
         // The text must be cut at characters: x, nothing, ä and the first byte of ö is no text.
-        let targets: Vec<Target> =
-            std::iter::once(Target::Id).chain((0..7).map(Target::Field)).collect();
+        let targets: Vec<Target> = std::iter::once(Target::Id).chain((0..7).map(Target::Field)).collect();
         assert!(Rows::new(&documents, &targets, &batch, true).is_err());
         let mut batch = batch;
-        batch.columns[5] =
-            column(0, Values::Text { ends: vec![1, 1, 3], bytes: "xä".as_bytes().to_vec() });
+        batch.columns[5] = column(0, Values::Text { ends: vec![1, 1, 3], bytes: "xä".as_bytes().to_vec() });
         let rows = Rows::new(&documents, &targets, &batch, true).unwrap();
 
         let (mut scratch, mut bytes) = (Scratch::default(), Vec::new());
@@ -465,7 +493,7 @@ mod tests {
         let last = documents.decode(&bytes, &FieldSet::all(&schema)).unwrap();
         assert_eq!(last.values[7], Value::Int(7));
         assert_eq!(last.values[8], Value::Int(7));
-        assert_eq!(rows.refusal(&schema, 0, true), None);
+        assert_eq!(rows.refusal(&schema, 0), None);
     }
 
     #[test]

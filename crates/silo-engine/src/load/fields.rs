@@ -28,7 +28,13 @@ fn integer_key_of(kind: FieldType, raw: i64) -> u64 {
 }
 
 /// Appends what a field's indexes know of one value: a text's number or hash, else the sort key.
-fn push_number(field: &Field, values: &Values, at: usize, terms: (&LoadTerms, &mut TermCache), out: &mut Vec<u64>) {
+fn push_number(
+    field: &Field,
+    values: &Values,
+    at: usize,
+    (terms, cache): (&LoadTerms, &mut TermCache),
+    out: &mut Vec<u64>,
+) {
     out.push(match values {
         Values::Bool(bits) => u64::from(bits.get(at) == Some(&1)),
         Values::Int(numbers) => integer_key_of(field.kind, numbers.get(at).copied().unwrap_or(0)),
@@ -40,11 +46,7 @@ fn push_number(field: &Field, values: &Values, at: usize, terms: (&LoadTerms, &m
             // Checked when the batch came.
             let text = std::str::from_utf8(text(ends, bytes, at)).unwrap_or_default();
             let text = indexed_text(field, text);
-            if field.index.high {
-                text_hash(&text)
-            } else {
-                u64::from(terms.0.number(terms.1, &text))
-            }
+            if field.index.high { text_hash(&text) } else { u64::from(terms.number(cache, &text)) }
         }
         // Sets hold no sets.
         Values::List { .. } => 0,
@@ -52,7 +54,14 @@ fn push_number(field: &Field, values: &Values, at: usize, terms: (&LoadTerms, &m
 }
 
 /// Fills a block with the chosen rows of a field.
-fn fill(field: &Field, column: Option<&Column>, rows: &[u32], spool: &FieldSpool, cache: &mut TermCache, block: &mut Block) {
+fn fill(
+    field: &Field,
+    column: Option<&Column>,
+    rows: &[u32],
+    spool: &FieldSpool,
+    cache: &mut TermCache,
+    block: &mut Block,
+) {
     block.clear();
     let Some(column) = column else {
         block.nulls.resize(rows.len().div_ceil(64), u64::MAX);
@@ -87,17 +96,33 @@ fn fill(field: &Field, column: Option<&Column>, rows: &[u32], spool: &FieldSpool
     }
 }
 
-/// Why row `row` cannot be indexed, if it cannot.
-pub(super) fn refusal(schema: &Schema, rows: &Rows<'_>, row: usize) -> Option<String> {
-    let texts = schema.fields.iter().zip(&rows.fields).filter(|(field, _)| field.index.filter);
-    for (field, column) in texts {
-        let Some(column) = column else { continue };
+/// Positions of the filter fields with a text in the batch that an index may not take: lower case may be
+/// longer than the text.
+pub(super) fn with_long_texts(schema: &Schema, rows: &Rows<'_>) -> Vec<usize> {
+    let long = |values: &Values| match values {
+        Values::Text { ends, .. } => (0..ends.len()).any(|at| span(ends, at).len() > MAX_TERM_LEN / 3),
+        _ => false,
+    };
+    let has_long = |column: &Column| match &column.values {
+        Values::List { items, .. } => long(items),
+        one => long(one),
+    };
+    let fields = schema.fields.iter().zip(&rows.fields).enumerate();
+    let found =
+        fields.filter(|(_, (field, column))| field.index.filter && column.as_deref().is_some_and(has_long));
+    found.map(|(at, _)| at).collect()
+}
+
+/// Why row `row` cannot be indexed, if it cannot; `long` has the fields to look at.
+pub(super) fn refusal(schema: &Schema, rows: &Rows<'_>, long: &[usize], row: usize) -> Option<String> {
+    for at in long {
+        let (Some(field), Some(Some(column))) = (schema.fields.get(*at), rows.fields.get(*at)) else {
+            continue;
+        };
         let too_long = |values: &Values, at: usize| match values {
             Values::Text { ends, bytes } => {
-                let text = text(ends, bytes, at);
-                // Lower case may be longer.
-                text.len() > MAX_TERM_LEN / 3
-                    && indexed_text(field, std::str::from_utf8(text).unwrap_or_default()).len() > MAX_TERM_LEN
+                let text = std::str::from_utf8(text(ends, bytes, at)).unwrap_or_default();
+                indexed_text(field, text).len() > MAX_TERM_LEN
             }
             _ => false,
         };
@@ -151,13 +176,29 @@ pub(super) fn append(
     fields: &[FieldSpool],
     scratch: &mut FieldScratch,
 ) -> io::Result<()> {
-    let FieldScratch { caches, block, packed } = scratch;
-    caches.resize_with(schema.fields.len(), TermCache::default);
-    for (((field, column), of), cache) in schema.fields.iter().zip(&rows.fields).zip(fields).zip(caches) {
-        if !field.index.is_none() {
-            fill(field, column.as_deref(), chosen, of, cache, block);
-            of.column.append(spool, rows.first_row, chosen.len(), block, packed)?;
-        }
+    let indexed = schema.fields.iter().enumerate().filter(|(_, field)| !field.index.is_none());
+    for (at, _) in indexed {
+        append_one(schema, rows, chosen, spool, (at, fields), scratch)?;
     }
     Ok(())
+}
+
+/// Spools the chosen rows of the field at a position.
+pub(super) fn append_one(
+    schema: &Schema,
+    rows: &Rows<'_>,
+    chosen: &[u32],
+    spool: &Spool,
+    (at, fields): (usize, &[FieldSpool]),
+    scratch: &mut FieldScratch,
+) -> io::Result<()> {
+    let FieldScratch { caches, block, packed } = scratch;
+    caches.resize_with(schema.fields.len(), TermCache::default);
+    let (Some(field), Some(of), Some(cache)) = (schema.fields.get(at), fields.get(at), caches.get_mut(at))
+    else {
+        return Ok(());
+    };
+    let column = rows.fields.get(at).and_then(Option::as_deref);
+    fill(field, column, chosen, of, cache, block);
+    of.column.append(spool, rows.first_row, chosen.len(), block, packed)
 }

@@ -26,13 +26,18 @@ use crate::value::Id;
 const DOCUMENT_ROWS: usize = 1 << 17;
 
 /// Writers of the load that no thread uses at the moment.
-struct Writers<'b> {
+pub(super) struct Writers<'b> {
     bulk: &'b StoreBulk<'b>,
     idle: Mutex<Vec<StoreBulkWriter<'b>>>,
 }
 
 impl<'b> Writers<'b> {
-    fn with<T>(&self, f: impl FnOnce(&mut StoreBulkWriter<'b>) -> Result<T>) -> Result<T> {
+    pub(super) fn new(bulk: &'b StoreBulk<'b>) -> Self {
+        Self { bulk, idle: Mutex::default() }
+    }
+
+    /// Calls `f` with a writer.
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut StoreBulkWriter<'b>) -> Result<T>) -> Result<T> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut writer = taken.unwrap_or_else(|| self.bulk.writer());
@@ -41,7 +46,8 @@ impl<'b> Writers<'b> {
         result
     }
 
-    fn close(self) -> Result<()> {
+    /// Closes all writers.
+    pub(super) fn close(self) -> Result<()> {
         let idle = self.idle.into_inner().unwrap_or_else(PoisonError::into_inner);
         idle.into_iter().try_for_each(|writer| Ok(writer.close()?))
     }
@@ -72,7 +78,9 @@ pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
     let mut state = engine.lock_writer();
     let view = engine.view()?;
     if view.slot_count() != 0 {
-        return Err(Error::Load("records were written while the load ran: load again, to add to them".into()));
+        return Err(Error::Load(
+            "records were written while the load ran: load again, to add to them".into(),
+        ));
     }
     let documents = documents.into_reader();
     let ids = ids.into_reader();
@@ -91,10 +99,10 @@ pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
         let texts = spooled.terms.into_sorted();
         let mut codes = vec![0; texts.len()];
         for (text, number) in texts {
-            let coded = code_of_term(field.kind, &Term::Text(text.into_string().into()));
+            let term = Term::Text(text.into_string().into());
             let of = (field.number(), field.kind);
-            if let Some(code) = codes.get_mut(number as usize) {
-                *code = terms.assign(&engine.terms, view.snapshot(), of, coded)?;
+            if let Some(place) = codes.get_mut(number as usize) {
+                *place = terms.assign(&engine.terms, view.snapshot(), of, code_of_term(field.kind, &term))?;
             }
         }
         columns.push(FieldColumn { field, indexes, column: spooled.column.into_reader(), codes });
@@ -102,7 +110,7 @@ pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
 
     let spaces = &engine.spaces;
     let bulk = engine.store.bulk(silo, &[&spaces.engine, &spaces.documents, &spaces.terms])?;
-    let writers = Writers { bulk: &bulk, idle: Mutex::default() };
+    let writers = Writers::new(&bulk);
     let terms = Mutex::new(terms);
     let publication =
         Publication { engine, view: &view, writers: &writers, spool: &spool, order: &order, terms: &terms };
@@ -204,16 +212,23 @@ impl Publication<'_, '_> {
         let column = ByRank::new(&of.column, self.spool, self.order)?;
         let number = of.field.number();
         let state = &self.engine.layout.state;
-        build_bitmaps(&column, self.records(), 0, of.indexes.filter.is_some(), self.spool, &|bitmap, stored| {
-            let view = BitmapView::open(stored).map_err(|why| Error::Load(why.to_string()))?;
-            let (field, value) = match (bitmap, &of.indexes.filter) {
-                (BitmapOf::Null, _) => (state, State::Null(number).code()),
-                (BitmapOf::Empty, _) => (state, State::Empty(number).code()),
-                (BitmapOf::Number(number), Some(filter)) => (filter, self.code(of, number)?),
-                (BitmapOf::Number(_), None) => return Ok(()),
-            };
-            self.writers.with(|writer| Ok(writer.put_bitmap(field, value, view)?))
-        })?;
+        build_bitmaps(
+            &column,
+            self.records(),
+            0,
+            of.indexes.filter.is_some(),
+            self.spool,
+            &|bitmap, stored| {
+                let view = BitmapView::open(stored).map_err(|why| Error::Load(why.to_string()))?;
+                let (field, value) = match (bitmap, &of.indexes.filter) {
+                    (BitmapOf::Null, _) => (state, State::Null(number).code()),
+                    (BitmapOf::Empty, _) => (state, State::Empty(number).code()),
+                    (BitmapOf::Number(number), Some(filter)) => (filter, self.code(of, number)?),
+                    (BitmapOf::Number(_), None) => return Ok(()),
+                };
+                self.writers.with(|writer| Ok(writer.put_bitmap(field, value, view)?))
+            },
+        )?;
         if let Some(sort) = &of.indexes.sort {
             self.index_column(&column, sort)?;
         }
@@ -234,10 +249,9 @@ impl Publication<'_, '_> {
     }
 
     fn index_column(&self, column: &ByRank<'_>, index: &StoreField) -> Result<()> {
-        build_column(column, self.records(), 0, &|entries| {
-            self.writers.with(|writer| Ok(writer.put_column_page(index, entries.chunk, entries.page)?))
-        })?;
-        Ok(())
+        build_column(column, self.records(), 0, &|chunk, page| {
+            self.writers.with(|writer| Ok(writer.put_column_page(index, chunk, page)?))
+        })
     }
 
     /// Pages of a column's pairs; numbers with very many slots get bitmaps of their own.

@@ -7,9 +7,17 @@
 //!
 //! * `encode` — rows to documents. `fields`, `terms` — values to numbers. `spool`, `documents` — temporary files.
 //! * `order` — ids to slots. `bitmaps`, `columns` — columns to indexes.
-//! * `fresh` — publishes a load into an empty silo. `rows` — into one that holds records, row by row.
+//! * `fresh` — publishes a load into an empty silo. `adds`, `by_slot` — one that adds to a field of records. `rows` — any
+//!   other, row by row.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "slots, rows and what a batch holds are counted in 32 bits, which is checked where they come in"
+)]
+
+mod adds;
 mod bitmaps;
+mod by_slot;
 mod columns;
 mod documents;
 mod encode;
@@ -65,14 +73,24 @@ pub struct Refusal {
     pub reason: String,
 }
 
+/// How a load is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The silo was empty when the load began: indexes are built from columns.
+    Fresh,
+    /// The load only adds to the field at this position.
+    Adds(usize),
+    /// Record by record.
+    Rows,
+}
+
 /// A load under way. Dropped without [`Loader::finish`] it leaves no trace.
 #[derive(Debug)]
 pub struct Loader<'e> {
     engine: &'e Engine,
     mode: LoadMode,
     targets: Vec<Target>,
-    /// The silo was empty when the load began: indexes are built from columns.
-    fresh: bool,
+    way: Way,
     spool: Spool,
     documents: SpooledDocuments,
     ids: SpooledColumn,
@@ -124,12 +142,16 @@ impl Engine {
                 }
             }
         }
-        let fresh = mode == LoadMode::Replace && self.view()?.slot_count() == 0;
+        let way = match adds::added_field(schema, mode, &targets) {
+            Some(at) => Way::Adds(at),
+            None if mode == LoadMode::Replace && self.view()?.slot_count() == 0 => Way::Fresh,
+            None => Way::Rows,
+        };
         Ok(Loader {
             engine: self,
             mode,
             targets,
-            fresh,
+            way,
             spool: Spool::create_in(self.path())?,
             documents: SpooledDocuments::default(),
             ids: SpooledColumn::default(),
@@ -166,7 +188,11 @@ impl Loader<'_> {
     /// below.
     pub fn finish(self) -> Result<LoadReport> {
         let refused = self.refused.load(Ordering::Relaxed);
-        let report = if self.fresh { fresh::publish(self)? } else { rows::publish(self)? };
+        let report = match self.way {
+            Way::Fresh => fresh::publish(self)?,
+            Way::Adds(at) => adds::publish(self, at)?,
+            Way::Rows => rows::publish(self)?,
+        };
         Ok(LoadReport { refused, ..report })
     }
 }
@@ -179,20 +205,24 @@ impl LoadWriter<'_> {
     /// [`Error::Load`] for columns of another type than the schema's, and failures to write, after which the load must be
     /// dropped.
     pub fn push(&mut self, batch: &RowBatch) -> Result<Vec<Refusal>> {
-        let Loader { engine, mode, targets, fresh, spool, documents, ids, fields, refused } = self.loader;
+        let Loader { engine, mode, targets, way, spool, documents, ids, fields, refused } = self.loader;
         let (types, schema) = (engine.documents(), engine.schema());
         let whole = *mode == LoadMode::Replace;
         let rows = Rows::new(types, targets, batch, whole)?;
+        let long = fields::with_long_texts(schema, &rows);
         let mut refusals = Vec::new();
         self.chosen.clear();
         let mut first = 0;
-        for row in 0..rows.rows {
-            let reason = rows.refusal(schema, row, whole).or_else(|| fields::refusal(schema, &rows, row));
+        for row in 0..rows.count {
+            let reason = rows.refusal(schema, row).or_else(|| fields::refusal(schema, &rows, &long, row));
             if let Some(reason) = reason {
                 refusals.push(Refusal { row, reason });
                 continue;
             }
             self.chosen.push(u32::try_from(row).unwrap_or(u32::MAX));
+            if matches!(way, Way::Adds(_)) {
+                continue;
+            }
             rows.encode(types, row, &mut self.scratch, &mut self.block.bytes);
             self.block.end_document();
             if !self.block.has_room() {
@@ -204,10 +234,16 @@ impl LoadWriter<'_> {
         if self.chosen.is_empty() {
             return Ok(refusals);
         }
-        documents.append(spool, rows.first_row + first as u64, &mut self.block)?;
         fields::append_ids(schema, &rows, &self.chosen, spool, ids, &mut self.fields)?;
-        if *fresh {
-            fields::append(schema, &rows, &self.chosen, spool, fields, &mut self.fields)?;
+        match way {
+            Way::Adds(at) => {
+                fields::append_one(schema, &rows, &self.chosen, spool, (*at, fields), &mut self.fields)?;
+            }
+            Way::Fresh => fields::append(schema, &rows, &self.chosen, spool, fields, &mut self.fields)?,
+            Way::Rows => {}
+        }
+        if !matches!(way, Way::Adds(_)) {
+            documents.append(spool, rows.first_row + first as u64, &mut self.block)?;
         }
         Ok(refusals)
     }

@@ -57,8 +57,12 @@ impl Order {
         let count = row_count(rows)?;
         let mut sorted: Vec<u32> = (0..count).collect();
         sorted.par_sort_unstable_by(|a, b| compare(*a, *b).then(a.cmp(b)));
-        let last_of_id = |at: usize, row: u32| sorted.get(at + 1).is_none_or(|next| compare(row, *next).is_ne());
-        Ok(Self::ranked(rows, sorted.iter().enumerate().filter(|(at, row)| last_of_id(*at, **row)).map(|(_, row)| *row)))
+        let last_of_id =
+            |at: usize, row: u32| sorted.get(at + 1).is_none_or(|next| compare(row, *next).is_ne());
+        Ok(Self::ranked(
+            rows,
+            sorted.iter().enumerate().filter(|(at, row)| last_of_id(*at, **row)).map(|(_, row)| *row),
+        ))
     }
 
     /// The order in which the given rows, by rank, are the records.
@@ -162,9 +166,11 @@ impl<'a> ByRank<'a> {
         };
         match &self.source {
             Source::Gathered(all) => visit(0, self.records, &all.nulls, &all.ends, &all.numbers),
-            Source::Blocks(column, spool) => column.for_each_block(spool, ranks.clone(), |first, rows, block| {
-                visit(first, rows, &block.nulls, &block.ends, &block.numbers)
-            }),
+            Source::Blocks(column, spool) => {
+                column.for_each_block(spool, ranks.clone(), |first, rows, block| {
+                    visit(first, rows, &block.nulls, &block.ends, &block.numbers)
+                })
+            }
         }
     }
 }
@@ -203,9 +209,9 @@ fn gather(column: &ColumnReader, spool: &Spool, order: &Order) -> Result<Gathere
     let mut end = 0u32;
     let mut ends = lens;
     for len in &mut ends {
-        end = end
-            .checked_add(*len)
-            .ok_or_else(|| Error::Load("more than 2^32 values in one column: load the rows in parts".into()))?;
+        end = end.checked_add(*len).ok_or_else(|| {
+            Error::Load("more than 2^32 values in one column: load the rows in parts".into())
+        })?;
         *len = end;
     }
     numbers.clear();
@@ -255,7 +261,12 @@ mod tests {
         (dir, spool, columns.map(SpooledColumn::into_reader))
     }
 
-    fn cells(column: &ColumnReader, spool: &Spool, order: &Order, ranks: std::ops::Range<usize>) -> Vec<Option<Vec<u64>>> {
+    fn cells(
+        column: &ColumnReader,
+        spool: &Spool,
+        order: &Order,
+        ranks: std::ops::Range<usize>,
+    ) -> Vec<Option<Vec<u64>>> {
         let mut cells = Vec::new();
         let mut next = ranks.start as u32;
         ByRank::new(column, spool, order)

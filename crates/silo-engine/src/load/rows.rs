@@ -158,15 +158,12 @@ impl Rows<'_> {
         new: &Document,
         writer: &mut Writer<'_>,
     ) -> Result<()> {
-        let slot = match slot {
-            Some(slot) => {
-                self.report.changed += 1;
-                slot
-            }
-            None => {
-                self.report.created += 1;
-                self.new_slot(&new.id)?
-            }
+        let slot = if let Some(slot) = slot {
+            self.report.changed += 1;
+            slot
+        } else {
+            self.report.created += 1;
+            self.new_slot(&new.id)?
         };
         if old == Some(new) {
             return Ok(());
@@ -192,8 +189,9 @@ impl Rows<'_> {
     }
 
     fn new_slot(&mut self, id: &Id) -> Result<u32> {
-        let slot = u32::try_from(self.slot_count)
-            .map_err(|_| Error::Load("all 2^32 slots are used: split the records over several silos".into()))?;
+        let slot = u32::try_from(self.slot_count).map_err(|_| {
+            Error::Load("all 2^32 slots are used: split the records over several silos".into())
+        })?;
         self.slot_count += 1;
         if let Id::Text(text) = id {
             self.created.push((slot, text.clone()));

@@ -281,11 +281,6 @@ impl ColumnReader {
         }
         Ok(())
     }
-
-    /// Input position of every block's first row, in order, with its number of rows.
-    pub(crate) fn positions(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
-        self.blocks.iter().map(|block| (block.first_row, block.rows))
-    }
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ mod tests {
                 for cut in 0..text.len() {
                     let _ = Cursor::decode(&schema, &query, &text[..cut]);
                 }
-                assert!(Cursor::decode(&schema, &query, &text[..16]).is_err());
+                assert!(Cursor::decode(&schema, &query, &text[..12]).is_err());
                 assert!(Cursor::decode(&schema, &query, "ü!").is_err());
             }
         }

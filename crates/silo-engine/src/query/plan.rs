@@ -32,7 +32,7 @@ pub(super) struct Plan<'v> {
 #[derive(Debug)]
 enum Node<'v> {
     Nothing,
-    Stored(StoredBitmap<'v>),
+    Stored(Box<StoredBitmap<'v>>),
     /// Slots of a value in postings.
     Postings(PostingLeaf<'v>),
     /// Made for the query.
@@ -120,14 +120,20 @@ impl<'v> Plan<'v> {
 
     /// How the plan is evaluated, and what it comes to; costs an evaluation of every part.
     pub(super) fn explain(&self, slot_count: u64) -> Explain {
-        let (strategy, parts): (_, Vec<&Plan<'_>>) = match &self.node {
+        let explain = |part: &Plan<'_>| part.explain(slot_count);
+        let (strategy, parts) = match &self.node {
             Node::Nothing => ("known to be empty", Vec::new()),
             Node::Stored(_) => ("stored bitmap", Vec::new()),
             Node::Postings(_) => ("postings", Vec::new()),
             Node::Made(_) => ("bitmap made for the query", Vec::new()),
-            Node::Or(parts) => ("union, chunk by chunk", parts.iter().collect()),
+            Node::Or(parts) => ("union, chunk by chunk", parts.iter().map(explain).collect()),
             Node::And { keep, remove } => {
-                ("intersection, chunk by chunk, most selective first", keep.iter().chain(remove).collect())
+                let without = |part: &Plan<'_>| {
+                    let explained = part.explain(slot_count);
+                    Explain { part: format!("without {}", explained.part), ..explained }
+                };
+                let parts = keep.iter().map(explain).chain(remove.iter().map(without));
+                ("intersection, chunk by chunk, most selective first", parts.collect())
             }
         };
         Explain {
@@ -135,7 +141,7 @@ impl<'v> Plan<'v> {
             strategy,
             estimated: self.estimate(),
             actual: self.count(slot_count),
-            parts: parts.into_iter().map(|part| part.explain(slot_count)).collect(),
+            parts,
         }
     }
 }
@@ -188,7 +194,7 @@ impl<'v> Planner<'v, '_> {
     }
 
     fn alive(&self) -> Result<Plan<'v>> {
-        Ok(Plan::new(Node::Stored(self.view.state(State::Alive)?), "all records"))
+        Ok(Plan::new(Node::Stored(Box::new(self.view.state(State::Alive)?)), "all records"))
     }
 
     fn or(&self, parts: &[Predicate]) -> Result<Plan<'v>> {
@@ -308,7 +314,7 @@ impl<'v> Planner<'v, '_> {
         let Some(field) = self.field(field) else { return Ok(None) };
         let nulls = self.view.state(State::Null(field.number()))?;
         let label = format!("{} IS NULL", field.name);
-        Ok((!nulls.is_empty()).then(|| Plan::new(Node::Stored(nulls), label)))
+        Ok((!nulls.is_empty()).then(|| Plan::new(Node::Stored(Box::new(nulls)), label)))
     }
 
     fn field(&self, field: FieldRef) -> Option<&'v Field> {
@@ -382,7 +388,10 @@ impl<'v> Planner<'v, '_> {
             for code in codes {
                 let bitmap = reader.bitmap(index, code)?;
                 if !bitmap.is_empty() {
-                    parts.push(Plan::new(Node::Stored(bitmap), format!("{} with code {code}", field.name)));
+                    parts.push(Plan::new(
+                        Node::Stored(Box::new(bitmap)),
+                        format!("{} with code {code}", field.name),
+                    ));
                 }
             }
             return Ok(match parts.len() {
@@ -540,7 +549,7 @@ impl Plan<'_> {
 }
 
 fn stored(bitmap: StoredBitmap<'_>) -> Node<'_> {
-    if bitmap.is_empty() { Node::Nothing } else { Node::Stored(bitmap) }
+    if bitmap.is_empty() { Node::Nothing } else { Node::Stored(Box::new(bitmap)) }
 }
 
 fn made<'v>(bitmap: BitmapBuf) -> Node<'v> {

@@ -128,17 +128,15 @@ impl View<'_> {
             return Ok(None);
         }
         let Some(at) = schema.position(name) else { return Err(Error::Query(schema.unknown_field(name))) };
-        match &self.indexes(at)?.sort {
-            Some(index) => self.column(index).map(Some),
-            None => {
-                let sortable = schema.fields.iter().filter(|field| field.index.sort);
-                let names: Vec<&str> = sortable.map(|field| field.name.as_str()).collect();
-                Err(Error::Query(format!(
-                    "{name:?} has no index of kind \"sort\"; these have: {}",
-                    [&[schema.id.name.as_str()], names.as_slice()].concat().join(", ")
-                )))
-            }
+        if let Some(index) = &self.indexes(at)?.sort {
+            return self.column(index).map(Some);
         }
+        let sortable = schema.fields.iter().filter(|field| field.index.sort);
+        let names: Vec<&str> = sortable.map(|field| field.name.as_str()).collect();
+        Err(Error::Query(format!(
+            "{name:?} has no index of kind \"sort\"; these have: {}",
+            [&[schema.id.name.as_str()], names.as_slice()].concat().join(", ")
+        )))
     }
 
     /// Where a page ended, in terms of columns. The record with the id itself never follows, whatever

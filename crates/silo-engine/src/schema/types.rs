@@ -97,13 +97,11 @@ impl FieldType {
     /// A message that lists the names, for a name that is none.
     pub fn from_name(name: &str) -> Result<Self, String> {
         let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
-        match NAMES.iter().find(|(_, known)| *known == name) {
-            Some((this, _)) => Ok(*this),
-            None => {
-                let known: Vec<&str> = NAMES.iter().map(|(_, name)| *name).collect();
-                Err(format!("type {name:?} is unknown; there are: {}", known.join(", ")))
-            }
+        if let Some((this, _)) = NAMES.iter().find(|(_, known)| *known == name) {
+            return Ok(*this);
         }
+        let known: Vec<&str> = NAMES.iter().map(|(_, name)| *name).collect();
+        Err(format!("type {name:?} is unknown; there are: {}", known.join(", ")))
     }
 
     /// The least and the greatest number of an integer or time type.

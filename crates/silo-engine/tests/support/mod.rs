@@ -103,7 +103,7 @@ pub(crate) fn settled(schema: &Schema, record: &Record) -> BTreeMap<String, Valu
     for field in &schema.fields {
         let mut value = record.get(&field.name).cloned().unwrap_or_default();
         if let Value::List(items) = &mut value {
-            items.sort_by(|x, y| x.compare(y));
+            items.sort_by(Value::compare);
             items.dedup();
         }
         if value.is_null() && field.default.is_some() {

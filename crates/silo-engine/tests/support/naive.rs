@@ -64,16 +64,12 @@ impl Naive {
                 let old = self.records.get(&merge.id);
                 let mut record = Record::new(merge.id.clone());
                 record.fields = old.map(|old| old.clone().into_iter().collect()).unwrap_or_default();
-                let place = |record: &mut Record, name: &str| match record
-                    .fields
-                    .iter()
-                    .position(|(field, _)| field == name)
-                {
-                    Some(at) => at,
-                    None => {
-                        record.fields.push((name.to_owned(), Value::Null));
-                        record.fields.len() - 1
+                let place = |record: &mut Record, name: &str| {
+                    if let Some(at) = record.fields.iter().position(|(field, _)| field == name) {
+                        return at;
                     }
+                    record.fields.push((name.to_owned(), Value::Null));
+                    record.fields.len() - 1
                 };
                 for (name, value) in &merge.set {
                     let at = place(&mut record, name);
@@ -187,11 +183,11 @@ impl Naive {
         let count = engine.query(&asked.query().count_only()).unwrap();
         assert_eq!((count.total, count.ids.len()), (expected.len() as u64, 0));
         if rng.random_range(0..4) == 0 {
-            self.walk(engine, asked, &expected, limit);
+            Self::walk(engine, asked, &expected, limit);
         }
     }
 
-    fn walk(&self, engine: &silo_engine::Engine, asked: &Asked, expected: &[Id], limit: usize) {
+    fn walk(engine: &silo_engine::Engine, asked: &Asked, expected: &[Id], limit: usize) {
         let mut walked = Vec::new();
         let mut cursor = None;
         loop {
@@ -245,10 +241,10 @@ pub(crate) fn changes(schema: &Schema, rng: &mut StdRng, count: usize, most_ids:
                         match rng.random_range(0..8) {
                             0 => merge = merge.set(field.name.clone(), super::value(field, rng)),
                             1 if field.multi => {
-                                merge = merge.add(field.name.clone(), super::item(field, rng))
+                                merge = merge.add(field.name.clone(), super::item(field, rng));
                             }
                             2 if field.multi => {
-                                merge = merge.remove(field.name.clone(), super::item(field, rng))
+                                merge = merge.remove(field.name.clone(), super::item(field, rng));
                             }
                             _ => {}
                         }

@@ -173,6 +173,7 @@ impl Stats {
     }
 
     /// Sees a value of a declared type.
+    #[cfg(feature = "parquet")]
     pub(super) fn see_hash(&mut self, hash: u64, bytes: usize) {
         self.values += 1;
         self.bytes += bytes as u64;

@@ -107,7 +107,11 @@ impl Joins {
     }
 
     /// Appends the columns of all joins, in order, to a batch.
-    pub fn append(&self, batch: &mut RowBatch) {
+    ///
+    /// # Errors
+    ///
+    /// Where so many rows match that a column's values have 4 GiB.
+    pub fn append(&self, batch: &mut RowBatch) -> Result<()> {
         let mut groups = Vec::with_capacity(batch.rows);
         let mut columns: Vec<Column> = Vec::new();
         for (place, table) in &self.tables {
@@ -117,7 +121,24 @@ impl Joins {
             }
             columns.extend(table.columns(&groups));
         }
+        if columns.iter().any(|column| is_too_large(&column.values)) {
+            let rows = batch.rows;
+            return Err(Error::Options(format!(
+                "the values joined to {rows} rows have 4 GiB: read smaller blocks"
+            )));
+        }
         batch.columns.append(&mut columns);
+        Ok(())
+    }
+}
+
+/// Whether positions among values need more than 32 bits.
+fn is_too_large(values: &Values) -> bool {
+    let beyond = |len: usize| len >= u32::MAX as usize;
+    match values {
+        Values::Text { bytes, .. } => beyond(bytes.len()),
+        Values::List { items, .. } => beyond(crate::text::column::value_count(items)) || is_too_large(items),
+        Values::Bool(_) | Values::Int(_) | Values::Float(_) => false,
     }
 }
 
@@ -166,7 +187,7 @@ impl<'a> JoinSink<'a> {
 
 impl Sink for JoinSink<'_> {
     fn batch(&self, mut batch: RowBatch) -> Result<Vec<Refusal>, Cause> {
-        self.joins.append(&mut batch);
+        self.joins.append(&mut batch)?;
         self.inner.batch(batch)
     }
 }

@@ -51,12 +51,9 @@ pub(crate) trait Cells {
     fn is_plain(cell: &[u8]) -> bool;
 }
 
-/// A position in a block. Blocks are shorter than 4 GiB.
+/// A position in a block or in a batch's values. Blocks, and so what is read from them, are shorter than 4 GiB;
+/// joins, which may multiply values, check their batches.
 #[inline]
 pub(crate) fn position(at: usize) -> u32 {
-    debug_assert!(u32::try_from(at).is_ok(), "a block of 4 GiB");
-    #[expect(clippy::cast_possible_truncation, reason = "blocks are shorter")]
-    {
-        at as u32
-    }
+    u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -14,6 +14,8 @@ use crate::view::BitmapView;
 
 /// Bytes from which a bitmap that reaches beyond the first page is split into pages.
 pub(crate) const PAGED_FROM: usize = 1 << 20;
+/// Bitmaps that are split in one commit, so that a batch fits memory.
+const STEP_SPLITS: usize = 16;
 
 impl Store {
     /// Looks after the values of a field, or those that were touched.
@@ -31,13 +33,15 @@ impl Store {
             Some(touched) => touched.iter().collect(),
             None => bitmaps.values(field)?.to_vec(),
         };
-        // Enough values for few commits, few enough that a batch with huge bitmaps fits memory.
-        for candidates in candidates.chunks(STEP_OPS) {
-            self.maintain_values(silo, bitmaps, field, candidates, routes, report)?;
+        let mut rest = &candidates[..];
+        while !rest.is_empty() {
+            let done = self.maintain_values(silo, bitmaps, field, rest, routes, report)?;
+            rest = rest.get(done..).unwrap_or(&[]);
         }
         Ok(())
     }
 
+    /// Looks after the first of some values, as many as one commit takes; answers how many.
     fn maintain_values(
         &self,
         silo: &Silo,
@@ -46,10 +50,15 @@ impl Store {
         candidates: &[u32],
         routes: &mut Routes,
         report: &mut MaintainReport,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<usize> {
         let mut batch = silo.batch();
         let (mut emptied, mut split) = (Vec::new(), Vec::new());
-        for value in candidates {
+        let mut done = 0;
+        for value in candidates.iter().take(STEP_OPS) {
+            if split.len() >= STEP_SPLITS {
+                break;
+            }
+            done += 1;
             let id = BitmapId::few(field, *value);
             if bitmaps.bitmap(id)?.is_empty() {
                 self.remove_bitmap(bitmaps, id, &mut batch)?;
@@ -80,7 +89,7 @@ impl Store {
         report.emptied_bitmaps += emptied.len() as u64;
         report.paged_bitmaps += split.len() as u64;
         routes.paged.extend(split.into_iter().map(|value| BitmapId::few(field, value)));
-        Ok(())
+        Ok(done)
     }
 
     /// Deletes the keys of a bitmap.
