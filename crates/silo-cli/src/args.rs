@@ -51,8 +51,8 @@ pub(crate) enum Verb {
     /// Show what a silo holds: records, fields, bytes
     #[command(after_help = "Example:\n  silo stats shop.silo --format json")]
     Stats(StatsArgs),
-    /// Print a silo's schema (TOML), for a load with --schema
-    #[command(after_help = "Example:\n  silo schema shop.silo > shop.toml")]
+    /// Print a silo's schema (TOML), or change it
+    #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(SchemaArgs),
     /// Compare every checksum and every index entry with the records
     #[command(after_help = CHECK_EXAMPLES)]
@@ -131,6 +131,11 @@ Each is run once to warm up, then --repeat times; times are microseconds.
 
 Example:
   silo bench shop.silo --queries queries.ndjson --repeat 100 --threads 2 --format json";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  silo schema shop.silo > shop.toml
+  silo schema shop.silo --set shop.toml      after adding fields to it";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -354,6 +359,9 @@ pub(crate) struct StatsArgs {
 pub(crate) struct SchemaArgs {
     /// The silo's directory
     pub(crate) dir: PathBuf,
+    /// Take this schema: fields and indexes can be added, and indexes removed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) set: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

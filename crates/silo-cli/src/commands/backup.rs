@@ -11,9 +11,10 @@ use crate::output::human;
 pub(super) fn run(args: &BackupArgs) -> Result<()> {
     let engine = Engine::open(&args.dir)?;
     let report = engine.backup(&args.dest).map_err(|error| match error {
-        silo_engine::Error::Store(datasilo::Error::AlreadyExists { path }) => {
-            Failure::failed(format!("{} is not empty: give a directory that does not exist yet", path.display()))
-        }
+        silo_engine::Error::Store(datasilo::Error::AlreadyExists { path }) => Failure::failed(format!(
+            "{} is not empty: give a directory that does not exist yet",
+            path.display()
+        )),
         other => other.into(),
     })?;
     engine.close()?;

@@ -81,10 +81,23 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
             for query in &timed {
                 let us = |share| format!("{:.1}", micros(query.quantile(share)));
                 let ids = query.first_ids.to_string().replace(['[', ']', '"'], "").replace(',', ", ");
-                table.row([query.name.clone(), human::count(query.total), ids, us(0.5), us(0.9), us(0.99), us(1.0)]);
+                table.row([
+                    query.name.clone(),
+                    human::count(query.total),
+                    ids,
+                    us(0.5),
+                    us(0.9),
+                    us(0.99),
+                    us(1.0),
+                ]);
             }
             writeln!(out, "{table}")?;
-            writeln!(out, "{} on {}: {rate:.0} queries/s", human::counted(timed.len() as u64, "query").replace("querys", "queries"), human::counted(threads as u64, "thread"))?;
+            writeln!(
+                out,
+                "{} on {}: {rate:.0} queries/s",
+                human::counted(timed.len() as u64, "query").replace("querys", "queries"),
+                human::counted(threads as u64, "thread")
+            )?;
         }
     }
     Ok(())

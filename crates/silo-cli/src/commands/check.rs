@@ -31,7 +31,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
                 human::counted(report.records, "record"),
                 human::count(report.entries),
                 bytes.map_or_else(
-                    || "; the files were left out, because another process has the silo open for writing".to_owned(),
+                    || "; the files were left out, because another process has the silo open for writing"
+                        .to_owned(),
                     |bytes| format!(", checksums over {} verified", human::bytes(bytes))
                 ),
             )?;
@@ -79,19 +80,24 @@ struct Examined {
 fn examine(args: &CheckArgs) -> Result<Examined> {
     // A check that repairs nothing goes beside a writer.
     let opened = match Engine::open(&args.dir) {
-        Err(Error::Store(datasilo::Error::Locked { .. })) if !args.repair => Engine::open_read_only(&args.dir),
+        Err(Error::Store(datasilo::Error::Locked { .. })) if !args.repair => {
+            Engine::open_read_only(&args.dir)
+        }
         opened => opened,
     };
     let mut salvaged = None;
-    let (mut engine, mut report) = match opened.and_then(|engine| engine.check().map(|report| (engine, report))) {
-        Err(Error::Damaged { .. } | Error::Index(_) | Error::Store(datasilo::Error::Corrupt(_))) if args.repair => {
-            salvaged = Some(Engine::salvage(&args.dir)?);
-            let engine = Engine::open(&args.dir)?;
-            let report = engine.check()?;
-            (engine, report)
-        }
-        checked => checked?,
-    };
+    let (mut engine, mut report) =
+        match opened.and_then(|engine| engine.check().map(|report| (engine, report))) {
+            Err(Error::Damaged { .. } | Error::Index(_) | Error::Store(datasilo::Error::Corrupt(_)))
+                if args.repair =>
+            {
+                salvaged = Some(Engine::salvage(&args.dir)?);
+                let engine = Engine::open(&args.dir)?;
+                let report = engine.check()?;
+                (engine, report)
+            }
+            checked => checked?,
+        };
     let mut repaired = Vec::new();
     if args.repair && !report.is_ok() {
         repaired = engine.repair()?;

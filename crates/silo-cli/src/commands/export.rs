@@ -22,7 +22,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
         None => write(args, engine.schema(), &view, &mut std::io::stdout()),
         Some(path) => {
             let name = path.file_name().ok_or_else(|| Failure::usage("--output names no file"))?;
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let parent =
+                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let fail = |error| Failure::file("write", path)(error);
             // Whole or not at all.
             let mut file = tempfile::Builder::new()
@@ -68,7 +69,11 @@ fn each_page(schema: &Schema, view: &View<'_>, mut f: impl FnMut(Vec<Record>) ->
     each_answer(schema, view, |answer| f(records(schema, answer)))
 }
 
-fn each_answer(schema: &Schema, view: &View<'_>, mut f: impl FnMut(&silo_engine::Answer) -> Result<()>) -> Result<()> {
+fn each_answer(
+    schema: &Schema,
+    view: &View<'_>,
+    mut f: impl FnMut(&silo_engine::Answer) -> Result<()>,
+) -> Result<()> {
     let mut query =
         Query::new(Filter::all()).sort(&schema.id.name, Direction::Ascending).limit(PAGE).fields(["*"]);
     loop {
@@ -106,7 +111,9 @@ fn join_lists(schema: &Schema, record: &mut Record, separator: &str) -> Result<(
 
 fn parquet(schema: &Schema, view: &View<'_>, out: &mut (impl Write + Send)) -> Result<()> {
     let fail = |error: silo_ingest::Error| match error {
-        silo_ingest::Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Failure::Closed,
+        silo_ingest::Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+            Failure::Closed
+        }
         other => Failure::from(other),
     };
     let mut writer = silo_ingest::ParquetWriter::new(out, schema).map_err(fail)?;

@@ -23,7 +23,10 @@ pub(super) fn guess(files: &[PathBuf], nulls: &[String], splits: &[Split]) -> Re
     for (field, _) in &split {
         if !inference.columns.iter().any(|column| column.name == *field) {
             let names: Vec<&str> = inference.columns.iter().map(|column| column.name.as_str()).collect();
-            return Err(Failure::usage(format!("--split: there is no column {field:?}; there are {}", names.join(", "))));
+            return Err(Failure::usage(format!(
+                "--split: there is no column {field:?}; there are {}",
+                names.join(", ")
+            )));
         }
     }
     Ok(inference)

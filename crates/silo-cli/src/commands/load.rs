@@ -29,11 +29,16 @@ pub(super) fn run(args: &LoadArgs) -> Result<()> {
     let summary = match args.mode {
         Mode::Create => {
             let staging = Staging::begin(&args.dir)?;
-            let files = if args.schema.is_some() { Files::once(&args.files)? } else { Files::repeatable(&args.files)? };
+            let files = if args.schema.is_some() {
+                Files::once(&args.files)?
+            } else {
+                Files::repeatable(&args.files)?
+            };
             let (schema, nulls) = schema_for(args, &files)?;
             let engine = Engine::create(staging.path(), schema)?;
             rejects = Rejects::new(args.rejects.as_deref(), &files)?;
-            let summary = Job { args, engine: &engine, files: &files.paths, nulls, rejects: &rejects }.run()?;
+            let summary =
+                Job { args, engine: &engine, files: &files.paths, nulls, rejects: &rejects }.run()?;
             engine.close()?;
             staging.publish()?;
             summary
@@ -41,10 +46,10 @@ pub(super) fn run(args: &LoadArgs) -> Result<()> {
         Mode::Append | Mode::Merge => {
             let engine = Engine::open(&args.dir)?;
             if let Some(path) = &args.schema
-                && engine.schema().evolve(&read_schema(path)?)? != *engine.schema()
+                && engine.schema().evolve(&read_schema(path)?).ok().as_ref() != Some(engine.schema())
             {
                 return Err(Failure::usage(format!(
-                    "{} has another schema than {}: leave --schema out, or load into a new silo",
+                    "{0} has another schema than {1}: leave --schema out, or change it first with `silo schema {0} --set {1}`",
                     args.dir.display(),
                     path.display()
                 )));
@@ -52,7 +57,8 @@ pub(super) fn run(args: &LoadArgs) -> Result<()> {
             let files = Files::once(&args.files)?;
             rejects = Rejects::new(args.rejects.as_deref(), &files)?;
             let nulls = args.nulls.clone();
-            let summary = Job { args, engine: &engine, files: &files.paths, nulls, rejects: &rejects }.run()?;
+            let summary =
+                Job { args, engine: &engine, files: &files.paths, nulls, rejects: &rejects }.run()?;
             engine.close()?;
             summary
         }
@@ -61,7 +67,8 @@ pub(super) fn run(args: &LoadArgs) -> Result<()> {
     report(args, &summary, started.elapsed())
 }
 
-fn read_schema(path: &Path) -> Result<Schema> {
+/// A schema from a file.
+pub(super) fn read_schema(path: &Path) -> Result<Schema> {
     let text = std::fs::read_to_string(path).map_err(Failure::file("read", path))?;
     Schema::from_toml(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
@@ -139,7 +146,9 @@ impl Job<'_> {
         let carried = names.as_ref().is_some_and(|names| names.contains(&schema.id.name));
         let id = args.id.clone().or_else(|| carried.then(|| schema.id.name.clone()));
         if id.is_none() && args.mode == Mode::Merge {
-            return Err(Failure::usage("--mode merge needs --id COL: the column that says which record a row changes"));
+            return Err(Failure::usage(
+                "--mode merge needs --id COL: the column that says which record a row changes",
+            ));
         }
         if id.is_none() && schema.id.is_string() {
             return Err(Failure::usage(format!(
@@ -158,7 +167,10 @@ impl Job<'_> {
             let read = |name: &&String| plan.columns.iter().any(|column| column.name == **name);
             let left_out: Vec<&str> = names.iter().filter(|name| !read(name)).map(String::as_str).collect();
             if !left_out.is_empty() {
-                eprintln_quietly(&format!("no field for these columns, which are left out: {}", left_out.join(", ")));
+                eprintln_quietly(&format!(
+                    "no field for these columns, which are left out: {}",
+                    left_out.join(", ")
+                ));
             }
         }
         Ok(plan)
@@ -171,8 +183,9 @@ impl Job<'_> {
             Some(Id::Int(last)) => *last,
             _ => 0,
         };
-        i64::try_from(last.max(0) + 1)
-            .map_err(|_| Failure::failed(format!("no number follows the highest id, {last}: name a column with --id")))
+        i64::try_from(last.max(0) + 1).map_err(|_| {
+            Failure::failed(format!("no number follows the highest id, {last}: name a column with --id"))
+        })
     }
 }
 
@@ -192,7 +205,12 @@ fn report(args: &LoadArgs, summary: &LoadSummary, took: Duration) -> Result<()> 
         )?;
         return Ok(());
     }
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate"
+    )]
     let rate = (read.rows as f64 / took.as_secs_f64().max(1e-9)) as u64;
     writeln!(
         out,
@@ -205,7 +223,11 @@ fn report(args: &LoadArgs, summary: &LoadSummary, took: Duration) -> Result<()> 
         human::bytes(bytes)
     )?;
     if stored.repeated > 0 {
-        let kept = if args.mode == Mode::Merge { "were merged into one change" } else { "were left out for a later one" };
+        let kept = if args.mode == Mode::Merge {
+            "were merged into one change"
+        } else {
+            "were left out for a later one"
+        };
         writeln!(out, "{} with the id of another row {kept}", human::counted(stored.repeated, "row"))?;
     }
     if read.nans > 0 {
@@ -216,7 +238,9 @@ fn report(args: &LoadArgs, summary: &LoadSummary, took: Duration) -> Result<()> 
             Some(path) => {
                 writeln!(out, "{} rejected: see {}", human::counted(read.rejected, "row"), path.display())?;
             }
-            None => writeln!(out, "{} rejected: --rejects FILE lists them", human::counted(read.rejected, "row"))?,
+            None => {
+                writeln!(out, "{} rejected: --rejects FILE lists them", human::counted(read.rejected, "row"))?
+            }
         }
     }
     Ok(())

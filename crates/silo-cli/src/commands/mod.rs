@@ -53,9 +53,9 @@ fn id_of(schema: &Schema, text: &str) -> Result<Id> {
         FieldType::String => Ok(Value::Text(text.to_owned())),
         _ => text.parse().map(Value::Int).map_err(|_| format!("{text:?} is no {}", kind.name())),
     };
-    value
-        .and_then(|value| Id::from_value(kind, value))
-        .map_err(|why| Failure::usage(format!("{}: {why}; ids of this silo are of type {}", schema.id.name, kind.name())))
+    value.and_then(|value| Id::from_value(kind, value)).map_err(|why| {
+        Failure::usage(format!("{}: {why}; ids of this silo are of type {}", schema.id.name, kind.name()))
+    })
 }
 
 /// Field names between commas.
@@ -80,5 +80,9 @@ fn columns_of(schema: &Schema, names: &[String]) -> Vec<String> {
 fn bytes_on_disk(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    files.filter_map(|file| file.metadata().ok()).filter(std::fs::Metadata::is_file).map(|file| file.blocks() * 512).sum()
+    files
+        .filter_map(|file| file.metadata().ok())
+        .filter(std::fs::Metadata::is_file)
+        .map(|file| file.blocks() * 512)
+        .sum()
 }

@@ -20,7 +20,9 @@ const TABLE_COLUMNS: usize = 8;
 pub(super) fn run(args: &QueryArgs) -> Result<()> {
     let rows_only = matches!(args.format, QueryFormat::Csv | QueryFormat::Ndjson);
     if rows_only && !(args.facets.is_empty() && args.stats.is_empty() && !args.explain) {
-        return Err(Failure::usage("--facet, --stats and --explain need --format table or json: they are no records"));
+        return Err(Failure::usage(
+            "--facet, --stats and --explain need --format table or json: they are no records",
+        ));
     }
     let engine = Engine::open_read_only(&args.dir)?;
     let names = fields_of(engine.schema(), args);
@@ -68,7 +70,8 @@ pub(super) fn print(
 
 pub(super) fn query_of(args: &QueryArgs, names: &[String]) -> Result<Query> {
     let filter = args.filter.as_deref().map_or_else(|| Ok(Filter::all()), Filter::parse)?;
-    let mut query = Query::new(filter).limit(args.limit).offset(args.offset).cursor(args.cursor.clone()).fields(names);
+    let mut query =
+        Query::new(filter).limit(args.limit).offset(args.offset).cursor(args.cursor.clone()).fields(names);
     if let Some(sort) = &args.sort {
         let (field, direction) = sort_of(sort).map_err(Failure::Usage)?;
         query = query.sort(field, direction);
@@ -182,12 +185,7 @@ fn table(
         write_table(out, columns, &records(schema, answer))?;
     }
     let shown = if answer.ids.is_empty() { String::new() } else { format!(", {} shown", answer.ids.len()) };
-    writeln!(
-        out,
-        "{}{shown}, {}",
-        human::counted(answer.total, "record"),
-        human::duration(answer.elapsed)
-    )?;
+    writeln!(out, "{}{shown}, {}", human::counted(answer.total, "record"), human::duration(answer.elapsed))?;
     if let Some(cursor) = &answer.cursor {
         writeln!(out, "the next page: --cursor {cursor}")?;
     }

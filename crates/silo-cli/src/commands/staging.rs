@@ -38,7 +38,10 @@ impl Staging {
             Err(error) => return Err(Failure::file("list", target)(error)),
         };
         let Some(name) = target.file_name() else {
-            return Err(Failure::usage(format!("{} is no name for a new silo: give its directory a name", target.display())));
+            return Err(Failure::usage(format!(
+                "{} is no name for a new silo: give its directory a name",
+                target.display()
+            )));
         };
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
@@ -83,7 +86,9 @@ impl Staging {
     pub(super) fn publish(mut self) -> Result<()> {
         match fs::rename(&self.path, &self.target) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Err(occupied(&self.target)),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                return Err(occupied(&self.target));
+            }
             Err(error) => return Err(Failure::file("move the new silo to", &self.target)(error)),
         }
         self.published = true;
@@ -112,6 +117,9 @@ fn occupied(target: &Path) -> Failure {
             target.display()
         )
     } else {
-        format!("{} is not empty: a new silo needs a directory that is empty or does not exist", target.display())
+        format!(
+            "{} is not empty: a new silo needs a directory that is empty or does not exist",
+            target.display()
+        )
     })
 }

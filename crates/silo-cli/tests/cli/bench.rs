@@ -16,7 +16,18 @@ fn queries_are_timed() {
 {"filter": "level = 1", "limit": 1, "offset": 1}
 "#,
     );
-    let report = place.json(&["bench", "shop", "--queries", "q.ndjson", "--repeat", "7", "--threads", "2", "--format", "json"]);
+    let report = place.json(&[
+        "bench",
+        "shop",
+        "--queries",
+        "q.ndjson",
+        "--repeat",
+        "7",
+        "--threads",
+        "2",
+        "--format",
+        "json",
+    ]);
     let queries = report["queries"].as_array().unwrap();
     let found: Vec<_> = queries.iter().map(|q| json!([q["name"], q["total"], q["ids"]])).collect();
     assert_eq!(

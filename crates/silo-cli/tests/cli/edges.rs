@@ -25,7 +25,8 @@ fn load(bytes: &[u8]) -> (Place, Json, String) {
         index = ["sort"]
         "#,
     );
-    let args = ["load", "s", "x.csv", "--schema", "x.toml", "--id", "id", "--rejects", "r.csv", "--format", "json"];
+    let args =
+        ["load", "s", "x.csv", "--schema", "x.toml", "--id", "id", "--rejects", "r.csv", "--format", "json"];
     let report = place.json(&args);
     let rejects = std::fs::read_to_string(place.path("r.csv")).unwrap_or_else(|_| "not UTF-8".to_owned());
     (place, report, rejects)
@@ -43,7 +44,13 @@ fn quotes_line_breaks_and_empty_fields() {
     assert_eq!((&report["rows"], &report["rejected"]), (&json!(7), &json!(0)), "{rejects}");
     assert_eq!(rejects, "file,line,reason,row\n");
     let expected = [
-        json!("a,b"), json!("say \"hi\""), json!("two\nlines"), Json::Null, json!(""), json!("in\"side"), json!("last"),
+        json!("a,b"),
+        json!("say \"hi\""),
+        json!("two\nlines"),
+        Json::Null,
+        json!(""),
+        json!("in\"side"),
+        json!("last"),
     ];
     assert_eq!(texts(&place), expected);
     assert_eq!(place.ids("s", "t IS NULL"), [4]);
@@ -62,7 +69,11 @@ fn rows_that_cannot_be_taken_are_told_with_line_and_reason() {
     let (place, report, rejects) = load(
         b"id,n,t\n1,1,a\n2,300,b\n3,x,\"c\nd\"\n4,4\n5,5,e,5\n,6,f\n-7,7,g\n18446744073709551616,8,h\n18446744073709551615,9,i\n0,10,j\n",
     );
-    assert_eq!((&report["rows"], &report["rejected"], &report["created"]), (&json!(3), &json!(7), &json!(3)), "{rejects}");
+    assert_eq!(
+        (&report["rows"], &report["rejected"], &report["created"]),
+        (&json!(3), &json!(7), &json!(3)),
+        "{rejects}"
+    );
     let all = place.query("s", "", &["--sort", "id:asc"]);
     assert_eq!(all["ids"], json!([0, 1, 18_446_744_073_709_551_615_u64]));
     let expected = "\
@@ -103,8 +114,13 @@ fn overlong_records_are_rejected() {
 
 #[test]
 fn numbers_that_overflow_and_nans() {
-    let (place, report, rejects) = load(b"id,n,f\n1,255,1e308\n2,256,1\n3,-1,1\n4,1,1e999\n5,1,nan\n6,1,-0\n7,+7,1.5\n");
-    assert_eq!((&report["rows"], &report["rejected"], &report["nans"]), (&json!(4), &json!(3), &json!(1)), "{rejects}");
+    let (place, report, rejects) =
+        load(b"id,n,f\n1,255,1e308\n2,256,1\n3,-1,1\n4,1,1e999\n5,1,nan\n6,1,-0\n7,+7,1.5\n");
+    assert_eq!(
+        (&report["rows"], &report["rejected"], &report["nans"]),
+        (&json!(4), &json!(3), &json!(1)),
+        "{rejects}"
+    );
     assert_eq!(place.query("s", "f IS NULL", &[])["ids"], json!([5]));
     assert_eq!(place.query("s", "f = 0", &[])["ids"], json!([6]));
     assert_eq!(place.get("s", "6")["f"].to_string(), "0.0");
@@ -118,10 +134,25 @@ fn of_equal_ids_the_last_row_wins_whatever_the_threads() {
     place.file("x.csv", format!("id,n\n{rows}")).file("y.csv", "id,n\n5,99999999\n");
     for threads in ["1", "2", "5"] {
         let silo = format!("s{threads}");
-        let args =
-            ["load", &silo, "x.csv", "y.csv", "--id", "id", "--threads", threads, "--memory", "6MiB", "--format", "json"];
+        let args = [
+            "load",
+            &silo,
+            "x.csv",
+            "y.csv",
+            "--id",
+            "id",
+            "--threads",
+            threads,
+            "--memory",
+            "6MiB",
+            "--format",
+            "json",
+        ];
         let report = place.json(&args);
-        assert_eq!((&report["rows"], &report["created"], &report["repeated"]), (&json!(60_001), &json!(1_000), &json!(59_001)));
+        assert_eq!(
+            (&report["rows"], &report["created"], &report["repeated"]),
+            (&json!(60_001), &json!(1_000), &json!(59_001))
+        );
         assert_eq!(place.get(&silo, "999")["n"], 59_999);
         assert_eq!(place.get(&silo, "0")["n"], 59_000);
         assert_eq!(place.get(&silo, "5")["n"], 99_999_999);
@@ -133,10 +164,9 @@ fn of_equal_ids_the_last_row_wins_whatever_the_threads() {
 fn without_a_file_for_rejects_the_first_are_shown() {
     let place = Place::new();
     let rows: String = (0..10).map(|row| format!("{row},x\n")).collect();
-    place.file("x.csv", format!("id,n\n{rows}10,5\n")).file(
-        "x.toml",
-        "id = { name = \"id\", type = \"u64\" }\n[[fields]]\nname = \"n\"\ntype = \"u8\"\n",
-    );
+    place
+        .file("x.csv", format!("id,n\n{rows}10,5\n"))
+        .file("x.toml", "id = { name = \"id\", type = \"u64\" }\n[[fields]]\nname = \"n\"\ntype = \"u8\"\n");
     let ran = place.run(&["load", "s", "x.csv", "--schema", "x.toml"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.err.contains("rejected: x.csv:2: n: "), "{ran:?}");

@@ -34,16 +34,25 @@ fn wrong_usage_is_exit_code_2() {
         (&["delete", "shop", "--filter", "level ="], "column 8"),
         (&["delete", "shop", "1", "--filter", "level = 1"], "cannot be used with"),
         (&["load", "new", "shop.csv", "--add", "a:tags"], "--add needs --mode merge"),
-        (&["load", "new", "shop.csv", "--id", "ix"], "there is no column \"ix\" for the id; there are id, name"),
+        (
+            &["load", "new", "shop.csv", "--id", "ix"],
+            "there is no column \"ix\" for the id; there are id, name",
+        ),
         (&["load", "new", "shop.csv", "--split", "tgas:;"], "no column \"tgas\""),
-        (&["load", "new", "shop.csv", "--schema", "shop.toml", "--split", "name:;"], "one value and cannot be split"),
+        (
+            &["load", "new", "shop.csv", "--schema", "shop.toml", "--split", "name:;"],
+            "one value and cannot be split",
+        ),
         (&["load", "new", "shop.csv", "--join", "x"], "is not a join"),
         (&["load", "new", "shop.csv", "--memory", "lots"], "no number of bytes"),
         (&["load", "new", "shop.csv", "--memory", "1kB"], "not enough"),
         (&["load", "new", "shop.csv", "--threads", "0"], "invalid value '0'"),
         (&["load", "new", "-", "-"], "named twice"),
         (&["load", "shop", "shop.csv", "--mode", "merge", "--id", "id", "--add", "level:name"], "one value"),
-        (&["load", "shop", "shop.csv", "--mode", "merge", "--id", "id", "--add", "level:nam"], "did you mean"),
+        (
+            &["load", "shop", "shop.csv", "--mode", "merge", "--id", "id", "--add", "level:nam"],
+            "did you mean",
+        ),
         (&["load", "shop", "shop.csv", "--mode", "upsert"], "invalid value 'upsert'"),
         (&["frobnicate"], "unrecognized subcommand"),
     ] {
@@ -69,7 +78,11 @@ fn a_filter_that_does_not_parse_is_shown_with_a_caret() {
 #[test]
 fn failed_work_is_exit_code_1_and_leaves_nothing_behind() {
     let place = Place::shop();
-    place.file("empty.csv", "").file("twice.csv", "a,a\n1,2\n").file("bad.toml", "id = 5").file("cut.csv.zst", b"\x28\xb5\x2f\xfd\x04");
+    place
+        .file("empty.csv", "")
+        .file("twice.csv", "a,a\n1,2\n")
+        .file("bad.toml", "id = 5")
+        .file("cut.csv.zst", b"\x28\xb5\x2f\xfd\x04");
     place.file("part.csv", "id,name\n1,x\n");
     let names = place.names();
     for (code, args, part) in [
@@ -103,8 +116,12 @@ fn failed_work_is_exit_code_1_and_leaves_nothing_behind() {
         assert!(err.contains(part), "{args:?}: {err}");
         assert_eq!(place.names(), names, "{args:?} leaves something");
     }
-    place.file("other.toml", "id = { name = \"id\", type = \"i64\" }\n[[fields]]\nname = \"x\"\ntype = \"u8\"\n");
-    place.fails(1, &["load", "shop", "part.csv", "--mode", "append", "--schema", "other.toml"]);
+    place.file(
+        "other.toml",
+        "id = { name = \"id\", type = \"i64\" }\n[[fields]]\nname = \"x\"\ntype = \"u8\"\n",
+    );
+    let err = place.fails(2, &["load", "shop", "part.csv", "--mode", "append", "--schema", "other.toml"]);
+    assert!(err.contains("silo schema shop --set other.toml"), "{err}");
     assert_eq!(place.ids("shop", ""), [1, 2, 3, 4, 5]);
 }
 
@@ -120,7 +137,8 @@ fn a_merge_needs_an_id() {
 fn a_reader_that_goes_away_is_no_error() {
     use std::io::Read;
     let place = Place::shop();
-    let lines: String = (100..20_000).map(|id| format!("{{\"id\": {id}, \"name\": \"{}\"}}\n", "x".repeat(50))).collect();
+    let lines: String =
+        (100..20_000).map(|id| format!("{{\"id\": {id}, \"name\": \"{}\"}}\n", "x".repeat(50))).collect();
     assert_eq!(place.run_with(&["put", "shop", "-"], lines).code, 0);
     for args in [
         &["export", "shop"][..],

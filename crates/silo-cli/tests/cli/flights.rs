@@ -59,7 +59,15 @@ fn all_answers_are_those_of_another_engine() {
     let weather = format!("{}:time_hour=time_hour:wind_dir", dataset("weather.csv.zst"));
     // The schema is guessed: NA is recognised, and weather, which has several rows an hour, gives sets.
     let report = place.json(&[
-        "load", "s", &dataset("flights.csv.zst"), "--join", &planes, "--join", &weather, "--format", "json",
+        "load",
+        "s",
+        &dataset("flights.csv.zst"),
+        "--join",
+        &planes,
+        "--join",
+        &weather,
+        "--format",
+        "json",
     ]);
     assert_eq!((&report["rows"], &report["rejected"]), (&json!(336_776), &json!(0)));
     let cases: Vec<Json> = serde_json::from_str(ANSWERS).unwrap();
@@ -79,7 +87,14 @@ fn all_answers_are_those_of_another_engine() {
 fn the_demonstration_runs_to_its_end() {
     let place = Place::new();
     let out = place.ok(&["demo"]);
-    for part in ["336,776 rows in", "974 records, 5 shown", "2,817 records deleted", "Opened again in", "973 records, 5 shown", "What to type next"] {
+    for part in [
+        "336,776 rows in",
+        "974 records, 5 shown",
+        "2,817 records deleted",
+        "Opened again in",
+        "973 records, 5 shown",
+        "What to type next",
+    ] {
         assert!(out.contains(part), "{part}: {out}");
     }
     assert!(place.names().is_empty(), "a demonstration without --dir leaves nothing");

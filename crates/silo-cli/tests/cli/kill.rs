@@ -48,7 +48,17 @@ fn a_killed_create_leaves_no_silo_and_the_next_one_works() {
     assert!(err.contains("another process is loading"), "{err}");
     kill(child);
     assert!(!place.path("new").exists());
-    place.ok(&["load", "new", "shop.csv", "--schema", "shop.toml", "--split", "tags:|", "--split", "words:|"]);
+    place.ok(&[
+        "load",
+        "new",
+        "shop.csv",
+        "--schema",
+        "shop.toml",
+        "--split",
+        "tags:|",
+        "--split",
+        "words:|",
+    ]);
     assert_eq!(place.ok(&["export", "new"]), place.ok(&["export", "shop"]));
     assert_eq!(place.names(), ["new", "shop", "shop.csv", "shop.toml"]);
 }
@@ -71,7 +81,8 @@ fn a_killed_append_or_merge_leaves_the_silo_as_it_was() {
 fn a_load_that_fails_half_way_leaves_the_silo_as_it_was() {
     let place = Place::shop();
     let before = place.ok(&["export", "shop"]);
-    let packed = zstd::encode_all(format!("id,name\n{}", rows().replace(",1\n", "\n")).as_bytes(), 1).unwrap();
+    let packed =
+        zstd::encode_all(format!("id,name\n{}", rows().replace(",1\n", "\n")).as_bytes(), 1).unwrap();
     place.file("cut.csv.zst", &packed[..packed.len() / 2]);
     for mode in ["append", "merge"] {
         place.fails(1, &["load", "shop", "cut.csv.zst", "--mode", mode, "--id", "id"]);

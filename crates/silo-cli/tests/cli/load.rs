@@ -9,7 +9,9 @@ fn a_schema_is_guessed_with_reasons() {
     let place = Place::new();
     place.file("a.csv", "a,b,c\n1,x,NA\n2,y,3.5\n");
     let text = place.ok(&["infer", "a.csv"]);
-    for part in ["Guessed from 2 rows", "null besides empty fields: NA", "name = \"c\"", "type = \"f64\"", "numbered"] {
+    for part in
+        ["Guessed from 2 rows", "null besides empty fields: NA", "name = \"c\"", "type = \"f64\"", "numbered"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(place.ok(&["infer", "a.csv", "--id", "a"]).contains("id]\nname = \"a\""), "{text}");
@@ -49,7 +51,19 @@ fn all_forms_of_files_give_the_same_records() {
     load("ndjson", &["all.ndjson", "--id", "id"]);
     load("found", &["all.ndjson"]);
     load("one", &["shop.csv", "--threads", "1", "--memory", "4MiB"]);
-    let args = ["load", "piped", "-", "--schema", "shop.toml", "--split", "tags:|", "--split", "words:|", "--id", "id"];
+    let args = [
+        "load",
+        "piped",
+        "-",
+        "--schema",
+        "shop.toml",
+        "--split",
+        "tags:|",
+        "--split",
+        "words:|",
+        "--id",
+        "id",
+    ];
     assert_eq!(place.run_with(&args, csv).code, 0);
     assert_eq!(place.ok(&["export", "piped"]), all);
     place.ok(&["load", "tsv", "shop.tsv", "--id", "id"]);
@@ -65,8 +79,19 @@ fn what_is_exported_is_loaded_back_the_same() {
     for (format, name) in [("csv", "x.csv"), ("ndjson", "x.ndjson"), ("parquet", "x.parquet")] {
         place.ok(&["export", "shop", "--format", format, "--output", name]);
         let silo = format!("from-{format}");
-        let args =
-            ["load", &silo, name, "--schema", "schema.toml", "--id", "id", "--split", "tags:;", "--split", "words:;"];
+        let args = [
+            "load",
+            &silo,
+            name,
+            "--schema",
+            "schema.toml",
+            "--id",
+            "id",
+            "--split",
+            "tags:;",
+            "--split",
+            "words:;",
+        ];
         place.ok(&args);
         assert_eq!(place.ok(&["export", &silo]), all, "{format}");
         assert_eq!(place.run(&["check", &silo]).code, 0);
@@ -101,9 +126,23 @@ fn pairs_are_merged_into_sets_in_any_order() {
     place.file("tags.csv", "imageId,tagId\n10,4\n20,4\n10,9\n10,4\n40,7\n20,\n");
     place.ok(&["load", "s", "images.csv", "--schema", "images.toml", "--id", "imageId"]);
     let done = place.json(&[
-        "load", "s", "tags.csv", "--mode", "merge", "--id", "imageId", "--add", "tagId:tagIds", "--format", "json",
+        "load",
+        "s",
+        "tags.csv",
+        "--mode",
+        "merge",
+        "--id",
+        "imageId",
+        "--add",
+        "tagId:tagIds",
+        "--format",
+        "json",
     ]);
-    assert_eq!((&done["rows"], &done["created"], &done["changed"]), (&json!(6), &json!(1), &json!(2)), "{done}");
+    assert_eq!(
+        (&done["rows"], &done["created"], &done["changed"]),
+        (&json!(6), &json!(1), &json!(2)),
+        "{done}"
+    );
     assert_eq!(place.get("s", "10"), json!({"imageId": 10, "level": 1, "tagIds": [4, 9]}));
     assert_eq!(place.get("s", "30"), json!({"imageId": 30, "level": 3, "tagIds": null}));
     assert_eq!(place.get("s", "40"), json!({"imageId": 40, "level": null, "tagIds": [7]}));
@@ -134,9 +173,18 @@ fn joins_with_a_guessed_schema_take_sets_where_keys_repeat() {
     place.file("planes.csv", "tail,seats,year\nN1,100,1999\nN2,200,2001\n");
     place.file("wind.csv", "hour,dir\n1,270\n1,90\n2,NA\n1,270\n");
     place.ok(&[
-        "load", "s", "f.csv", "--join", "planes.csv:tail=tail:seats,built=year", "--join", "wind.csv:hour=hour",
+        "load",
+        "s",
+        "f.csv",
+        "--join",
+        "planes.csv:tail=tail:seats,built=year",
+        "--join",
+        "wind.csv:hour=hour",
     ]);
-    assert_eq!(place.get("s", "1"), json!({"id": 1, "tail": "N1", "hour": 1, "seats": 100, "built": 1999, "dir": [90, 270]}));
+    assert_eq!(
+        place.get("s", "1"),
+        json!({"id": 1, "tail": "N1", "hour": 1, "seats": 100, "built": 1999, "dir": [90, 270]})
+    );
     let third = place.get("s", "3");
     assert_eq!((&third["seats"], &third["dir"]), (&json!(null), &json!(null)));
     let err = place.fails(2, &["load", "t", "f.csv", "--join", "planes.csv:tail=tail:hour=seats"]);

@@ -37,7 +37,18 @@ fn the_json_answer_has_its_shape() {
     let mut answer = place.query(
         "shop",
         "level <= 2",
-        &["--sort", "score:desc", "--limit", "2", "--fields", "name,tags", "--facet", "tags:2", "--stats", "score"],
+        &[
+            "--sort",
+            "score:desc",
+            "--limit",
+            "2",
+            "--fields",
+            "name,tags",
+            "--facet",
+            "tags:2",
+            "--stats",
+            "score",
+        ],
     );
     let cursor = answer["cursor"].take();
     assert!(answer["elapsed_us"].take().is_u64());
@@ -58,8 +69,12 @@ fn the_json_answer_has_its_shape() {
         "level <= 2",
         &["--sort", "score:desc", "--limit", "2", "--cursor", cursor.as_str().unwrap()],
     );
-    assert_eq!((&next["ids"], &next["cursor"], &next["documents"]), (&json!([4, 2]), &Json::Null, &json!([])));
-    let offset = place.query("shop", "level <= 2", &["--sort", "score:desc", "--limit", "2", "--offset", "1"]);
+    assert_eq!(
+        (&next["ids"], &next["cursor"], &next["documents"]),
+        (&json!([4, 2]), &Json::Null, &json!([]))
+    );
+    let offset =
+        place.query("shop", "level <= 2", &["--sort", "score:desc", "--limit", "2", "--offset", "1"]);
     assert_eq!(offset["ids"], json!([1, 4]));
     let counted = place.query("shop", "level <= 2", &["--count"]);
     assert_eq!((&counted["total"], &counted["ids"]), (&json!(4), &json!([])));
@@ -107,7 +122,10 @@ fn records_are_got_by_id() {
     });
     assert_eq!(place.get("shop", "1"), first);
     assert_eq!(place.json(&["get", "shop", "1", "--format", "json"]), json!([first]));
-    assert_eq!(place.ok(&["get", "shop", "2", "1", "--fields", "level", "--format", "csv"]), "id,level\n2,2\n1,1\n");
+    assert_eq!(
+        place.ok(&["get", "shop", "2", "1", "--fields", "level", "--format", "csv"]),
+        "id,level\n2,2\n1,1\n"
+    );
     assert!(place.ok(&["get", "shop", "2", "--format", "table"]).contains("rope, long"));
     let ran = place.run(&["get", "shop", "1", "99", "--fields", "level"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, "{\"id\":1,\"level\":1}\n"));

@@ -73,7 +73,17 @@ impl Place {
     pub(crate) fn shop() -> Self {
         let place = Self::new();
         place.file("shop.toml", SHOP).file("shop.csv", SHOP_ROWS);
-        place.ok(&["load", "shop", "shop.csv", "--schema", "shop.toml", "--split", "tags:|", "--split", "words:|"]);
+        place.ok(&[
+            "load",
+            "shop",
+            "shop.csv",
+            "--schema",
+            "shop.toml",
+            "--split",
+            "tags:|",
+            "--split",
+            "words:|",
+        ]);
         place
     }
 
@@ -104,7 +114,11 @@ impl Place {
         let mut command = assert_cmd::cargo::cargo_bin_cmd!("silo");
         let output = command.current_dir(self.folder.path()).args(args).write_stdin(input).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        let ran = Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) };
+        let ran = Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        };
         assert!(!ran.err.contains("panicked"), "{args:?}: {ran:?}");
         ran
     }
@@ -120,7 +134,10 @@ impl Place {
     pub(crate) fn fails(&self, code: i32, args: &[&str]) -> String {
         let ran = self.run(args);
         assert_eq!(ran.code, code, "{args:?}: {ran:?}");
-        assert!(ran.err.lines().any(|line| line.starts_with("silo: ") || line.starts_with("error: ")), "{args:?}: {ran:?}");
+        assert!(
+            ran.err.lines().any(|line| line.starts_with("silo: ") || line.starts_with("error: ")),
+            "{args:?}: {ran:?}"
+        );
         ran.err
     }
 

@@ -7,11 +7,20 @@ use crate::support::Place;
 #[test]
 fn records_are_put_whole_or_in_part() {
     let place = Place::shop();
-    place.file("a.ndjson", "{\"id\": 1, \"name\": \"new\", \"tags\": [9, 4, 9]}\n\n{\"id\": 7, \"level\": 3}\n");
+    place.file(
+        "a.ndjson",
+        "{\"id\": 1, \"name\": \"new\", \"tags\": [9, 4, 9]}\n\n{\"id\": 7, \"level\": 3}\n",
+    );
     assert_eq!(place.ok(&["put", "shop", "a.ndjson"]), "1 record created, 1 changed\n");
     let first = place.get("shop", "1");
-    assert_eq!((&first["name"], &first["tags"], &first["level"]), (&json!("new"), &json!([4, 9]), &json!(null)));
-    let merged = place.run_with(&["put", "shop", "-", "--merge"], " [{\"id\": 1, \"level\": 2}, {\"id\": 8, \"name\": null}]\n");
+    assert_eq!(
+        (&first["name"], &first["tags"], &first["level"]),
+        (&json!("new"), &json!([4, 9]), &json!(null))
+    );
+    let merged = place.run_with(
+        &["put", "shop", "-", "--merge"],
+        " [{\"id\": 1, \"level\": 2}, {\"id\": 8, \"name\": null}]\n",
+    );
     assert_eq!((merged.code, merged.out.as_str()), (0, "1 record created, 1 changed\n"), "{merged:?}");
     let first = place.get("shop", "1");
     assert_eq!((&first["name"], &first["level"]), (&json!("new"), &json!(2)));
@@ -27,7 +36,10 @@ fn many_records_are_put_in_batches() {
     let put = place.run_with(&["put", "shop", "-"], lines);
     assert_eq!((put.code, put.out.as_str()), (0, "3,000 records created, 0 changed\n"), "{put:?}");
     assert_eq!(place.query("shop", "level = 9", &[])["total"], 3_000);
-    assert_eq!(place.ok(&["delete", "shop", "--filter", "level = 9 AND id >= 200"]), "2,900 records deleted\n");
+    assert_eq!(
+        place.ok(&["delete", "shop", "--filter", "level = 9 AND id >= 200"]),
+        "2,900 records deleted\n"
+    );
     assert_eq!(place.query("shop", "level = 9", &[])["total"], 100);
     assert_eq!(place.run(&["check", "shop"]).code, 0);
 }
@@ -36,7 +48,10 @@ fn many_records_are_put_in_batches() {
 fn a_record_that_does_not_fit_is_named_and_those_before_it_stay() {
     let place = Place::shop();
     for (input, part) in [
-        ("{\"id\": 20}\n{\"id\": 21, \"level\": 300}\n", "record 2: id 21, field \"level\": 300 does not fit u8"),
+        (
+            "{\"id\": 20}\n{\"id\": 21, \"level\": 300}\n",
+            "record 2: id 21, field \"level\": 300 does not fit u8",
+        ),
         ("{\"id\": 20}\n{\"id\": 21, \"levle\": 3}\n", "did you mean \"level\"?"),
         ("{\"id\": 20}\n{\"name\": \"x\"}\n", "record 2: the record has no \"id\""),
         ("{\"id\": 20}\n{\"id\": 21,\n", "EOF while parsing"),

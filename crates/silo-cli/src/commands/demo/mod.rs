@@ -27,7 +27,8 @@ const FILES: [(&str, &[u8]); 4] = [
 ];
 
 pub(super) fn run(args: &DemoArgs) -> Result<()> {
-    let folder = tempfile::tempdir().map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
+    let folder = tempfile::tempdir()
+        .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
     for (name, bytes) in FILES {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).map_err(Failure::file("write", &path))?;
@@ -141,7 +142,9 @@ impl Show<'_> {
     /// What words mean as a command line, with the silo where it is.
     fn parse(&self, words: &[&str]) -> Result<Verb> {
         let silo = self.dir.as_os_str();
-        let words = words.iter().map(|word| if *word == script::SILO { silo.to_owned() } else { OsString::from(word) });
+        let words = words
+            .iter()
+            .map(|word| if *word == script::SILO { silo.to_owned() } else { OsString::from(word) });
         match Cli::try_parse_from(std::iter::once("silo".into()).chain(words)) {
             Ok(cli) => Ok(cli.verb),
             Err(error) => Err(Failure::failed(error.to_string())),
@@ -162,7 +165,9 @@ impl Show<'_> {
         if !kept {
             say("  silo demo --dir flights.silo                     the same, and keep the silo")?;
         }
-        say(&format!("  silo query {shown} 'dest = \"LAX\"' --sort dep_delay:desc --facet carrier --stats arr_delay"))?;
+        say(&format!(
+            "  silo query {shown} 'dest = \"LAX\"' --sort dep_delay:desc --facet carrier --stats arr_delay"
+        ))?;
         say(&format!("  silo export {shown} --format parquet --output flights.parquet"))?;
         say("  silo load my.silo my-file.csv                    your own data; the schema is guessed")?;
         say("  silo --help")
@@ -176,5 +181,9 @@ fn say(text: &str) -> Result<()> {
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+%@".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
