@@ -143,7 +143,7 @@ fn time(engine: &Engine, name: String, query: Query, repeat: u32) -> Result<Time
         times.push(engine.query(&query).map_err(fail)?.elapsed);
     }
     times.sort_unstable();
-    Ok(Timed { name: name.clone(), query, total: answer.total, first_ids, times })
+    Ok(Timed { name, query, total: answer.total, first_ids, times })
 }
 
 /// Queries a second, when several threads answer all queries several times.

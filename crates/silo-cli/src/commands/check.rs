@@ -21,7 +21,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
             json!({
                 "ok": report.is_ok(), "records": report.records, "entries": report.entries, "bytes": bytes,
                 "findings": report.findings, "repaired": repaired,
-                "lost_bytes": salvaged.as_ref().map_or(0, |salvaged| salvaged.lost_bytes),
+                "salvaged": salvaged.is_some(), "lost_bytes": salvaged.as_ref().map_or(0, |salvaged| salvaged.lost_bytes),
             })
         )?,
         ReportFormat::Table => {

@@ -15,12 +15,11 @@ const BATCH: usize = 10_000;
 pub(super) fn run(args: &DeleteArgs) -> Result<()> {
     let engine = Engine::open(&args.dir)?;
     let mut done = UpdateReport::default();
-    match &args.filter {
-        Some(filter) => matching(&engine, Filter::parse(filter)?, &mut done)?,
-        None => {
-            let ids = args.ids.iter().map(|text| id_of(engine.schema(), text)).collect::<Result<Vec<_>>>()?;
-            commit(&engine, ids, &mut done)?;
-        }
+    if let Some(filter) = &args.filter {
+        matching(&engine, Filter::parse(filter)?, &mut done)?;
+    } else {
+        let ids = args.ids.iter().map(|text| id_of(engine.schema(), text)).collect::<Result<Vec<_>>>()?;
+        commit(&engine, ids, &mut done)?;
     }
     engine.close()?;
     writeln!(std::io::stdout(), "{} deleted", human::counted(done.deleted, "record"))?;

@@ -92,10 +92,10 @@ fn schema_for(args: &LoadArgs, files: &Files) -> Result<(Schema, Vec<String>)> {
     let found: Vec<&str> =
         inference.nulls.iter().filter(|null| !args.nulls.contains(null)).map(String::as_str).collect();
     if !found.is_empty() {
-        note += &format!(", took {} for null", found.join(", "));
+        note = format!("{note}, took {} for null", found.join(", "));
     }
     if args.id.is_none() {
-        note += &format!("; records are numbered from 1 as {:?}", schema.id.name);
+        note = format!("{note}; records are numbered from 1 as {:?}", schema.id.name);
     }
     eprintln_quietly(&format!("{note}; see it with `silo schema {}`", args.dir.display()));
     Ok((schema, inference.nulls))

@@ -1,4 +1,4 @@
-//! The flights of 2013, and what DuckDB answers about them (`scripts/flights-answers.py`).
+//! The flights of 2013, and what `DuckDB` answers about them (`scripts/flights-answers.py`).
 
 use serde_json::{Value as Json, json};
 

@@ -1,5 +1,6 @@
 //! A load that is killed has not been.
 
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,6 @@ fn start(place: &Place, args: &[&str], rows: &str) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    use std::io::Write;
     // More than a pipe holds: when this returns the load has read most of it.
     let input = child.stdin.as_mut().unwrap();
     input.write_all(b"id,name,level\n").unwrap();

@@ -1,5 +1,5 @@
 //! The command as programs and people use it: every verb, every error.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::format_collect, reason = "tests")]
 
 mod bench;
 mod edges;

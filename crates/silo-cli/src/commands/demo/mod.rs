@@ -107,22 +107,7 @@ impl Show<'_> {
         let Verb::Query(args) = self.parse(words)? else { return Ok(()) };
         say(&format!("\n{about}"))?;
         self.prompt(words)?;
-        self.answer(engine, &args)
-    }
-
-    fn answer(&self, engine: &Engine, args: &QueryArgs) -> Result<()> {
-        let schema = engine.schema();
-        let names = query::fields_of(schema, args);
-        let asked = query::query_of(args, &names)?;
-        let mut answer = engine.query(&asked)?;
-        let mut times: Vec<Duration> = Vec::with_capacity(RUNS);
-        for _ in 0..RUNS {
-            times.push(engine.query(&asked)?.elapsed);
-        }
-        times.sort_unstable();
-        answer.elapsed = times.get(RUNS / 2).copied().unwrap_or_default();
-        let mut out = std::io::stdout().lock();
-        query::print(&mut out, args, schema, &answer, &names)
+        answer(engine, &args)
     }
 
     /// Any other command.
@@ -172,6 +157,22 @@ impl Show<'_> {
         say("  silo load my.silo my-file.csv                    your own data; the schema is guessed")?;
         say("  silo --help")
     }
+}
+
+/// Answers a query several times, and prints the answer with the median time.
+fn answer(engine: &Engine, args: &QueryArgs) -> Result<()> {
+    let schema = engine.schema();
+    let names = query::fields_of(schema, args);
+    let asked = query::query_of(args, &names)?;
+    let mut answer = engine.query(&asked)?;
+    let mut times: Vec<Duration> = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        times.push(engine.query(&asked)?.elapsed);
+    }
+    times.sort_unstable();
+    answer.elapsed = times.get(RUNS / 2).copied().unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    query::print(&mut out, args, schema, &answer, &names)
 }
 
 fn say(text: &str) -> Result<()> {
