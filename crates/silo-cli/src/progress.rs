@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -17,44 +18,42 @@ pub(crate) fn shown<T>(progress: &Arc<Progress>, work: impl FnOnce(&(dyn Fn() + 
     }
     let bar = ProgressBar::new(0);
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+    let building = AtomicBool::new(false);
     let (done, told) = channel::<()>();
     std::thread::scope(|scope| {
-        let reading = bar.clone();
-        scope.spawn(move || {
+        scope.spawn(|| {
+            // The channel's end, moved here.
+            let told = told;
             while told.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
-                follow(&reading, progress);
+                follow(&bar, progress, building.load(Ordering::Relaxed));
             }
+            bar.finish_and_clear();
         });
-        let building = bar.clone();
-        let result = work(&move || {
-            building.set_style(style("{spinner} building indexes  {msg}  {elapsed}"));
-            building.set_length(0);
-        });
+        let result = work(&|| building.store(true, Ordering::Relaxed));
         drop(done);
-        bar.finish_and_clear();
         result
     })
 }
 
-/// Shows how far the reading is.
-fn follow(bar: &ProgressBar, progress: &Progress) {
+/// Shows how far the load is.
+fn follow(bar: &ProgressBar, progress: &Progress, building: bool) {
     let total = progress.total_bytes();
-    // A length of 0 is that of standard input, or of a load whose files are read.
-    if total > 0 && bar.position() < total {
+    if building {
+        bar.set_style(style("{spinner} {msg}, building indexes  {elapsed}"));
+    } else if total > 0 {
         bar.set_style(style("{bar:32} {percent:>3} %  {binary_bytes_per_sec}  {eta} left  {msg}"));
         bar.set_length(total);
-        bar.set_position(progress.bytes());
-    } else if total == 0 {
-        bar.set_style(style("{spinner} {binary_bytes} read  {msg}"));
-        bar.set_position(progress.bytes());
     } else {
-        bar.tick();
+        // How long standard input is cannot be known.
+        bar.set_style(style("{spinner} {binary_bytes} read  {msg}"));
     }
+    bar.set_position(progress.bytes());
     let rejected = match progress.rejected() {
         0 => String::new(),
         rejected => format!(", {} rejected", human::count(rejected)),
     };
     bar.set_message(format!("{}{rejected}", human::counted(progress.rows(), "row")));
+    bar.tick();
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -75,7 +75,8 @@ pub fn load(
     }
     how.block_bytes = usize::try_from(block).map_or(how.block_bytes, |block| block.min(how.block_bytes));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(*threads).build();
-    let pool = pool.map_err(|error| Error::Options(format!("{threads} threads cannot be started: {error}")))?;
+    let pool =
+        pool.map_err(|error| Error::Options(format!("{threads} threads cannot be started: {error}")))?;
 
     let targets = plan.destinations.iter().map(|destination| match destination {
         Destination::Id => Target::Id,

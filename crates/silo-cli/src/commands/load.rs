@@ -239,7 +239,11 @@ fn report(args: &LoadArgs, summary: &LoadSummary, took: Duration) -> Result<()> 
                 writeln!(out, "{} rejected: see {}", human::counted(read.rejected, "row"), path.display())?;
             }
             None => {
-                writeln!(out, "{} rejected: --rejects FILE lists them", human::counted(read.rejected, "row"))?
+                writeln!(
+                    out,
+                    "{} rejected: --rejects FILE lists them",
+                    human::counted(read.rejected, "row")
+                )?;
             }
         }
     }

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit as ParquetUnit, Type as Physical, ZstdLevel};
+use parquet::basic::{
+    Compression, LogicalType, Repetition, TimeUnit as ParquetUnit, Type as Physical, ZstdLevel,
+};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
@@ -57,12 +59,17 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// What the writer says.
     pub fn new(writer: W, schema: &Schema) -> Result<ParquetWriter<W>> {
         let id = Column::new(&schema.id.name, schema.id.kind, false, false);
-        let fields = schema.fields.iter().map(|field| Column::new(&field.name, field.kind, field.multi, field.nullable));
+        let fields = schema
+            .fields
+            .iter()
+            .map(|field| Column::new(&field.name, field.kind, field.multi, field.nullable));
         let columns: Vec<Column> = std::iter::once(id).chain(fields).collect();
         let types = columns.iter().map(Column::parquet_type).collect::<Result<_, _>>().map_err(failed)?;
         let root = Type::group_type_builder("record").with_fields(types).build().map_err(failed)?;
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-        let writer = SerializedFileWriter::new(writer, Arc::new(root), Arc::new(properties)).map_err(failed)?;
+        let properties =
+            WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+        let writer =
+            SerializedFileWriter::new(writer, Arc::new(root), Arc::new(properties)).map_err(failed)?;
         Ok(ParquetWriter { writer, columns, rows: 0 })
     }
 
@@ -160,17 +167,23 @@ impl Column {
             FieldType::Time(TimeUnit::Seconds | TimeUnit::Milliseconds) => {
                 Some(LogicalType::timestamp(true, ParquetUnit::MILLIS))
             }
-            FieldType::Time(TimeUnit::Microseconds) => Some(LogicalType::timestamp(true, ParquetUnit::MICROS)),
+            FieldType::Time(TimeUnit::Microseconds) => {
+                Some(LogicalType::timestamp(true, ParquetUnit::MICROS))
+            }
             FieldType::Time(TimeUnit::Nanoseconds) => Some(LogicalType::timestamp(true, ParquetUnit::NANOS)),
         };
         let here = if self.nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
-        let (name, repetition) = if self.multi { ("element", Repetition::REQUIRED) } else { (self.name.as_str(), here) };
-        let leaf = Type::primitive_type_builder(name, physical).with_repetition(repetition).with_logical_type(logical);
+        let (name, repetition) =
+            if self.multi { ("element", Repetition::REQUIRED) } else { (self.name.as_str(), here) };
+        let leaf = Type::primitive_type_builder(name, physical)
+            .with_repetition(repetition)
+            .with_logical_type(logical);
         let leaf = Arc::new(leaf.build()?);
         if !self.multi {
             return Ok(leaf);
         }
-        let items = Type::group_type_builder("list").with_repetition(Repetition::REPEATED).with_fields(vec![leaf]);
+        let items =
+            Type::group_type_builder("list").with_repetition(Repetition::REPEATED).with_fields(vec![leaf]);
         let list = Type::group_type_builder(&self.name)
             .with_repetition(here)
             .with_logical_type(Some(LogicalType::List))
@@ -208,7 +221,8 @@ impl Column {
     fn push_value(&mut self, value: &Value) -> Result<(), String> {
         match (&mut self.values, value) {
             (Values::Bool(values), Value::Bool(x)) => values.push(*x),
-            (Values::Int32(values), Value::Int(x)) => match (self.kind, i32::try_from(*x), u32::try_from(*x)) {
+            (Values::Int32(values), Value::Int(x)) => match (self.kind, i32::try_from(*x), u32::try_from(*x))
+            {
                 // Unsigned numbers are stored as their bits.
                 (FieldType::Unsigned(_), _, Ok(x)) => values.push(x.cast_signed()),
                 (_, Ok(x), _) => values.push(x),
