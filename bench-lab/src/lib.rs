@@ -19,6 +19,15 @@
     clippy::missing_errors_doc,
     reason = "programs that measure: their inputs are made here and within bounds, and a failure ends the run"
 )]
+#![allow(
+    clippy::needless_for_each,
+    clippy::similar_names,
+    clippy::type_complexity,
+    clippy::too_many_lines,
+    clippy::format_push_string,
+    clippy::unnecessary_wraps,
+    reason = "strategies side by side: closures of one type, tables of them, text put together"
+)]
 
 pub mod experiments;
 pub mod lab;

@@ -1,5 +1,11 @@
 //! The command of the lab; `bench-lab --help` says what it does.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::unused_self,
+    reason = "rates for people; verbs are methods of their arguments"
+)]
+
 mod compare;
 mod generate;
 mod run;

@@ -1,5 +1,5 @@
 //! The lab refuses to time strategies that do not agree, and measures those that do.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::panic, reason = "tests")]
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The workload is what its page says, whoever makes it.
-#![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
 
 use std::collections::{HashMap, HashSet};
 

@@ -223,7 +223,7 @@ fn shards(parts: &[Part<'_>]) -> Made {
         }
     };
     parts.par_iter().for_each(|part| {
-        let mut batches: Vec<Vec<(u32, u32)>> = vec![Vec::with_capacity(BATCH); SHARDS];
+        let mut batches: Vec<Vec<(u32, u32)>> = (0..SHARDS).map(|_| Vec::with_capacity(BATCH)).collect();
         part.for_each(|value, slot| {
             let shard = shard_of(value);
             batches[shard].push((value, slot));

@@ -96,7 +96,7 @@ fn insert(rows: &Parsed) -> Bitmaps {
 fn sort(rows: &Parsed) -> Bitmaps {
     let mut tuples = Vec::with_capacity(rows.values.len());
     rows.for_each(|slot, field, value| {
-        tuples.push((field as u64) << 56 | u64::from(value) << 32 | u64::from(slot))
+        tuples.push((field as u64) << 56 | u64::from(value) << 32 | u64::from(slot));
     });
     tuples.sort_unstable();
     let mut maps = vec![Map::default(); rows.fields.len()];

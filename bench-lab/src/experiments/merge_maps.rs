@@ -213,7 +213,6 @@ fn our_join(parts: &[Vec<ValueBitmaps>]) -> Vec<Vec<Joined>> {
     parts.iter().zip(VALUES).map(|(parts, values)| join(parts, values)).collect()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as a digest of a reference")]
 fn of_maps(maps: &Maps) -> Result<u64> {
     let mut digest = ValuesDigest::default();
     for (field, map) in (0..).zip(maps) {

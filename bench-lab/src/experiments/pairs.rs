@@ -69,7 +69,8 @@ impl Part<'_> {
                             number = 0;
                         }
                         digit => {
-                            number = number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0')))
+                            number =
+                                number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0')));
                         }
                     }
                 }

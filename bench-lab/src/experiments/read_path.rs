@@ -109,7 +109,7 @@ fn stored_keys(keys: u64) -> impl Iterator<Item = u64> {
         }
         a
     };
-    let step = (keys * 5 / 8..).find(|step| gcd(*step, keys) == 1).unwrap_or(1);
+    let step = (keys * 5 / 8..keys.max(2)).find(|step| gcd(*step, keys) == 1).unwrap_or(1);
     (0..keys).map(move |at| (u128::from(at) * u128::from(step) % u128::from(keys)) as u64)
 }
 

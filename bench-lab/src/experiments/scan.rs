@@ -93,7 +93,7 @@ impl Live {
                 digest.add(fingerprint(*key, Frame::at(&map[*at..]).unwrap().value));
             }),
             Self::Visited(fingerprints) => {
-                fingerprints.iter().for_each(|fingerprint| digest.add(*fingerprint))
+                fingerprints.iter().for_each(|fingerprint| digest.add(*fingerprint));
             }
         }
         digest.value()

@@ -222,7 +222,7 @@ fn digest_of_file(path: &Path, region: usize) -> Result<u64> {
     let map = map_path(path, PageAdvice::None)?;
     let mut digest = Digest::default();
     for_each_frame(&map, region.min(map.len()).max(1), |_, frame| {
-        digest.add(fingerprint(frame.key, frame.value))
+        digest.add(fingerprint(frame.key, frame.value));
     });
     Ok(digest.value())
 }

@@ -1,6 +1,6 @@
 //! Running an experiment.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -244,6 +244,7 @@ fn peaks_of(experiment: &Experiment, shape: &Shape, strategy: &str, settings: &S
 }
 
 /// The shapes of an experiment that were asked for.
+#[must_use]
 pub fn shapes_of(experiment: &Experiment, settings: &Settings) -> Vec<Shape> {
     let mut shapes = (experiment.shapes)(settings.scale);
     if !settings.shapes.is_empty() {
@@ -336,11 +337,6 @@ pub fn scratch_dir(scratch: &Path) -> Result<tempfile::TempDir> {
 /// Groups figures by name, for tables.
 #[must_use]
 pub fn figure_names(shape: &ShapeResult) -> Vec<String> {
-    let mut names = BTreeMap::new();
-    for strategy in &shape.strategies {
-        for (name, _) in &strategy.figures {
-            names.insert(name.clone(), ());
-        }
-    }
-    names.into_keys().collect()
+    let names = shape.strategies.iter().flat_map(|strategy| &strategy.figures).map(|(name, _)| name.clone());
+    names.collect::<BTreeSet<String>>().into_iter().collect()
 }

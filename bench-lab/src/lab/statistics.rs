@@ -55,6 +55,7 @@ pub fn independent_ratio(new: &[f64], old: &[f64]) -> (f64, f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "interpolation of these is exact")]
     use super::*;
 
     #[test]

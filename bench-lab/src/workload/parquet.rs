@@ -36,12 +36,11 @@ impl Buffer {
     fn new(name: &'static str, cell: &Cell<'_>) -> Self {
         let values = match cell {
             Cell::Bool(_) => Values::Bool(Vec::new()),
-            Cell::Text(_) | Cell::Name(_) | Cell::Hash(_) => Values::Text(Vec::new()),
             Cell::List(_) | Cell::Tags(_) => Values::List(Vec::new()),
             // The default row has nulls where any row may, of these types.
-            Cell::Null if name == "remixOf" => Values::Int(Vec::new()),
-            Cell::Null => Values::Text(Vec::new()),
-            Cell::Number(_) => Values::Int(Vec::new()),
+            Cell::Null if name != "remixOf" => Values::Text(Vec::new()),
+            Cell::Text(_) | Cell::Name(_) | Cell::Hash(_) => Values::Text(Vec::new()),
+            Cell::Null | Cell::Number(_) => Values::Int(Vec::new()),
         };
         Self { name, values, definition: Vec::new(), repetition: Vec::new() }
     }

@@ -179,7 +179,7 @@ fn query_of(class: &str, variant: u32, values: &mut Values<'_>) -> LabQuery {
         "count-three-clauses" => {
             let [tag] = values.tags();
             let levels = values.levels();
-            let third = if variant % 2 == 0 {
+            let third = if variant.is_multiple_of(2) {
                 "hasMeta = true".into()
             } else {
                 format!("NOT baseModel = \"{model}\"")

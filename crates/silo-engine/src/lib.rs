@@ -38,7 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Many records come faster by [`Engine::load`], as row batches from several threads. [`Engine::check`] compares every index
+//! Many records come faster by [`Engine::loader`], as row batches from several threads. [`Engine::check`] compares every index
 //! with the documents, [`Engine::repair`] makes it so again, [`Engine::alter`] adds fields and indexes.
 //!
 //! # What it is not for

@@ -169,7 +169,9 @@ fn loads_leave_what_their_rows_in_order_would_leave() {
             let size = (rng.random_range(1..1_500), [30, 5_000][rng.random_range(0..2)]);
             let (rows, changes) = random_rows(&schema, LoadMode::Replace, &whole, size, rng);
             let before = naive.records.len();
-            changes.iter().for_each(|change| naive.apply(change));
+            for change in &changes {
+                naive.apply(change);
+            }
             let report = load(&engine, LoadMode::Replace, &whole, &rows, rng);
             assert_eq!(report.rows, changes.len() as u64);
             assert_eq!(report.created, (naive.records.len() - before) as u64);
@@ -181,7 +183,9 @@ fn loads_leave_what_their_rows_in_order_would_leave() {
         let merged =
             vec![Target::Id, Target::Field(stored[1]), Target::Add(multi[rng.random_range(0..multi.len())])];
         let (rows, changes) = random_rows(&schema, LoadMode::Merge, &merged, (500, 200), rng);
-        changes.iter().for_each(|change| naive.apply(change));
+        for change in &changes {
+            naive.apply(change);
+        }
         load(&engine, LoadMode::Merge, &merged, &rows, rng);
         compare(&naive, &engine, rng, seed);
 

@@ -218,7 +218,7 @@ fn run(shape: &Shape, lab: &mut Lab<'_>) -> Result<()> {
                     ("get", Some(store)) => store.get(wanted, &mut add)?,
                     ("get-32", Some(store)) => store.multi_get(wanted, 32, &mut add)?,
                     ("scan", Some(store)) => {
-                        store.scan(&mut |key, value| add(&[&key.to_le_bytes(), value].concat()))?
+                        store.scan(&mut |key, value| add(&[&key.to_le_bytes(), value].concat()))?;
                     }
                     _ => open(&dir, Survives::Power)?.get(wanted, &mut add)?,
                 }

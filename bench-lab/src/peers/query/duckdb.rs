@@ -1,4 +1,4 @@
-//! DuckDB, in a process of Python (`scripts/peers_duckdb.py`), which times its queries itself.
+//! `DuckDB`, in a process of Python (`scripts/peers_duckdb.py`), which times its queries itself.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

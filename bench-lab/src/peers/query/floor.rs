@@ -353,9 +353,9 @@ impl QueryEngine for Floor {
             let mut total = 0;
             let rare = tests.iter().any(|test| matches!(test, Test::Tags(tags, false) if tags.len() == 1 && tags[0].len() * 30 < self.ids.len() as u64));
             if rare {
-                self.for_each_match(&tests, |_| total += 1)
+                self.for_each_match(&tests, |_| total += 1);
             } else {
-                total = self.all(&tests).len()
+                total = self.all(&tests).len();
             }
             return Ok(Answer { total: Some(total), ..Answer::default() });
         }

@@ -110,7 +110,7 @@ fn timed(mut engine: impl QueryEngine + 'static) -> Timed {
     })
 }
 
-/// Which engines are there: those compiled in, and DuckDB where it is installed.
+/// Which engines are there: those compiled in, and `DuckDB` where it is installed.
 fn engines(settings: &Settings, workload: &Workload, scratch: &Path) -> Result<Vec<(&'static str, Timed)>> {
     let wants =
         |name: &str| settings.strategies.is_empty() || settings.strategies.iter().any(|own| own == name);

@@ -42,7 +42,13 @@ enum Node<'v> {
         remove: Vec<Plan<'v>>,
     },
     Or(Vec<Plan<'v>>),
+    /// Slots of values of a field with one value a record: no slot is in two of the parts.
+    OneOf(Vec<Plan<'v>>),
 }
+
+/// Parts of a [`Node::OneOf`] up to which a conjunction with it is counted once for each part: a count of a product
+/// writes nothing, a union does.
+const COUNTED_APART: usize = 6;
 
 /// How a part of a filter was evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +63,26 @@ pub struct Explain {
     pub actual: u64,
     /// Its parts, in the order of their evaluation.
     pub parts: Vec<Explain>,
+}
+
+/// What is in all of `kept` and in none of `removed`.
+fn conjunction<'a>(mut kept: Vec<Expr<'a>>, removed: &'a [Plan<'_>]) -> Expr<'a> {
+    let kept = if kept.len() == 1 { kept.swap_remove(0) } else { Expr::And(kept) };
+    match removed {
+        [] => kept,
+        [one] => kept.and_not(one.expr()),
+        many => kept.and_not(Expr::or(many.iter().map(Plan::expr))),
+    }
+}
+
+/// The slots of any of the parts, which are values of one field.
+fn values_of<'v>(field: &Field, mut parts: Vec<Plan<'v>>) -> Node<'v> {
+    match parts.len() {
+        0 => Node::Nothing,
+        1 => parts.swap_remove(0).node,
+        _ if field.multi => Node::Or(parts),
+        _ => Node::OneOf(parts),
+    }
 }
 
 impl<'v> Plan<'v> {
@@ -82,16 +108,8 @@ impl<'v> Plan<'v> {
             Node::Stored(bitmap) => bitmap.view().into(),
             Node::Postings(leaf) => leaf.view().into(),
             Node::Made(bitmap) => bitmap.into(),
-            Node::Or(parts) => Expr::or(parts.iter().map(Plan::expr)),
-            Node::And { keep, remove } => {
-                let mut kept: Vec<Expr<'_>> = keep.iter().map(Plan::expr).collect();
-                let kept = if kept.len() == 1 { kept.swap_remove(0) } else { Expr::And(kept) };
-                match remove.as_slice() {
-                    [] => kept,
-                    [one] => kept.and_not(one.expr()),
-                    many => kept.and_not(Expr::or(many.iter().map(Plan::expr))),
-                }
-            }
+            Node::Or(parts) | Node::OneOf(parts) => Expr::or(parts.iter().map(Plan::expr)),
+            Node::And { keep, remove } => conjunction(keep.iter().map(Plan::expr).collect(), remove),
         }
     }
 
@@ -102,7 +120,7 @@ impl<'v> Plan<'v> {
             Node::Stored(bitmap) => bitmap.len(),
             Node::Postings(leaf) => leaf.view().len(),
             Node::Made(bitmap) => bitmap.len(),
-            Node::Or(parts) => parts.iter().map(Plan::estimate).sum(),
+            Node::Or(parts) | Node::OneOf(parts) => parts.iter().map(Plan::estimate).sum(),
             Node::And { keep, .. } => keep.iter().map(Plan::estimate).min().unwrap_or(0),
         }
     }
@@ -114,7 +132,19 @@ impl<'v> Plan<'v> {
             Node::Stored(bitmap) => bitmap.len(),
             Node::Postings(leaf) => leaf.view().len(),
             Node::Made(bitmap) => bitmap.len(),
-            _ => Query::new(self.expr(), slot_count).count(),
+            Node::OneOf(parts) => parts.iter().map(|part| part.count(slot_count)).sum(),
+            Node::And { keep, remove } => {
+                let few = |plan: &Plan<'_>| matches!(&plan.node, Node::OneOf(parts) if parts.len() <= COUNTED_APART);
+                let apart = keep.iter().position(few).and_then(|at| Some((at, keep.get(at)?)));
+                let Some((at, Plan { node: Node::OneOf(parts), .. })) = apart else {
+                    return Query::new(self.expr(), slot_count).count();
+                };
+                let others =
+                    || keep.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, plan)| plan.expr());
+                let products = parts.iter().map(|part| others().chain([part.expr()]).collect());
+                products.map(|product| Query::new(conjunction(product, remove), slot_count).count()).sum()
+            }
+            Node::Or(_) => Query::new(self.expr(), slot_count).count(),
         }
     }
 
@@ -127,6 +157,7 @@ impl<'v> Plan<'v> {
             Node::Postings(_) => ("postings", Vec::new()),
             Node::Made(_) => ("bitmap made for the query", Vec::new()),
             Node::Or(parts) => ("union, chunk by chunk", parts.iter().map(explain).collect()),
+            Node::OneOf(parts) => ("union of values apart", parts.iter().map(explain).collect()),
             Node::And { keep, remove } => {
                 let without = |part: &Plan<'_>| {
                     let explained = part.explain(slot_count);
@@ -394,11 +425,7 @@ impl<'v> Planner<'v, '_> {
                     ));
                 }
             }
-            return Ok(match parts.len() {
-                0 => Node::Nothing,
-                1 => parts.swap_remove(0).node,
-                _ => Node::Or(parts),
-            });
+            return Ok(values_of(field, parts));
         }
         if let Some(index) = &indexes.high {
             return match test {
@@ -413,11 +440,7 @@ impl<'v> Planner<'v, '_> {
                             parts.push(Plan::new(Node::Postings(slots.into_leaf()), label));
                         }
                     }
-                    Ok(match parts.len() {
-                        0 => Node::Nothing,
-                        1 => parts.swap_remove(0).node,
-                        _ => Node::Or(parts),
-                    })
+                    Ok(values_of(field, parts))
                 }
                 Test::Range(low, high) => {
                     Ok(made(self.view.reader()?.postings(index)?.slots_in(*low..=*high)?))
@@ -442,11 +465,7 @@ impl<'v> Planner<'v, '_> {
                 parts.push(Plan::new(Node::Made(found), field.name.clone()));
             }
         }
-        Ok(match parts.len() {
-            0 => Node::Nothing,
-            1 => parts.swap_remove(0).node,
-            _ => Node::Or(parts),
-        })
+        Ok(values_of(field, parts))
     }
 
     /// Codes of the values with bitmaps that pass a test.
