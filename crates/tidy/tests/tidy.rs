@@ -107,7 +107,9 @@ fn layers_of_datasilo_import_only_those_under_them() {
 fn unsafe_code_is_in_the_ledger() {
     let ledger = std::fs::read_to_string(root().join("docs/UNSAFE.md")).unwrap();
     let mut rows = BTreeMap::new();
-    for line in ledger.lines().filter(|line| line.starts_with("| `crates/") || line.starts_with("| `bench-lab/")) {
+    for line in
+        ledger.lines().filter(|line| line.starts_with("| `crates/") || line.starts_with("| `bench-lab/"))
+    {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         rows.insert(cells[0].trim_matches('`').to_owned(), cells[1].parse::<usize>().unwrap());
     }
