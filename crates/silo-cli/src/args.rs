@@ -127,7 +127,8 @@ const BENCH_EXAMPLES: &str = "\
 A line of the file is one query:
   {\"name\": \"two tags\", \"filter\": \"tags = 4 AND tags = 9\", \"sort\": \"score:desc\", \"limit\": 50,
    \"offset\": 0, \"cursor\": null, \"facets\": [\"kind:10\"], \"count\": false}
-Each is run once to warm up, then --repeat times; times are microseconds.
+Each is run once to warm up, which also counts its matches, then --repeat times; times are microseconds. Matches are
+counted again in each run only where \"count\" is true, which asks for the count alone.
 
 Example:
   silo bench shop.silo --queries queries.ndjson --repeat 100 --threads 2 --format json";

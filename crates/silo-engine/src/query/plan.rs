@@ -114,7 +114,7 @@ impl<'v> Plan<'v> {
     }
 
     /// Number of slots at most, without a look at chunks.
-    fn estimate(&self) -> u64 {
+    pub(super) fn estimate(&self) -> u64 {
         match &self.node {
             Node::Nothing => 0,
             Node::Stored(bitmap) => bitmap.len(),

@@ -33,6 +33,7 @@ pub struct Query {
     pub(crate) facets: Vec<FacetRequest>,
     pub(crate) stats: Vec<String>,
     pub(crate) count_only: bool,
+    pub(crate) exact_total: bool,
     pub(crate) explain: bool,
 }
 
@@ -72,7 +73,7 @@ pub struct FieldStats {
 /// The answer to a query.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// Number of matching records, exact.
+    /// Number of matching records, exact; at most so many where the query was [`Query::without_total`].
     pub total: u64,
     /// Ids of the page, in order.
     pub ids: Vec<Id>,
@@ -112,6 +113,7 @@ impl Query {
             facets: Vec::new(),
             stats: Vec::new(),
             count_only: false,
+            exact_total: true,
             explain: false,
         }
     }
@@ -163,6 +165,13 @@ impl Query {
     #[must_use]
     pub fn stats(mut self, field: impl Into<String>) -> Self {
         self.stats.push(field.into());
+        self
+    }
+
+    /// Does not count all matches: a page of a broad filter then costs what the page costs.
+    #[must_use]
+    pub fn without_total(mut self) -> Self {
+        self.exact_total = false;
         self
     }
 

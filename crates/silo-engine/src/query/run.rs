@@ -54,7 +54,8 @@ impl View<'_> {
         let predicate = query.filter.bind(schema)?;
         let plan = Plan::of(self, &predicate)?;
         let filter = BitmapQuery::new(plan.expr(), self.slot_count());
-        let total = plan.count(self.slot_count());
+        let exact = query.exact_total || query.count_only;
+        let total = if exact { plan.count(self.slot_count()) } else { plan.estimate() };
         let everything = predicate == Predicate::All;
 
         let mut answer = Answer {

@@ -168,6 +168,10 @@ impl Naive {
         let page: Vec<Id> = expected.iter().skip(offset).take(limit).cloned().collect();
         assert_eq!(answer.ids, page, "{}", context());
         assert_eq!(answer.cursor.is_some(), expected.len() > offset + limit, "{}", context());
+        let uncounted = engine.query(&query.without_total()).unwrap();
+        assert!(uncounted.total >= answer.total, "{}", context());
+        assert_eq!(uncounted.ids, page, "{}", context());
+        assert_eq!(uncounted.facets, answer.facets, "{}", context());
         for (id, document) in page.iter().zip(&answer.documents) {
             for (field, value) in self.schema.fields.iter().zip(&document.values) {
                 assert_eq!(value, &self.records[id][&field.name], "{id} {}", field.name);
