@@ -3,6 +3,7 @@
 mod duckdb;
 pub mod filter;
 mod floor;
+mod ours;
 #[cfg(feature = "peer-tantivy")]
 mod tantivy;
 
@@ -30,6 +31,7 @@ pub const EXPERIMENT: Experiment = Experiment {
             "floor",
             "a program written by hand for exactly these queries: bitmaps, u32 columns, one permutation for each sort field, in memory, one thread",
         ),
+        ("ours", "the engine: loaded from CSV, mapped files, exact answers, updatable"),
         ("duckdb", "DuckDB, in memory, images in id order, pairs sorted by tag, on all threads"),
         ("tantivy", "tantivy, one segment in id order; pages by a fast field of (value, id)"),
         (
@@ -56,6 +58,8 @@ fn rows_at(scale: Scale) -> u64 {
 /// A query, parsed.
 #[derive(Debug, Clone)]
 pub struct Query {
+    /// The filter as text.
+    filter: String,
     clauses: Vec<Clause>,
     /// Field and whether it descends.
     sort: Option<(String, bool)>,
@@ -73,6 +77,7 @@ impl Query {
             Ok::<_, anyhow::Error>((field.to_owned(), direction == "desc"))
         });
         Ok(Self {
+            filter: query.filter.clone(),
             clauses: filter::parse(&query.filter)?,
             sort: sort.transpose()?,
             limit: query.limit as usize,
@@ -116,6 +121,10 @@ fn engines(settings: &Settings, workload: &Workload, scratch: &Path) -> Result<V
         |name: &str| settings.strategies.is_empty() || settings.strategies.iter().any(|own| own == name);
     eprintln!("peers-query: building the floor over {} rows", workload.row_count());
     let mut engines: Vec<(&'static str, Timed)> = vec![("floor", timed(floor::Floor::new(workload)))];
+    if wants("ours") {
+        eprintln!("peers-query: loading the engine");
+        engines.push(("ours", timed(ours::Ours::new(workload, &scratch.join("ours"), settings.threads)?)));
+    }
     let python = Path::new("target/peers/bin/python");
     if wants("duckdb") && python.exists() {
         eprintln!("peers-query: loading DuckDB");
