@@ -75,6 +75,58 @@ fn segments(dir: &Path) -> usize {
 }
 
 #[test]
+fn values_are_replaced_by_whom_read_them_and_stale_ones_too() {
+    let fixture = Fixture::new(tiny());
+    let count = 3000u32;
+    let key = |k: u32| IntKey::from(k);
+    let load = |value: &dyn Fn(u32) -> Vec<u8>| {
+        let session = fixture.silo.bulk(&[&fixture.plain]).unwrap();
+        let mut writer = session.writer();
+        (0..count).for_each(|k| writer.put(&fixture.plain, key(k), value(k)).unwrap());
+        writer.close().unwrap();
+        session.finish().unwrap();
+    };
+    load(&|k| bytes(1, k as usize % 90));
+    let stale = fixture.silo.snapshot();
+    load(&|k| bytes(2, k as usize % 50));
+    // A few are deleted, changed, or moved after they were read.
+    let read = fixture.silo.snapshot();
+    for k in 0..30 {
+        fixture.put(&fixture.plain, key(k).as_ref(), b"newer");
+        fixture.silo.delete(&fixture.plain, key(100 + k), Durability::Process).unwrap();
+    }
+    let session = fixture.silo.bulk(&[&fixture.plain, &fixture.aligned]).unwrap();
+    let mut writer = session.writer();
+    let keys: Vec<_> = (0..count).map(key).collect();
+    for (snapshot, keys) in [(&read, &keys[..2000]), (&stale, &keys[2000..2500])] {
+        let mut olds = Vec::new();
+        snapshot.multi_get_parts(&fixture.plain, keys, |_, parts| olds.push(parts.unwrap().base.unwrap())).unwrap();
+        for (k, old) in keys.iter().zip(&olds) {
+            writer.replace(&fixture.plain, old, k.as_ref()).unwrap();
+            // Of another keyspace's value, the key is taken all the same.
+            writer.replace(&fixture.aligned, old, k.as_ref()).unwrap();
+        }
+        // Twice in one session.
+        writer.replace(&fixture.plain, &olds[7], b"twice").unwrap();
+    }
+    fixture.silo.compact().unwrap();
+    writer.close().unwrap();
+    let report = session.finish().unwrap();
+    assert_eq!((report.ops, report.replaced), (5002, 2));
+    for k in 0..count {
+        let expected = match k {
+            7 | 2007 => b"twice".to_vec(),
+            0..2500 => key(k).as_ref().to_vec(),
+            _ => bytes(2, k as usize % 50),
+        };
+        assert_eq!(fixture.get(&fixture.plain, key(k)), Some(expected), "{k}");
+        assert_eq!(fixture.get(&fixture.aligned, key(k)).is_some(), k < 2500);
+    }
+    assert_eq!((fixture.count(&fixture.plain), fixture.count(&fixture.aligned)), (3000, 2500));
+    fixture.check();
+}
+
+#[test]
 fn frames_larger_than_a_region_and_than_a_segment_arrive() {
     let fixture = Fixture::new(tiny().segment_bytes(4 << 10));
     let lens = [0, 1, 900, 1024, 4096, 4097, 5000, 20_000, 70_000, 1_000_000];

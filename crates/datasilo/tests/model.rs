@@ -336,14 +336,24 @@ impl Machine {
             }
             plans.push((session.writer(), plan));
         }
+        // Values to replace come from this moment, or, stale, from an earlier one.
+        let now = silo.snapshot();
+        let snapshots: Vec<&Snapshot> = self.held.iter().map(|held| &held.0).chain([&now, &now]).collect();
         let write = |(mut writer, plan): (BulkWriter, Vec<(Option<u64>, &Mutation)>)| {
-            for (rank, mutation) in plan {
+            for (at, (rank, mutation)) in plan.into_iter().enumerate() {
                 if let Some(rank) = rank {
                     writer.set_rank(rank).unwrap();
                 }
                 let (keyspace, key) = (&keyspaces[&mutation.kind], mutation.key.bytes());
                 match mutation.change() {
-                    Change::Put(value) => writer.put(keyspace, key, value).unwrap(),
+                    Change::Put(value) => {
+                        let known = snapshots[(at + value.len()) % snapshots.len()].get_parts(keyspace, &key);
+                        // The keyspace may be younger than the snapshot, or have no plain value.
+                        match known.ok().flatten().and_then(|parts| parts.base) {
+                            Some(old) => writer.replace(keyspace, &old, value).unwrap(),
+                            None => writer.put(keyspace, key, value).unwrap(),
+                        }
+                    }
                     Change::Delete => writer.delete(keyspace, key).unwrap(),
                     Change::Merge(operand) => writer.merge(keyspace, key, operand).unwrap(),
                 }

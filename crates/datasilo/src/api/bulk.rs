@@ -13,13 +13,16 @@ use crate::files::run::key_hash;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
 use crate::files::segment_writer::{GroupFrames, HUGE_WRITE_SLACK, MAX_SEGMENT_LEN, SegmentWriter};
 use crate::state::bulk::{BulkEntries, BulkOutcome, RankedGroup};
+use crate::state::checkpoint::merge_usage;
 use crate::state::core::{Core, SegmentUsage, UsageMap, lock};
-use crate::state::version::KeyspaceMeta;
+use crate::state::replacements::Replacement;
+use crate::state::version::{FrameRef, KeyspaceMeta};
 
 use super::batch::{check_lengths, check_operand};
 use super::frame_buffer::FrameBuffer;
 use super::keyspace::Keyspace;
 use super::silo::Silo;
+use super::snapshot::Value;
 
 /// Mutations of one writer before its ranks would run into the next writer's.
 const WRITER_RANKS: u64 = 1 << 36;
@@ -63,6 +66,7 @@ struct SessionState {
     entries: BTreeMap<u32, BulkEntries>,
     groups: Vec<RankedGroup>,
     usage: UsageMap,
+    dead: UsageMap,
     next_rank: u64,
     user_bytes: u64,
     open_writers: usize,
@@ -126,6 +130,7 @@ impl BulkSession<'_> {
             shared: Arc::clone(&self.shared),
             next_rank: index * WRITER_RANKS,
             buffers: self.shared.keyspaces.iter().map(|meta| Buffer::new(Arc::clone(meta))).collect(),
+            own_segment: None,
             closed: false,
         }
     }
@@ -150,12 +155,13 @@ impl BulkSession<'_> {
             }
             std::mem::take(&mut *state)
         };
-        let SessionState { writer, mut full, created, entries, groups, usage, next_rank, user_bytes, .. } =
-            state;
+        let SessionState {
+            writer, mut full, created, entries, groups, usage, dead, next_rank, user_bytes, ..
+        } = state;
         // From here on, a failure must still remove the files.
         lock(&self.shared.state).created = created;
         full.extend(writer);
-        let outcome = BulkOutcome { segments: full, entries, groups, usage, ranks: next_rank };
+        let outcome = BulkOutcome { segments: full, entries, groups, usage, dead, ranks: next_rank };
         let report = core.publish_bulk(outcome)?;
         core.user_bytes.fetch_add(user_bytes, Ordering::Relaxed);
         lock(&self.shared.state).created.clear();
@@ -190,6 +196,8 @@ pub struct BulkWriter {
     shared: Arc<Shared>,
     next_rank: u64,
     buffers: Vec<Buffer>,
+    /// The segment of this silo that a replaced value was found in last.
+    own_segment: Option<Arc<Segment>>,
     closed: bool,
 }
 
@@ -198,11 +206,22 @@ pub struct BulkWriter {
 struct Buffer {
     frames: FrameBuffer,
     groups: Vec<BufferedGroup>,
-    /// Hash and offset in `frames`, and what the frame does.
-    ops: Vec<(u64, usize, FrameKind)>,
+    ops: Vec<BufferedOp>,
     entries: BulkEntries,
+    /// What dies if all replacements are confirmed.
+    dead: UsageMap,
     user_bytes: u64,
     ranks_end: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct BufferedOp {
+    hash: u64,
+    /// Offset of its frame in the buffer.
+    offset: usize,
+    kind: FrameKind,
+    /// The frame that a put replaces, where that is known.
+    old: Option<FrameAddress>,
 }
 
 #[derive(Debug)]
@@ -220,12 +239,13 @@ impl Buffer {
             groups: Vec::new(),
             ops: Vec::new(),
             entries: BulkEntries::default(),
+            dead: UsageMap::new(),
             user_bytes: 0,
             ranks_end: 0,
         }
     }
 
-    fn push(&mut self, rank: u64, kind: FrameKind, key: &[u8], value: &[u8], hash: u64) {
+    fn push(&mut self, rank: u64, kind: FrameKind, key: &[u8], value: &[u8], hash: u64, old: Option<FrameRef<'_>>) {
         let reaches = |group: &&mut BufferedGroup| {
             rank.checked_sub(group.base_rank).is_some_and(|ordinal| u16::try_from(ordinal).is_ok())
         };
@@ -239,7 +259,12 @@ impl Buffer {
         let ordinal = u16::try_from(rank - group.base_rank).unwrap_or(u16::MAX);
         let appended = self.frames.push(group.start, ordinal, kind, key, value);
         group.frame_count += appended.frame_count;
-        self.ops.push((hash, appended.offset, kind));
+        if let Some(old) = &old {
+            let usage = self.dead.entry(old.segment.number()).or_default();
+            usage.add_dead(self.frames.meta.id, old.frame.len() as u64);
+        }
+        let old = old.map(|old| old.address());
+        self.ops.push(BufferedOp { hash, offset: appended.offset, kind, old });
         self.user_bytes += (key.len() + value.len()) as u64;
         self.ranks_end = self.ranks_end.max(rank + 1);
     }
@@ -272,8 +297,12 @@ impl Buffer {
                 )
             };
             groups.push(RankedGroup { start: address(group.start), base_rank: group.base_rank });
-            for &(hash, offset, kind) in self.ops.get(group.first_op..end).unwrap_or_default() {
-                self.entries.push(hash, address(offset), kind);
+            for op in self.ops.get(group.first_op..end).unwrap_or_default() {
+                let (hash, new) = (op.hash, address(op.offset));
+                match op.old {
+                    None => self.entries.push(hash, new, op.kind),
+                    Some(old) => self.entries.push_replacement(Replacement { hash, new, old }),
+                }
             }
         }
         self.frames.clear();
@@ -302,7 +331,29 @@ impl BulkWriter {
     /// Those of [`super::batch::Batch::put`], [`Error::InvalidKeyspace`] for a keyspace that is not in the session, and
     /// failures to write, after which the session cannot be finished.
     pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.push(keyspace, FrameKind::Put, key.as_ref(), value.as_ref())
+        self.push(keyspace, FrameKind::Put, key.as_ref(), value.as_ref(), None)
+    }
+
+    /// Sets the value of the key that `old` is the value of, as [`BulkWriter::put`] does. If `old` still is the
+    /// key's value when the session is published, that need not look for what the put replaces: this is the
+    /// fast way to rewrite many values that were just read. If it is not, the effect is the same.
+    ///
+    /// # Errors
+    /// As of [`BulkWriter::put`].
+    pub fn replace(&mut self, keyspace: &Keyspace, old: &Value<'_>, value: impl AsRef<[u8]>) -> Result<()> {
+        let Value { frame, keyspace: of, .. } = *old;
+        let known =
+            of == keyspace.id() && frame.frame.kind() == FrameKind::Put && self.is_own(frame.segment);
+        self.push(keyspace, FrameKind::Put, frame.frame.key(), value.as_ref(), known.then_some(frame))
+    }
+
+    /// Whether a segment is one of this silo, not of another or of another process's view of it.
+    fn is_own(&mut self, segment: &Segment) -> bool {
+        let is = |own: &Arc<Segment>| std::ptr::eq(Arc::as_ptr(own), segment);
+        if !self.own_segment.as_ref().is_some_and(is) {
+            self.own_segment = self.shared.core.version.load().segments.get(segment.number()).cloned();
+        }
+        self.own_segment.as_ref().is_some_and(is)
     }
 
     /// Removes a key.
@@ -310,7 +361,7 @@ impl BulkWriter {
     /// # Errors
     /// As of [`BulkWriter::put`].
     pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<()> {
-        self.push(keyspace, FrameKind::Delete, key.as_ref(), &[])
+        self.push(keyspace, FrameKind::Delete, key.as_ref(), &[], None)
     }
 
     /// Applies an operand to a key with the keyspace's merge operator.
@@ -324,10 +375,17 @@ impl BulkWriter {
         operand: impl AsRef<[u8]>,
     ) -> Result<()> {
         check_operand(&keyspace.meta, operand.as_ref())?;
-        self.push(keyspace, FrameKind::Merge, key.as_ref(), operand.as_ref())
+        self.push(keyspace, FrameKind::Merge, key.as_ref(), operand.as_ref(), None)
     }
 
-    fn push(&mut self, keyspace: &Keyspace, kind: FrameKind, key: &[u8], value: &[u8]) -> Result<()> {
+    fn push(
+        &mut self,
+        keyspace: &Keyspace,
+        kind: FrameKind,
+        key: &[u8],
+        value: &[u8],
+        old: Option<FrameRef<'_>>,
+    ) -> Result<()> {
         check_lengths(key, value)?;
         let Some(at) = self.buffers.iter().position(|b| b.frames.meta.id == keyspace.id()) else {
             return Err(Error::InvalidKeyspace {
@@ -344,7 +402,7 @@ impl BulkWriter {
             self.shared.flush(buffer)?;
         }
         let hash = key_hash(key, self.shared.core.hash_seed);
-        buffer.push(self.next_rank, kind, key, value, hash);
+        buffer.push(self.next_rank, kind, key, value, hash, old);
         self.next_rank += 1;
         Ok(())
     }
@@ -370,6 +428,7 @@ impl BulkWriter {
         for buffer in self.buffers.drain(..) {
             state.next_rank = state.next_rank.max(buffer.ranks_end);
             state.user_bytes += buffer.user_bytes;
+            merge_usage(&mut state.dead, buffer.dead);
             state.entries.entry(buffer.frames.meta.id).or_default().append(buffer.entries);
         }
         result

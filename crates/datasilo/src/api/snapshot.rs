@@ -33,7 +33,9 @@ pub struct Snapshot {
 /// block, which is verified when the block is first touched.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'s> {
-    frame: FrameRef<'s>,
+    pub(crate) frame: FrameRef<'s>,
+    /// Id of its keyspace.
+    pub(crate) keyspace: u32,
     verify: bool,
 }
 
@@ -152,8 +154,8 @@ impl Snapshot {
         self.lookup().find(own, key, hash)
     }
 
-    fn value<'s>(&'s self, frame: FrameRef<'s>) -> Value<'s> {
-        Value { frame, verify: self.verify }
+    fn value<'s>(&'s self, keyspace: &Keyspace, frame: FrameRef<'s>) -> Value<'s> {
+        Value { frame, keyspace: keyspace.id(), verify: self.verify }
     }
 
     /// A key's value: borrowed from the file, or folded where operands are pending.
@@ -204,7 +206,7 @@ impl Snapshot {
     ) -> Result<Option<Cow<'s, [u8]>>> {
         match found {
             Found::Absent => Ok(None),
-            Found::Put(frame) => Ok(Some(Cow::Borrowed(self.value(frame).bytes()?))),
+            Found::Put(frame) => Ok(Some(Cow::Borrowed(self.value(keyspace, frame).bytes()?))),
             Found::Pending { base, pending } => {
                 self.fold_pending(keyspace, key, base, &pending).map(|value| Some(Cow::Owned(value)))
             }
@@ -221,12 +223,12 @@ impl Snapshot {
         let operands = pending
             .iter()
             .map(|operand| match operand {
-                PendingRef::Operand(frame) => self.value(*frame).bytes().map(Cow::Borrowed),
+                PendingRef::Operand(frame) => self.value(keyspace, *frame).bytes().map(Cow::Borrowed),
                 PendingRef::Delta(delta) => Ok(Cow::Owned(delta.encode())),
             })
             .collect::<Result<Vec<Cow<'_, [u8]>>>>()?;
         let operands: Vec<&[u8]> = operands.iter().map(AsRef::as_ref).collect();
-        let base = base.map(|frame| self.value(frame).bytes()).transpose()?;
+        let base = base.map(|frame| self.value(keyspace, frame).bytes()).transpose()?;
         let folded = keyspace.meta.operator()?.fold(key, base, &operands);
         folded.map_err(|message| keyspace.meta.merge_error(message))
     }
@@ -238,20 +240,24 @@ impl Snapshot {
     /// # Errors
     /// As of [`Snapshot::get`].
     pub fn get_parts(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Parts<'_>>> {
-        Ok(match self.find(keyspace, key.as_ref())? {
+        Ok(self.parts(keyspace, self.find(keyspace, key.as_ref())?))
+    }
+
+    fn parts<'s>(&'s self, keyspace: &Keyspace, found: Found<'s>) -> Option<Parts<'s>> {
+        match found {
             Found::Absent => None,
-            Found::Put(frame) => Some(Parts { base: Some(self.value(frame)), pending: Vec::new() }),
+            Found::Put(frame) => Some(Parts { base: Some(self.value(keyspace, frame)), pending: Vec::new() }),
             Found::Pending { base, pending } => Some(Parts {
-                base: base.map(|frame| self.value(frame)),
+                base: base.map(|frame| self.value(keyspace, frame)),
                 pending: pending
                     .into_iter()
                     .map(|operand| match operand {
-                        PendingRef::Operand(frame) => Pending::Operand(self.value(frame)),
+                        PendingRef::Operand(frame) => Pending::Operand(self.value(keyspace, frame)),
                         PendingRef::Delta(delta) => Pending::Delta(delta),
                     })
                     .collect(),
             }),
-        })
+        }
     }
 
     /// Whether a key has a value.
@@ -296,6 +302,36 @@ impl Snapshot {
         mut visit: impl FnMut(usize, Option<Cow<'s, [u8]>>),
     ) -> Result<()> {
         let own = self.version.keyspace(&keyspace.meta)?;
+        self.each_prefetched(own, keys, |at, key, hash| {
+            visit(at, self.get_hashed(keyspace, own, key, hash)?);
+            Ok(())
+        })
+    }
+
+    /// Like [`Snapshot::get_parts`] of several keys, passing each key's position and parts to `visit`.
+    ///
+    /// # Errors
+    /// As of [`Snapshot::get`].
+    pub fn multi_get_parts<'s, K: AsRef<[u8]>>(
+        &'s self,
+        keyspace: &Keyspace,
+        keys: &[K],
+        mut visit: impl FnMut(usize, Option<Parts<'s>>),
+    ) -> Result<()> {
+        let own = self.version.keyspace(&keyspace.meta)?;
+        self.each_prefetched(own, keys, |at, key, hash| {
+            visit(at, self.parts(keyspace, self.lookup().find(own, key, hash)?));
+            Ok(())
+        })
+    }
+
+    /// Passes position, bytes and hash of each key to `visit` while what look-ups of it need is being loaded.
+    fn each_prefetched<'s, K: AsRef<[u8]>>(
+        &'s self,
+        own: &'s KeyspaceVersion,
+        keys: &[K],
+        mut visit: impl FnMut(usize, &[u8], u64) -> Result<()>,
+    ) -> Result<()> {
         let lines = own.typical_frame_lines();
         let mut hashes = [0u64; WINDOW];
         for (window, keys) in keys.chunks(WINDOW).enumerate() {
@@ -307,8 +343,7 @@ impl Snapshot {
                 prefetch_frame(&own.runs, hash, lines)?;
             }
             for (at, (&hash, key)) in hashes.iter().zip(keys).enumerate() {
-                let value = self.get_hashed(keyspace, own, key.as_ref(), hash)?;
-                visit(window * WINDOW + at, value);
+                visit(window * WINDOW + at, key.as_ref(), hash)?;
             }
         }
         Ok(())

@@ -106,13 +106,16 @@ pub(crate) fn address_in_part(row: PartRow, word: u32) -> Option<FrameAddress> {
 pub(crate) struct Slot(pub(crate) u64);
 
 impl Slot {
+    /// A place that no entry is in.
+    pub(crate) const EMPTY: Self = Self(0);
+
     pub(crate) fn new(tag: u32, ordinal: u32, word: u32) -> Self {
         debug_assert!(tag < 1 << TAG_BITS && ordinal as usize <= MAX_PARTS && word < 1 << PART_WORD_BITS);
         Self(u64::from(tag) << ADDRESS_BITS | u64::from(ordinal) << PART_WORD_BITS | u64::from(word))
     }
 
     pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
+        self == Self::EMPTY
     }
 
     pub(crate) fn tag(self) -> u32 {

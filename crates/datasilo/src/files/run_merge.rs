@@ -14,13 +14,14 @@ const MIN_TAG_BITS: u32 = 16;
 /// No known bits of a hash are this, since never all are known.
 const NO_HASH: u64 = u64::MAX;
 
-/// Removes from the entries of a page those that are known to be replaced by newer ones.
-pub(crate) trait DropReplaced: Fn(&Run, &mut Vec<(u64, Slot)>) {}
+/// Removes from some entries of a run those that are known to be replaced by newer ones. The number
+/// has the bits of their hashes that are known.
+pub(crate) trait DropReplaced: Fn(&Run, u64, &mut Vec<(u64, Slot)>) {}
 
-impl<F: Fn(&Run, &mut Vec<(u64, Slot)>)> DropReplaced for F {}
+impl<F: Fn(&Run, u64, &mut Vec<(u64, Slot)>)> DropReplaced for F {}
 
 /// A [`DropReplaced`] that knows nothing.
-pub(crate) fn keep_all(_: &Run, _: &mut Vec<(u64, Slot)>) {}
+pub(crate) fn keep_all(_: &Run, _: u64, _: &mut Vec<(u64, Slot)>) {}
 
 /// What reading keys needs.
 #[derive(Clone, Copy)]
@@ -89,7 +90,7 @@ impl<'a> Source<'a> {
                 };
                 self.pending.push((hash & self.mask, slot));
             }
-            drop_replaced(self.run, &mut self.pending);
+            drop_replaced(self.run, self.mask, &mut self.pending);
             self.pending.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
         }
         self.head = self.pending.last().map_or(NO_HASH, |entry| entry.0);
@@ -152,7 +153,8 @@ impl<'a> RunMerge<'a> {
         mut emit: impl FnMut(u64, Target) -> Result<()>,
     ) -> Result<()> {
         for source in &mut self.sources {
-            drop_replaced(source.run, &mut source.pending);
+            drop_replaced(source.run, source.mask, &mut source.pending);
+            source.pending.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
             source.load(&drop_replaced)?;
         }
         let mut same: Vec<(usize, Slot)> = Vec::new();

@@ -19,9 +19,10 @@ use crate::files::segment_writer::{GroupFrames, SegmentWriter};
 use super::checkpoint::{Resolver, merge_usage, raise_synced};
 use super::core::{Core, UsageMap, lock};
 use super::index_update::{IndexEntries, NewRuns, count_dead, find_target, is_live};
+use super::replacements::{Replacement, Replacements};
 use super::version::{FrameRef, KeyspaceVersion, Version};
 
-/// Entries of a chunk: 1 MiB.
+/// Items of a chunk: about 1 MiB.
 const CHUNK: usize = 1 << 16;
 /// What a frame does is kept in the upper bits of its address: segment numbers are far below 2³⁰.
 const MERGE: u64 = 1 << 63;
@@ -34,12 +35,46 @@ pub(crate) struct RankedGroup {
     pub(crate) base_rank: u64,
 }
 
-/// Hashes and addresses of a keyspace's frames, 16 bytes each.
+/// Hashes and addresses of a keyspace's frames, 16 bytes each, and replacements of 24.
 #[derive(Debug, Default)]
 pub(crate) struct BulkEntries {
-    /// Full chunks, so that no growing vector doubles the memory.
-    chunks: Vec<Vec<(u64, u64)>>,
+    frames: Chunks<(u64, u64)>,
+    replacements: Chunks<Replacement>,
     kinds: u64,
+}
+
+/// A list in chunks that are filled one after the other: no growing vector doubles the memory.
+#[derive(Debug)]
+struct Chunks<T>(Vec<Vec<T>>);
+
+impl<T> Default for Chunks<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Copy> Chunks<T> {
+    fn push(&mut self, item: T) {
+        if self.0.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.0.push(Vec::with_capacity(CHUNK));
+        }
+        if let Some(chunk) = self.0.last_mut() {
+            chunk.push(item);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    /// All items in one place. Chunks are freed as they are copied.
+    fn into_vec(self) -> Vec<T> {
+        let mut all = Vec::with_capacity(self.len());
+        for chunk in self.0 {
+            all.extend_from_slice(&chunk);
+        }
+        all
+    }
 }
 
 impl BulkEntries {
@@ -50,31 +85,21 @@ impl BulkEntries {
             FrameKind::Merge => MERGE,
         };
         self.kinds |= kind;
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push((hash, address.to_bits() | kind));
-        }
+        self.frames.push((hash, address.to_bits() | kind));
+    }
+
+    pub(crate) fn push_replacement(&mut self, replacement: Replacement) {
+        self.replacements.push(replacement);
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
-        self.chunks.append(&mut other.chunks);
+        self.frames.0.append(&mut other.frames.0);
+        self.replacements.0.append(&mut other.replacements.0);
         self.kinds |= other.kinds;
     }
 
     fn len(&self) -> usize {
-        self.chunks.iter().map(Vec::len).sum()
-    }
-
-    /// All entries, sorted by hash. Chunks are freed as they are copied.
-    fn into_sorted(self) -> Vec<(u64, u64)> {
-        let mut all = Vec::with_capacity(self.len());
-        for chunk in self.chunks {
-            all.extend_from_slice(&chunk);
-        }
-        all.par_sort_unstable();
-        all
+        self.frames.len() + self.replacements.len()
     }
 }
 
@@ -85,6 +110,8 @@ pub(crate) struct BulkOutcome {
     pub(crate) entries: BTreeMap<u32, BulkEntries>,
     pub(crate) groups: Vec<RankedGroup>,
     pub(crate) usage: UsageMap,
+    /// What dies if all replacements are confirmed.
+    pub(crate) dead: UsageMap,
     /// Ranks are below this.
     pub(crate) ranks: u64,
 }
@@ -117,7 +144,7 @@ impl Core {
                     version: &version,
                     groups: &outcome.groups,
                     seq_base,
-                    usage: UsageMap::new(),
+                    usage: std::mem::take(&mut outcome.dead),
                     replaced: 0,
                 };
                 let mut runs = BTreeMap::new();
@@ -251,43 +278,58 @@ impl<'a> Build<'a> {
         entries: BulkEntries,
     ) -> Result<(Vec<Arc<Run>>, u64)> {
         // Fresh puts into an empty keyspace need no look at any frame but those of equal hashes.
-        let fresh = keyspace.runs.is_empty() && entries.kinds == 0;
-        let mut sorted = entries.into_sorted();
+        let fresh = keyspace.runs.is_empty() && entries.len() == entries.frames.len() && entries.kinds == 0;
+        let mut sorted = entries.frames.into_vec();
+        sorted.par_sort_unstable();
         let mut index = IndexEntries::default();
+        let mut replacements = Replacements::default();
         let mut live_change = 0i64;
         if fresh && sorted.windows(2).all(|w| matches!(w, [a, b] if a.0 != b.0)) {
             live_change = i64::try_from(sorted.len()).unwrap_or(i64::MAX);
             index.append_frames(sorted);
         } else {
-            let mut kept = 0;
+            replacements = self.confirm(keyspace, entries.replacements.into_vec(), &mut sorted)?;
             let mut dead = UsageMap::new();
             let mut resolver = Resolver::new(self.core, self.version, keyspace, &mut dead);
-            let mut at = 0;
-            while let Some(&(hash, _)) = sorted.get(at) {
-                let end =
-                    at + sorted.get(at..).unwrap_or_default().iter().take_while(|e| e.0 == hash).count();
-                let list = sorted.get(at..end).unwrap_or_default().to_vec();
-                at = end;
-                for entry in self.latest_of(keyspace, &list, &mut resolver, &mut live_change)? {
-                    // Results are never more than what they come from, so they fit in front.
-                    if let Some(place) = sorted.get_mut(kept) {
-                        *place = entry;
-                        kept += 1;
-                    }
-                }
+            for list in sorted.chunk_by(|a, b| a.0 == b.0) {
+                self.latest_of(keyspace, list, &mut resolver, &mut live_change)?;
             }
-            sorted.truncate(kept);
-            let (folded, change) = resolver.finish()?;
+            let (found, replaced, change) = resolver.finish()?;
             live_change += change;
             merge_usage(&mut self.usage, dead);
-            index = folded;
-            index.append_frames(sorted);
+            index = found;
             index.sort();
+            replacements.append(replaced);
+            replacements.sort();
         }
         let current = self.with_log_segments();
-        let run = new_runs.write(&keyspace.meta, &current, &index)?;
-        let runs = new_runs.stack(keyspace, &current, run)?;
+        let run = new_runs.write(&keyspace.meta, &current, &index, &replacements)?;
+        let runs = new_runs.stack(keyspace, &current, run, &replacements)?;
         Ok((runs, keyspace.live_entries.saturating_add_signed(live_change)))
+    }
+
+    /// The replacements that the index confirms; the others join the frames of which nothing is known.
+    fn confirm(
+        &mut self,
+        keyspace: &KeyspaceVersion,
+        replacements: Vec<Replacement>,
+        frames: &mut Vec<(u64, u64)>,
+    ) -> Result<Replacements> {
+        let mut refused = Vec::new();
+        let confirmed = Replacements::confirm(keyspace, replacements, frames, &mut refused)?;
+        if refused.is_empty() {
+            return Ok(confirmed);
+        }
+        for Replacement { hash, new, old } in refused {
+            frames.push((hash, new.to_bits()));
+            // Whether it dies shows when keys are compared. A segment that is gone has no record to count it in.
+            if let Ok(old) = self.version.frame(old, keyspace.meta.align()) {
+                let usage = self.usage.entry(old.segment.number()).or_default();
+                usage.remove_dead(keyspace.meta.id, old.frame.len() as u64);
+            }
+        }
+        frames.par_sort_unstable();
+        Ok(confirmed)
     }
 
     /// The session's version with log segments that folds may have begun.
@@ -301,25 +343,26 @@ impl<'a> Build<'a> {
         current
     }
 
-    /// The entries that remain of those of one hash; operands go through the resolver instead.
+    /// Gives what remains of the frames of one hash to the resolver.
     fn latest_of(
         &mut self,
         keyspace: &'a KeyspaceVersion,
         list: &[(u64, u64)],
         resolver: &mut Resolver<'a, '_>,
         live_change: &mut i64,
-    ) -> Result<Vec<(u64, u64)>> {
-        if let &[(hash, bits)] = list
+    ) -> Result<()> {
+        let hash = list.first().map_or(0, |e| e.0);
+        if let &[(_, bits)] = list
             && bits & MERGE == 0
         {
             let address = FrameAddress::from_bits(bits & !(MERGE | DELETE));
             let older = self.find_older(keyspace, hash, address)?;
             *live_change += i64::from(bits & DELETE == 0) - i64::from(is_live(&older));
+            resolver.push_latest(hash, address, &older);
             count_dead(&mut self.usage, keyspace.meta.id, older);
-            return Ok(vec![(hash, address.to_bits())]);
+            return Ok(());
         }
         let mut frames: Vec<(SeqNo, FrameRef<'a>)> = Vec::with_capacity(list.len());
-        let hash = list.first().map_or(0, |e| e.0);
         for &(_, bits) in list {
             let address = FrameAddress::from_bits(bits & !(MERGE | DELETE));
             let frame = self.version.frame(address, keyspace.meta.align())?;
@@ -327,24 +370,14 @@ impl<'a> Build<'a> {
             frames.push((self.rank_of(&frame) + self.seq_base, frame));
         }
         frames.sort_by_key(|(seq, frame)| std::cmp::Reverse((*seq, frame.address())));
-        let mut kept = Vec::new();
         while let Some(&(_, newest)) = frames.first() {
             let key = newest.frame.key();
             let of_key: Vec<_> = frames.iter().filter(|(_, f)| f.frame.key() == key).copied().collect();
             frames.retain(|(_, f)| f.frame.key() != key);
             self.replaced += of_key.len() as u64 - 1;
-            if newest.frame.kind() == FrameKind::Merge {
-                resolver.resolve(key, hash, &of_key)?;
-            } else {
-                let older = find_target(self.version, keyspace, key, hash)?.unwrap_or_default();
-                *live_change +=
-                    i64::from(newest.frame.kind() != FrameKind::Delete) - i64::from(is_live(&older));
-                let dead = of_key.iter().skip(1).map(|(_, f)| *f).chain(older);
-                count_dead(&mut self.usage, keyspace.meta.id, dead);
-                kept.push((hash, newest.address().to_bits()));
-            }
+            resolver.resolve(key, hash, &of_key)?;
         }
-        Ok(kept)
+        Ok(())
     }
 
     /// What the index had for the key of a frame. The key is only read if something may match.

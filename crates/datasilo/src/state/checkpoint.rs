@@ -27,6 +27,7 @@ use crate::stats::CheckpointReport;
 use super::core::{Core, FullSegment, LogState, UsageMap, lock};
 use super::index_update::{IndexEntries, NewRuns, count_dead, find_target, is_live};
 use super::memtable::Memtable;
+use super::replacements::Replacements;
 use super::version::{FrameRef, KeyspaceMeta, KeyspaceVersion, Version};
 
 /// What maintenance carries from one attempt to the next.
@@ -137,12 +138,13 @@ impl Core {
             for list in versions.chunk_by(|a, b| a.hash == b.hash) {
                 resolver.resolve_list(list)?;
             }
-            let (mut entries, live_change) = resolver.finish()?;
+            let (mut entries, mut replacements, live_change) = resolver.finish()?;
             entries.sort();
+            replacements.sort();
             // Folded frames are newer than the version that the memtables were read with.
             let current = self.version.load_full();
-            let run = new_runs.write(&keyspace.meta, &current, &entries)?;
-            let runs = new_runs.stack(keyspace, &current, run)?;
+            let run = new_runs.write(&keyspace.meta, &current, &entries, &replacements)?;
+            let runs = new_runs.stack(keyspace, &current, run, &replacements)?;
             let live = keyspace.live_entries.saturating_add_signed(live_change);
             changed.insert(id, (runs, live));
         }
@@ -377,6 +379,7 @@ pub(crate) struct Resolver<'a, 'u> {
     keyspace: &'a KeyspaceVersion,
     usage: &'u mut UsageMap,
     entries: IndexEntries,
+    replacements: Replacements,
     folds: Vec<Fold>,
     fold_bytes: usize,
     live_change: i64,
@@ -395,6 +398,7 @@ impl<'a, 'u> Resolver<'a, 'u> {
             keyspace,
             usage,
             entries: IndexEntries::default(),
+            replacements: Replacements::default(),
             folds: Vec::new(),
             fold_bytes: 0,
             live_change: 0,
@@ -434,8 +438,8 @@ impl<'a, 'u> Resolver<'a, 'u> {
             let Some(((_, newest), dead)) = rest.split_first() else {
                 return Ok(());
             };
+            self.push_latest(hash, newest.address(), &older);
             count_dead(self.usage, id, dead.iter().map(|(_, f)| *f).chain(older));
-            self.entries.push(hash, Target::Frame(newest.address()));
             newest.frame.kind() != FrameKind::Delete
         } else {
             let mut stack: Vec<FrameRef<'a>> = match rest.split_first() {
@@ -453,6 +457,14 @@ impl<'a, 'u> Resolver<'a, 'u> {
         };
         self.live_change += i64::from(is_live) - i64::from(was_live);
         Ok(())
+    }
+
+    /// Notes a put or delete that takes the place of what the index had.
+    pub(crate) fn push_latest(&mut self, hash: u64, newest: FrameAddress, older: &[FrameRef<'_>]) {
+        match older {
+            [old] => self.replacements.push_found(hash, newest, old.address()),
+            _ => self.entries.push(hash, Target::Frame(newest)),
+        }
     }
 
     /// Resolves operands on top of a base: `stack` holds the base, if any, and operands in order.
@@ -538,8 +550,9 @@ impl<'a, 'u> Resolver<'a, 'u> {
     }
 
     /// The entries, and by how much the number of keys with a value changed.
-    pub(crate) fn finish(mut self) -> Result<(IndexEntries, i64)> {
+    /// Entries, unsorted, those of them that are replacements apart, and the change of the number of keys with values.
+    pub(crate) fn finish(mut self) -> Result<(IndexEntries, Replacements, i64)> {
         self.flush_folds()?;
-        Ok((self.entries, self.live_change))
+        Ok((self.entries, self.replacements, self.live_change))
     }
 }

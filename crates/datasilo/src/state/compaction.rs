@@ -255,7 +255,7 @@ fn rewrite_runs(
             &keyspace.meta,
             &extended,
             &keyspace.runs,
-            |run, entries| places.drop_dead(run, entries),
+            |run, _, entries| places.drop_dead(run, entries),
             |entries| places.map_all(entries),
         )?;
         runs.insert(keyspace.meta.id, run);

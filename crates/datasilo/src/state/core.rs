@@ -64,6 +64,13 @@ impl SegmentUsage {
         usage.dead_bytes += bytes;
     }
 
+    /// Takes one call of [`SegmentUsage::add_dead`] back.
+    pub(crate) fn remove_dead(&mut self, keyspace: u32, bytes: u64) {
+        let usage = self.of(keyspace);
+        usage.dead_frames -= 1;
+        usage.dead_bytes -= bytes;
+    }
+
     pub(crate) fn add_seqs(&mut self, first: SeqNo, last: SeqNo) {
         let (low, high) = self.seqs.unwrap_or((first, last));
         self.seqs = Some((low.min(first), high.max(last)));

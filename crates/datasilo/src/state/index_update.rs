@@ -10,9 +10,10 @@ use crate::bytes::manifest::RunRecord;
 use crate::error::Result;
 use crate::files::run::{Run, Target};
 use crate::files::run_builder::{RunBuilder, RunSpec};
-use crate::files::run_merge::{DropReplaced, RunMerge, keep_all, merged_geometry};
+use crate::files::run_merge::{DropReplaced, RunMerge, merged_geometry};
 
 use super::core::{Core, UsageMap};
+use super::replacements::Replacements;
 use super::version::{FrameRef, KeyspaceMeta, KeyspaceVersion, Version};
 
 /// A read looks into at most this many runs.
@@ -161,16 +162,25 @@ impl<'a> NewRuns<'a> {
         self.core.remove_unfinished(FileKind::Index, run.number());
     }
 
-    /// Writes a run of sorted entries.
+    /// Writes a run of sorted entries, and of replacements.
     pub(crate) fn write(
         &mut self,
         meta: &KeyspaceMeta,
         version: &Version,
         entries: &IndexEntries,
+        replacements: &Replacements,
     ) -> Result<Arc<Run>> {
-        let mut builder = self.builder(meta, version, Geometry::for_entries(entries.len() as u64))?;
+        let count = entries.len() + replacements.len();
+        let mut builder = self.builder(meta, version, Geometry::for_entries(count as u64))?;
+        let mut replacements = replacements.entries().peekable();
         for &(hash, bits) in &entries.entries {
+            while let Some((hash, bits)) = replacements.next_if(|replacement| replacement.0 < hash) {
+                builder.push(hash, &Target::Frame(FrameAddress::from_bits(bits)))?;
+            }
             builder.push(hash, &entries.target(bits))?;
+        }
+        for (hash, bits) in replacements {
+            builder.push(hash, &Target::Frame(FrameAddress::from_bits(bits)))?;
         }
         self.open(&builder.finish()?, meta, version)
     }
@@ -204,12 +214,14 @@ impl<'a> NewRuns<'a> {
         self.open(&builder.finish()?, meta, version)
     }
 
-    /// The keyspace's list of runs with a new one on top, merged where that has grown large enough.
+    /// The keyspace's list of runs with a new one on top, merged where that has grown large enough. What is known of
+    /// the entries that the new run replaces saves reading keys.
     pub(crate) fn stack(
         &mut self,
         keyspace: &KeyspaceVersion,
         version: &Version,
         newest: Arc<Run>,
+        replacements: &Replacements,
     ) -> Result<Vec<Arc<Run>>> {
         let mut runs = vec![newest];
         runs.extend(keyspace.runs.iter().cloned());
@@ -224,7 +236,10 @@ impl<'a> NewRuns<'a> {
         }
         if merged > 1 {
             let top: Vec<Arc<Run>> = runs.drain(..merged).collect();
-            let whole = self.rewrite(&keyspace.meta, version, &top, keep_all, |_| ())?;
+            let drop_replaced = |run: &Run, known: u64, entries: &mut Vec<_>| {
+                replacements.drop_replaced(run, known, entries);
+            };
+            let whole = self.rewrite(&keyspace.meta, version, &top, drop_replaced, |_| ())?;
             if let Some(newest) = top.first() {
                 self.discard(newest);
             }

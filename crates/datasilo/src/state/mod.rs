@@ -17,6 +17,7 @@ mod moved;
 pub(crate) mod read;
 pub(crate) mod recovery;
 pub(crate) mod repair;
+pub(crate) mod replacements;
 pub(crate) mod replay;
 pub(crate) mod sync;
 pub(crate) mod version;
