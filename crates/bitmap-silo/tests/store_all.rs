@@ -142,6 +142,24 @@ impl World {
         }
         let id = rng.random();
         assert_eq!(unique.get_unique(id).unwrap(), model.unique.get(&id).copied());
+        // One cursor for look-ups that ascend, in small steps and large, jump back, and miss.
+        let mut cursor = unique.unique_cursor();
+        let ids: Vec<u64> = model.unique.keys().copied().collect();
+        let mut at = 0;
+        for _ in 0..400 {
+            at = match rng.random_range(0..20) {
+                0 => rng.random_range(0..=ids.len()),
+                1 => at + rng.random_range(0..100),
+                _ => at + rng.random_range(0..3),
+            };
+            let id = ids.get(at).map_or(u64::MAX, |id| id - rng.random_range(0..2).min(*id));
+            assert_eq!(cursor.get(id).unwrap(), model.unique.get(&id).copied(), "{id}");
+        }
+        let mut cursor = postings.unique_cursor();
+        for value in 0..3000 {
+            let first = model.pairs.range((value, 0)..=(value, u32::MAX)).next().map(|(_, slot)| *slot);
+            assert_eq!(cursor.get(value).unwrap(), first, "{value}");
+        }
 
         for value in 0..5 {
             let slots: Vec<u32> =

@@ -100,7 +100,9 @@ fn values_are_replaced_by_whom_read_them_and_stale_ones_too() {
     let keys: Vec<_> = (0..count).map(key).collect();
     for (snapshot, keys) in [(&read, &keys[..2000]), (&stale, &keys[2000..2500])] {
         let mut olds = Vec::new();
-        snapshot.multi_get_parts(&fixture.plain, keys, |_, parts| olds.push(parts.unwrap().base.unwrap())).unwrap();
+        snapshot
+            .multi_get_parts(&fixture.plain, keys, |_, parts| olds.push(parts.unwrap().base.unwrap()))
+            .unwrap();
         for (k, old) in keys.iter().zip(&olds) {
             writer.replace(&fixture.plain, old, k.as_ref()).unwrap();
             // Of another keyspace's value, the key is taken all the same.

@@ -198,7 +198,7 @@ impl<'s> StoredPostings<'s> {
         Ok(StoredPage { page, ops })
     }
 
-    fn page_at(&self, index: usize) -> StoreResult<StoredPage<'s>> {
+    pub(crate) fn page_at(&self, index: usize) -> StoreResult<StoredPage<'s>> {
         match self.splits.get(index) {
             Some(split) => self.page(split.page),
             None => Ok(StoredPage { page: PostingsPage::default(), ops: None }),

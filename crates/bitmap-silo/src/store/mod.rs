@@ -7,7 +7,7 @@
 //! * `value`, `operand`, `operator`, `stored` — bitmaps: their bytes, operations on them, how these
 //!   fold, and [`StoredBitmap`], which presents both as one.
 //! * `decoded`, `cache` — the same for columns and postings, whose operations are decoded.
-//! * `reader`, `columns`, `lists`, `heavy` — [`StoreReader`], and columns and postings as it lends
+//! * `reader`, `columns`, `lists`, `unique`, `heavy` — [`StoreReader`], and columns and postings as it lends
 //!   them.
 //! * `bulk` — loads. `maintain` — what became empty goes, what has grown is split. `check` — whether
 //!   all is well.
@@ -31,6 +31,7 @@ mod operand;
 mod operator;
 mod reader;
 mod stored;
+mod unique;
 mod value;
 mod write;
 
@@ -45,4 +46,5 @@ pub use lists::{PostingLeaf, PostingSlots, StoredPostings};
 pub use maintain::{HEAVY_FROM, MaintainReport, PAGE_PAIRS, Upkeep};
 pub use reader::StoreReader;
 pub use stored::StoredBitmap;
+pub use unique::UniqueCursor;
 pub use write::Writer;

@@ -156,7 +156,16 @@ impl BulkSession<'_> {
             std::mem::take(&mut *state)
         };
         let SessionState {
-            writer, mut full, created, entries, groups, usage, dead, next_rank, user_bytes, ..
+            writer,
+            mut full,
+            created,
+            entries,
+            groups,
+            usage,
+            dead,
+            next_rank,
+            user_bytes,
+            ..
         } = state;
         // From here on, a failure must still remove the files.
         lock(&self.shared.state).created = created;
@@ -245,7 +254,15 @@ impl Buffer {
         }
     }
 
-    fn push(&mut self, rank: u64, kind: FrameKind, key: &[u8], value: &[u8], hash: u64, old: Option<FrameRef<'_>>) {
+    fn push(
+        &mut self,
+        rank: u64,
+        kind: FrameKind,
+        key: &[u8],
+        value: &[u8],
+        hash: u64,
+        old: Option<FrameRef<'_>>,
+    ) {
         let reaches = |group: &&mut BufferedGroup| {
             rank.checked_sub(group.base_rank).is_some_and(|ordinal| u16::try_from(ordinal).is_ok())
         };
@@ -342,8 +359,7 @@ impl BulkWriter {
     /// As of [`BulkWriter::put`].
     pub fn replace(&mut self, keyspace: &Keyspace, old: &Value<'_>, value: impl AsRef<[u8]>) -> Result<()> {
         let Value { frame, keyspace: of, .. } = *old;
-        let known =
-            of == keyspace.id() && frame.frame.kind() == FrameKind::Put && self.is_own(frame.segment);
+        let known = of == keyspace.id() && frame.frame.kind() == FrameKind::Put && self.is_own(frame.segment);
         self.push(keyspace, FrameKind::Put, frame.frame.key(), value.as_ref(), known.then_some(frame))
     }
 

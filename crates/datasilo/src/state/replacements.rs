@@ -100,7 +100,8 @@ impl Replacements {
             while entries.get(at).is_some_and(|entry| entry.0 < hash) {
                 at += 1;
             }
-            let same = entries.get_mut(at..).unwrap_or_default().iter_mut().take_while(|entry| entry.0 == hash);
+            let same =
+                entries.get_mut(at..).unwrap_or_default().iter_mut().take_while(|entry| entry.0 == hash);
             for (_, slot) in same {
                 if leads_to(run, *slot, replacement.old) {
                     *slot = Slot::EMPTY;

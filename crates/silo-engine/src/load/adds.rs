@@ -1,7 +1,7 @@
 //! Publishing a load that adds integers to one field of records, such as a file of (record, tag) pairs.
 //!
-//! Numbers are gathered by record; documents are rewritten with the grown set spliced in, and the bitmap of each
-//! value is united with the one that was there. Values of the field apart, the result is that of the rows one by one.
+//! Rows are dealt out to parts of the slots. Part by part, documents are rewritten with the grown set spliced in, and bitmaps of the
+//! added values are built; then the bitmap of each value is united with the one that was there. Values of the field apart, the result is that of the rows one by one.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,10 +10,10 @@ use bitmap_silo::{BitmapView, union};
 use datasilo::IntKey;
 use rayon::prelude::*;
 
-use super::bitmaps::{BitmapOf, build_bitmaps, part_ranges};
-use super::by_slot::Records;
+use super::bitmaps::{BitmapOf, Part, PartBuilder, emit_bitmaps};
+use super::dealt::Dealt;
 use super::fresh::Writers;
-use super::order::{ByRank, Cell, Order};
+use super::spool::Spool;
 use super::{LoadMode, LoadReport, Loader, Target};
 use crate::document::{Merge, SetBefore, SetRoom};
 use crate::engine::layout::{FieldIndexes, SLOTS_KEY, State};
@@ -51,37 +51,31 @@ struct Adds<'a, 'b> {
     at: usize,
     field: &'a Field,
     indexes: &'a FieldIndexes,
-    records: &'a Records,
-    column: &'a ByRank<'a>,
-    slot_count: u32,
+    dealt: &'a Dealt,
+    spool: &'a Spool,
     writers: &'a Writers<'b>,
     terms: &'a Mutex<NewTerms>,
 }
 
-/// What a part of the documents amounts to.
+/// What the records of a part come to.
 #[derive(Default)]
-struct Counts {
+struct PartDone {
     created: u64,
     changed: u64,
+    bitmaps: Option<Part>,
 }
 
 pub(super) fn publish(load: Loader<'_>, at: usize) -> Result<LoadReport> {
-    let Loader { engine, spool, ids, mut fields, .. } = load;
+    let Loader { engine, spool, ids, mut fields, accepted, .. } = load;
     let silo = engine.silo()?;
     let mut state = engine.lock_writer();
     let view = engine.view()?;
-    let ids = ids.into_reader();
-    let rows = ids.rows() as u64;
+    let rows = accepted.into_inner();
     let field = super::encode::field_at(engine.schema(), at)?;
     let indexes = view.indexes(at)?;
-    let spooled = fields.swap_remove(at).column.into_reader();
-    let records = Records::find(&view, &ids, &spool)?;
-    let gathered = records.gather(&spooled, &spool)?;
-    let slots_after = records.slot_count()?;
-    let slot_count = u32::try_from(slots_after)
-        .map_err(|_| Error::Load("every slot is used: split the records over several silos".into()))?;
-    let order = Order::Identity { records: slot_count };
-    let column = ByRank::new(&gathered, &spool, &order)?;
+    let lists = fields.swap_remove(at).column.into_reader();
+    let dealt = Dealt::deal(&view, &ids.into_reader(), &lists, &spool)?;
+    let slots_after = dealt.slot_count();
 
     let spaces = &engine.spaces;
     let bulk = engine.store.bulk(silo, &[&spaces.engine, &spaces.documents, &spaces.terms])?;
@@ -93,15 +87,17 @@ pub(super) fn publish(load: Loader<'_>, at: usize) -> Result<LoadReport> {
         at,
         field,
         indexes,
-        records: &records,
-        column: &column,
-        slot_count,
+        dealt: &dealt,
+        spool: &spool,
         writers: &writers,
         terms: &terms,
     };
-    let (written, built) = rayon::join(|| adds.write_documents(), || adds.index(&spool));
-    let Counts { created, changed } = written?;
-    built?;
+    let parts = (0..dealt.parts()).into_par_iter();
+    let done: Vec<PartDone> = parts.map(|part| adds.part(part)).collect::<Result<_>>()?;
+    let created: u64 = done.iter().map(|part| part.created).sum();
+    let changed: u64 = done.iter().map(|part| part.changed).sum();
+    let bitmaps: Vec<Part> = done.into_iter().filter_map(|part| part.bitmaps).collect();
+    adds.write_bitmaps(&bitmaps)?;
     let terms = terms.into_inner().unwrap_or_else(PoisonError::into_inner);
     writers.with(|writer| {
         writer.documents().put(&spaces.engine, SLOTS_KEY, slots_after.to_le_bytes())?;
@@ -120,73 +116,58 @@ impl Adds<'_, '_> {
         terms.assign(&self.engine.terms, self.view.snapshot(), of, code_of_key(self.field.kind, number))
     }
 
-    /// The bitmaps or postings of the added values.
-    fn index(&self, spool: &super::spool::Spool) -> Result<()> {
-        if let Some(filter) = &self.indexes.filter {
-            let reader = self.view.reader()?;
-            build_bitmaps(self.column, self.slot_count, 0, true, spool, &|bitmap, stored| {
-                let BitmapOf::Number(number) = bitmap else { return Ok(()) };
-                let code = self.code(number)?;
-                let added = BitmapView::open(stored).map_err(|why| Error::Load(why.to_string()))?;
-                let before = reader.bitmap(filter, code)?;
-                self.writers.with(|writer| {
-                    if before.folded_len() == 0 && !before.is_pending() {
-                        return Ok(writer.put_bitmap(filter, code, added)?);
+    /// The documents of a part's records and its part of the indexes.
+    fn part(&self, at: usize) -> Result<PartDone> {
+        let rows = self.dealt.part(at, self.spool)?;
+        let mut done = PartDone::default();
+        let mut bitmaps = self.indexes.filter.as_ref().map(|_| PartBuilder::default());
+        let mut ops = StoreBatch::new();
+        self.writers.with(|writer| {
+            let mut window = Window::default();
+            rows.for_each(|slot, numbers| {
+                if let Some(bitmaps) = &mut bitmaps {
+                    numbers.iter().for_each(|number| bitmaps.push(slot, BitmapOf::Number(*number)));
+                }
+                if let Some(high) = &self.indexes.high {
+                    numbers.iter().for_each(|number| ops.add(high, *number, slot));
+                }
+                if u64::from(slot) < self.dealt.first_new {
+                    done.changed += 1;
+                    window.push(slot, numbers);
+                    if window.slots.len() == WINDOW {
+                        self.grow(&mut window, &mut ops, writer)?;
                     }
-                    let united = union([before.view(), added]);
-                    Ok(writer.put_bitmap(filter, code, &united)?)
-                })
+                } else {
+                    done.created += 1;
+                    self.create(slot, numbers, &mut ops, writer)?;
+                }
+                flush(&mut ops, writer, FLUSH_OPS)
             })?;
-        }
-        if let Some(high) = &self.indexes.high {
-            let mut ops = StoreBatch::new();
-            self.writers.with(|writer| {
-                self.column.for_each(0..self.slot_count as usize, |slot, cell| {
-                    if let Cell::Numbers(numbers) = cell {
-                        for number in numbers {
-                            ops.add(high, *number, slot);
-                        }
-                    }
-                    flush(&mut ops, writer, FLUSH_OPS)
-                })?;
-                flush(&mut ops, writer, 1)
-            })?;
-        }
-        Ok(())
+            self.grow(&mut window, &mut ops, writer)?;
+            flush(&mut ops, writer, 1)
+        })?;
+        drop(rows);
+        done.bitmaps = bitmaps.map(|bitmaps| bitmaps.finish(self.spool)).transpose()?;
+        Ok(done)
     }
 
-    fn write_documents(&self) -> Result<Counts> {
-        let parts: Vec<Counts> = part_ranges(self.slot_count, 0)
-            .into_par_iter()
-            .map(|slots| {
-                let mut counts = Counts::default();
-                self.writers.with(|writer| {
-                    let mut window = Window::default();
-                    let mut ops = StoreBatch::new();
-                    self.column.for_each(slots, |slot, cell| {
-                        let Cell::Numbers(numbers) = cell else { return Ok(()) };
-                        if u64::from(slot) < self.records.first_new {
-                            counts.changed += 1;
-                            window.push(slot, numbers);
-                            if window.slots.len() == WINDOW {
-                                self.grow(&mut window, &mut ops, writer)?;
-                            }
-                        } else {
-                            counts.created += 1;
-                            self.create(slot, numbers, &mut ops, writer)?;
-                        }
-                        flush(&mut ops, writer, FLUSH_OPS)
-                    })?;
-                    self.grow(&mut window, &mut ops, writer)?;
-                    flush(&mut ops, writer, 1)
-                })?;
-                Ok(counts)
+    /// Unites the bitmaps of the added values with those that are there.
+    fn write_bitmaps(&self, parts: &[Part]) -> Result<()> {
+        let Some(filter) = &self.indexes.filter else { return Ok(()) };
+        let reader = self.view.reader()?;
+        emit_bitmaps(parts, self.spool, &|bitmap, stored| {
+            let BitmapOf::Number(number) = bitmap else { return Ok(()) };
+            let code = self.code(number)?;
+            let added = BitmapView::open(stored).map_err(|why| Error::Load(why.to_string()))?;
+            let before = reader.bitmap(filter, code)?;
+            self.writers.with(|writer| {
+                if before.folded_len() == 0 && !before.is_pending() {
+                    return Ok(writer.put_bitmap(filter, code, added)?);
+                }
+                let united = union([before.view(), added]);
+                Ok(writer.put_bitmap(filter, code, &united)?)
             })
-            .collect::<Result<_>>()?;
-        Ok(parts.into_iter().fold(Counts::default(), |all, part| Counts {
-            created: all.created + part.created,
-            changed: all.changed + part.changed,
-        }))
+        })
     }
 
     /// Rewrites the documents of a window with their grown sets.
@@ -203,14 +184,15 @@ impl Adds<'_, '_> {
         let keys: Vec<IntKey> = window.slots.iter().map(|slot| IntKey::from(*slot)).collect();
         let Window { slots, ends, numbers, integers, room, bytes } = window;
         let mut result = Ok(());
-        self.view.snapshot().multi_get_each(keyspace, &keys, |at, old| {
+        self.view.snapshot().multi_get_parts(keyspace, &keys, |at, old| {
             if result.is_err() {
                 return;
             }
             let slot = slots.get(at).copied().unwrap_or(0);
             result = (|| {
-                let old =
-                    old.ok_or_else(|| Error::damaged("indexes", format!("slot {slot} has no document")))?;
+                let old = old
+                    .and_then(|parts| parts.base)
+                    .ok_or_else(|| Error::damaged("indexes", format!("slot {slot} has no document")))?;
                 integers.clear();
                 let added = numbers.get(super::encode::span(ends, at)).unwrap_or_default();
                 integers.extend(added.iter().filter_map(|key| match value_of_key(self.field.kind, *key) {
@@ -222,8 +204,8 @@ impl Adds<'_, '_> {
                     return Ok(());
                 }
                 bytes.clear();
-                let before = types.add_to_set(&old, self.at, integers, room, bytes)?;
-                writer.documents().put(keyspace, IntKey::from(slot), &bytes)?;
+                let before = types.add_to_set(old.bytes()?, self.at, integers, room, bytes)?;
+                writer.documents().replace(keyspace, &old, &bytes)?;
                 // A set of a field without index has no state to leave.
                 match before {
                     _ if self.field.index.is_none() => {}
@@ -249,8 +231,8 @@ impl Adds<'_, '_> {
         writer: &mut StoreBulkWriter<'_>,
     ) -> Result<()> {
         let schema = self.engine.schema();
-        let unknown = usize::try_from(u64::from(slot) - self.records.first_new).unwrap_or(usize::MAX);
-        let key = self.records.unknown.get(unknown).copied().unwrap_or(0);
+        let unknown = usize::try_from(u64::from(slot) - self.dealt.first_new).unwrap_or(usize::MAX);
+        let key = self.dealt.unknown.get(unknown).copied().unwrap_or(0);
         let id = match value_of_key(schema.id.kind, key) {
             Value::Int(x) => Id::Int(x),
             _ => return Err(Error::Load("ids of this load must be integers".into())),

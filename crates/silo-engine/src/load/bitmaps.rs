@@ -21,42 +21,8 @@ const GROUP_BYTES: usize = 4 << 20;
 /// Numbers below this are looked up in a table, others in a map.
 const TABLE_NUMBERS: usize = 1 << 24;
 
-/// Numbers of a column to 0, 1, 2, …, as [`build_values`] wants its values.
-#[derive(Default)]
-struct Dense {
-    table: Vec<u32>,
-    map: AHashMap<u64, u32>,
-    numbers: Vec<u64>,
-}
-
-impl Dense {
-    fn add(&mut self, number: u64) {
-        let next = self.numbers.len() as u32;
-        let place = match usize::try_from(number).ok().filter(|at| *at < TABLE_NUMBERS) {
-            Some(at) => {
-                if self.table.len() <= at {
-                    self.table.resize((at + 1).next_power_of_two(), NO_VALUE);
-                }
-                self.table.get_mut(at)
-            }
-            None => Some(self.map.entry(number).or_insert(NO_VALUE)),
-        };
-        if let Some(place) = place.filter(|place| **place == NO_VALUE) {
-            *place = next;
-            self.numbers.push(number);
-        }
-    }
-
-    fn get(&self, number: u64) -> u32 {
-        match usize::try_from(number).ok().and_then(|at| self.table.get(at)) {
-            Some(index) => *index,
-            None => self.map.get(&number).copied().unwrap_or(NO_VALUE),
-        }
-    }
-}
-
 /// What a bitmap is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum BitmapOf {
     /// Records without a value.
     Null,
@@ -66,24 +32,91 @@ pub(super) enum BitmapOf {
     Number(u64),
 }
 
-/// The bitmaps of one part, by dense value, in the spool.
-struct Part {
+/// Gathers the bitmaps of a part of the slots.
+#[derive(Default)]
+pub(super) struct PartBuilder {
+    slots: Vec<u32>,
+    /// Per slot, what it is in, as an index of `of`.
+    values: Vec<u32>,
+    of: Vec<BitmapOf>,
+    null: Option<u32>,
+    empty: Option<u32>,
+    /// Indices of low numbers, [`NO_VALUE`] where there is none; and of others.
+    table: Vec<u32>,
+    map: AHashMap<u64, u32>,
+}
+
+impl PartBuilder {
+    /// Adds a slot to a bitmap. Slots must not descend.
+    pub(super) fn push(&mut self, slot: u32, of: BitmapOf) {
+        let next = self.of.len() as u32;
+        let index = match of {
+            BitmapOf::Null => self.null.get_or_insert(next),
+            BitmapOf::Empty => self.empty.get_or_insert(next),
+            BitmapOf::Number(number) => match usize::try_from(number).ok().filter(|at| *at < TABLE_NUMBERS) {
+                Some(at) => {
+                    if self.table.len() <= at {
+                        self.table.resize((at + 1).next_power_of_two(), NO_VALUE);
+                    }
+                    let Some(place) = self.table.get_mut(at) else { return };
+                    if *place == NO_VALUE {
+                        *place = next;
+                    }
+                    place
+                }
+                None => self.map.entry(number).or_insert(next),
+            },
+        };
+        if *index == next {
+            self.of.push(of);
+        }
+        self.slots.push(slot);
+        self.values.push(*index);
+    }
+
+    /// Writes the bitmaps of what was pushed to the spool.
+    pub(super) fn finish(self, spool: &Spool) -> Result<Part> {
+        let Self { slots, values, of, .. } = self;
+        // Slots and indices are counted in 32 bits, and a part has far fewer slots than there are.
+        let count = u32::try_from(of.len())
+            .ok()
+            .filter(|count| *count < NO_VALUE)
+            .ok_or_else(|| Error::Load("more than 2^32 - 2 values: index the field as \"high\"".into()))?;
+        let built = build_values(Rows::Pairs { slots: &slots, values: &values }, count)
+            .map_err(|why| broken(&why))?;
+        drop((slots, values));
+        let mut sorted: Vec<(BitmapOf, u32)> = of.into_iter().zip(0..).collect();
+        sorted.sort_unstable();
+        let mut bytes = Vec::with_capacity(built.stored_bytes());
+        let ends = sorted
+            .iter()
+            .map(|(_, index)| {
+                bytes.extend_from_slice(built.stored(*index as usize).unwrap_or_default());
+                bytes.len()
+            })
+            .collect();
+        let of = sorted.into_iter().map(|(of, _)| of).collect();
+        Ok(Part { of, extent: spool.append(&bytes)?, ends })
+    }
+}
+
+/// The bitmaps of one part, in the spool.
+pub(super) struct Part {
+    /// What they are of, ascending.
+    of: Vec<BitmapOf>,
     extent: Extent,
     ends: Vec<usize>,
 }
 
 impl Part {
-    fn span(&self, values: Range<usize>) -> Range<usize> {
-        let start = values.start.checked_sub(1).and_then(|before| self.ends.get(before));
-        let end = values.end.checked_sub(1).and_then(|last| self.ends.get(last));
-        let start = start.copied().unwrap_or(0);
-        start..end.copied().unwrap_or(start)
+    fn span(&self, indices: Range<usize>) -> Range<usize> {
+        let before = |end: usize| end.checked_sub(1).and_then(|at| self.ends.get(at)).copied().unwrap_or(0);
+        before(indices.start)..before(indices.end)
     }
 }
 
 /// Builds the bitmaps of a column: of its nulls, of its empty sets, and where `numbers` is true of each of its
-/// numbers. Rank 0 is slot `first_slot`. `emit` gets every bitmap that is not empty in its stored form, on several
-/// threads and in no order.
+/// numbers. Rank 0 is slot `first_slot`. `emit` is that of [`emit_bitmaps`].
 pub(super) fn build_bitmaps(
     column: &ByRank<'_>,
     records: u32,
@@ -92,76 +125,60 @@ pub(super) fn build_bitmaps(
     spool: &Spool,
     emit: &(impl Fn(BitmapOf, &[u8]) -> Result<()> + Sync),
 ) -> Result<()> {
-    let mut dense = Dense::default();
-    if numbers {
-        column.for_each(0..records as usize, |_, cell| {
-            if let Cell::Numbers(numbers) = cell {
-                for number in numbers {
-                    dense.add(*number);
-                }
-            }
-            Ok(())
-        })?;
-    }
-    // Two more values stand for nulls and empty sets.
-    let value_count = u32::try_from(dense.numbers.len() + 2)
-        .ok()
-        .filter(|count| *count < NO_VALUE)
-        .ok_or_else(|| Error::Load("more than 2^32 - 3 values: index the field as \"high\"".into()))?;
-    let (null, empty) = (value_count - 2, value_count - 1);
-
     let parts: Vec<Part> = part_ranges(records, first_slot)
         .into_par_iter()
         .map(|ranks| {
-            let (mut slots, mut values) = (Vec::new(), Vec::new());
+            let mut part = PartBuilder::default();
             column.for_each(ranks, |rank, cell| {
-                let mut push = |value| {
-                    slots.push(first_slot + rank);
-                    values.push(value);
-                };
+                let slot = first_slot + rank;
                 match cell {
-                    Cell::Null => push(null),
-                    Cell::Numbers([]) => push(empty),
-                    Cell::Numbers(list) if numbers => list.iter().for_each(|n| push(dense.get(*n))),
+                    Cell::Null => part.push(slot, BitmapOf::Null),
+                    Cell::Numbers([]) => part.push(slot, BitmapOf::Empty),
+                    Cell::Numbers(list) if numbers => {
+                        list.iter().for_each(|number| part.push(slot, BitmapOf::Number(*number)));
+                    }
                     Cell::Numbers(_) => {}
                 }
                 Ok(())
             })?;
-            let built = build_values(Rows::Pairs { slots: &slots, values: &values }, value_count)
-                .map_err(|why| broken(&why))?;
-            let mut bytes = Vec::with_capacity(built.stored_bytes());
-            let ends = (0..built.value_count())
-                .map(|value| {
-                    bytes.extend_from_slice(built.stored(value).unwrap_or_default());
-                    bytes.len()
-                })
-                .collect();
-            Ok(Part { extent: spool.append(&bytes)?, ends })
+            part.finish(spool)
         })
         .collect::<Result<_>>()?;
+    emit_bitmaps(&parts, spool, emit)
+}
 
-    groups(&parts, value_count as usize).into_par_iter().try_for_each(|group| {
+/// Puts the bitmaps of parts of the slots, in their order, end to end. `emit` gets every bitmap that is not empty in its stored
+/// form, on several threads and in no order.
+pub(super) fn emit_bitmaps(
+    parts: &[Part],
+    spool: &Spool,
+    emit: &(impl Fn(BitmapOf, &[u8]) -> Result<()> + Sync),
+) -> Result<()> {
+    groups(parts).into_par_iter().try_for_each(|group| {
         let mut buffers = Vec::with_capacity(parts.len());
-        for part in &parts {
+        for (part, indices) in parts.iter().zip(&group) {
             let mut buffer = Vec::new();
-            spool.read(part.extent.part(part.span(group.clone())), &mut buffer)?;
+            spool.read(part.extent.part(part.span(indices.clone())), &mut buffer)?;
             buffers.push(buffer);
         }
-        for value in group.clone() {
-            let pieces: Vec<&[u8]> = parts
-                .iter()
-                .zip(&buffers)
-                .filter_map(|(part, buffer)| {
-                    let start = part.span(group.start..value).len();
-                    buffer.get(start..start + part.span(value..value + 1).len())
-                })
-                .filter(|piece| !piece.is_empty())
-                .collect();
-            let of = match dense.numbers.get(value) {
-                Some(number) => BitmapOf::Number(*number),
-                None if value == null as usize => BitmapOf::Null,
-                None => BitmapOf::Empty,
-            };
+        let mut heads: Vec<usize> = group.iter().map(|indices| indices.start).collect();
+        let mut at: Vec<usize> = vec![0; parts.len()];
+        let mut pieces: Vec<Range<usize>> = vec![0..0; parts.len()];
+        while let Some(of) = lowest(parts, &heads, &group) {
+            for (part, ((head, at), piece)) in
+                parts.iter().zip(heads.iter_mut().zip(&mut at).zip(&mut pieces))
+            {
+                let len = if part.of.get(*head) == Some(&of) {
+                    *head += 1;
+                    part.span(*head - 1..*head).len()
+                } else {
+                    0
+                };
+                *piece = *at..*at + len;
+                *at += len;
+            }
+            let pieces = buffers.iter().zip(&pieces).filter_map(|(buffer, piece)| buffer.get(piece.clone()));
+            let pieces: Vec<&[u8]> = pieces.filter(|piece| !piece.is_empty()).collect();
             match pieces.as_slice() {
                 [] => {}
                 [one] => emit(of, one)?,
@@ -170,6 +187,13 @@ pub(super) fn build_bitmaps(
         }
         Ok(())
     })
+}
+
+/// The first of what the parts have at their heads, within a group.
+fn lowest(parts: &[Part], heads: &[usize], group: &[Range<usize>]) -> Option<BitmapOf> {
+    let within =
+        parts.iter().zip(heads.iter().zip(group)).filter(|(_, (head, indices))| **head < indices.end);
+    within.filter_map(|(part, (head, _))| part.of.get(*head)).min().copied()
 }
 
 /// A failure of what this module itself has put together.
@@ -190,23 +214,31 @@ pub(super) fn part_ranges(records: u32, first_slot: u32) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Ranges of values whose bitmaps are read together.
-fn groups(parts: &[Part], values: usize) -> Vec<Range<usize>> {
-    let bytes =
-        |values: Range<usize>| parts.iter().map(|part| part.span(values.clone()).len()).sum::<usize>();
+/// Stretches of values whose bitmaps are read together: of each part, the range of its bitmaps.
+fn groups(parts: &[Part]) -> Vec<Vec<Range<usize>>> {
+    let whole: Vec<Range<usize>> = parts.iter().map(|part| 0..part.of.len()).collect();
     let mut groups = Vec::new();
-    let (mut start, mut total) = (0, 0);
-    for value in 0..values {
-        let more = bytes(value..value + 1);
-        if total + more > GROUP_BYTES && value > start {
-            groups.push(start..value);
-            (start, total) = (value, 0);
+    let mut starts = vec![0; parts.len()];
+    let mut heads = starts.clone();
+    let mut bytes = 0;
+    let mut end = |starts: &mut Vec<usize>, heads: &[usize]| {
+        groups.push(starts.iter().zip(heads).map(|(start, end)| *start..*end).collect());
+        starts.clear();
+        starts.extend_from_slice(heads);
+    };
+    while let Some(of) = lowest(parts, &heads, &whole) {
+        if bytes >= GROUP_BYTES {
+            end(&mut starts, &heads);
+            bytes = 0;
         }
-        total += more;
+        for (part, head) in parts.iter().zip(&mut heads) {
+            if part.of.get(*head) == Some(&of) {
+                *head += 1;
+                bytes += part.span(*head - 1..*head).len();
+            }
+        }
     }
-    if start < values {
-        groups.push(start..values);
-    }
+    end(&mut starts, &heads);
     groups
 }
 

@@ -167,6 +167,46 @@ pub(super) fn append_ids(
     Ok(())
 }
 
+/// Spools the chosen rows of an integer id and of the field at a position, to which they add; rows with one id
+/// that follow each other as one.
+pub(super) fn append_added(
+    schema: &Schema,
+    rows: &Rows<'_>,
+    chosen: &[u32],
+    spool: &Spool,
+    (at, (ids, field_spool)): (usize, (&SpooledColumn, Option<&FieldSpool>)),
+    scratch: &mut FieldScratch,
+) -> io::Result<()> {
+    let (Some(field), Some(field_spool), Values::Int(keys)) =
+        (schema.fields.get(at), field_spool, &rows.id.values)
+    else {
+        unreachable!("ids and values of such a load are integers")
+    };
+    let FieldScratch { block, packed, .. } = scratch;
+    let column = rows.fields.get(at).and_then(Option::as_deref);
+    fill(field, column, chosen, field_spool, &mut TermCache::default(), block);
+    // The lists of one id end where the last of them does.
+    let mut runs = Block::default();
+    let mut last = None;
+    for (row, end) in chosen.iter().zip(&block.ends) {
+        let key = integer_key_of(schema.id.kind, keys.get(*row as usize).copied().unwrap_or(0));
+        if last.replace(key) == Some(key) {
+            if let Some(run) = runs.ends.last_mut() {
+                *run = *end;
+            }
+        } else {
+            runs.numbers.push(key);
+            runs.ends.push(*end);
+        }
+    }
+    let count = runs.numbers.len();
+    block.nulls.clear();
+    std::mem::swap(&mut block.ends, &mut runs.ends);
+    runs.ends.clear();
+    ids.append(spool, rows.first_row, count, &runs, packed)?;
+    field_spool.column.append(spool, rows.first_row, count, block, packed)
+}
+
 /// Spools the chosen rows of every indexed field.
 pub(super) fn append(
     schema: &Schema,

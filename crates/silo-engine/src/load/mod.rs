@@ -7,7 +7,7 @@
 //!
 //! * `encode` — rows to documents. `fields`, `terms` — values to numbers. `spool`, `documents` — temporary files.
 //! * `order` — ids to slots. `bitmaps`, `columns` — columns to indexes.
-//! * `fresh` — publishes a load into an empty silo. `adds`, `by_slot` — one that adds to a field of records. `rows` — any
+//! * `fresh` — publishes a load into an empty silo. `adds`, `dealt` — one that adds to a field of records. `rows` — any
 //!   other, row by row.
 
 #![expect(
@@ -17,8 +17,8 @@
 
 mod adds;
 mod bitmaps;
-mod by_slot;
 mod columns;
+mod dealt;
 mod documents;
 mod encode;
 mod fields;
@@ -95,6 +95,7 @@ pub struct Loader<'e> {
     documents: SpooledDocuments,
     ids: SpooledColumn,
     fields: Vec<FieldSpool>,
+    accepted: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -156,6 +157,7 @@ impl Engine {
             documents: SpooledDocuments::default(),
             ids: SpooledColumn::default(),
             fields: schema.fields.iter().map(|_| FieldSpool::default()).collect(),
+            accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         })
     }
@@ -205,7 +207,8 @@ impl LoadWriter<'_> {
     /// [`Error::Load`] for columns of another type than the schema's, and failures to write, after which the load must be
     /// dropped.
     pub fn push(&mut self, batch: &RowBatch) -> Result<Vec<Refusal>> {
-        let Loader { engine, mode, targets, way, spool, documents, ids, fields, refused } = self.loader;
+        let Loader { engine, mode, targets, way, spool, documents, ids, fields, accepted, refused } =
+            self.loader;
         let (types, schema) = (engine.documents(), engine.schema());
         let whole = *mode == LoadMode::Replace;
         let rows = Rows::new(types, targets, batch, whole)?;
@@ -234,17 +237,17 @@ impl LoadWriter<'_> {
         if self.chosen.is_empty() {
             return Ok(refusals);
         }
+        accepted.fetch_add(self.chosen.len() as u64, Ordering::Relaxed);
+        if let Way::Adds(at) = way {
+            let columns = (ids, fields.get(*at));
+            fields::append_added(schema, &rows, &self.chosen, spool, (*at, columns), &mut self.fields)?;
+            return Ok(refusals);
+        }
         fields::append_ids(schema, &rows, &self.chosen, spool, ids, &mut self.fields)?;
-        match way {
-            Way::Adds(at) => {
-                fields::append_one(schema, &rows, &self.chosen, spool, (*at, fields), &mut self.fields)?;
-            }
-            Way::Fresh => fields::append(schema, &rows, &self.chosen, spool, fields, &mut self.fields)?,
-            Way::Rows => {}
+        if *way == Way::Fresh {
+            fields::append(schema, &rows, &self.chosen, spool, fields, &mut self.fields)?;
         }
-        if !matches!(way, Way::Adds(_)) {
-            documents.append(spool, rows.first_row + first as u64, &mut self.block)?;
-        }
+        documents.append(spool, rows.first_row + first as u64, &mut self.block)?;
         Ok(refusals)
     }
 }

@@ -100,7 +100,7 @@ impl Block {
 
     /// Packs the block: counts, then nulls, ends and numbers, the latter two each as (width, base,
     /// differences to the base in `width` bytes). The form lives as long as the process.
-    fn pack(&self, out: &mut Vec<u8>) {
+    pub(super) fn pack(&self, out: &mut Vec<u8>) {
         out.clear();
         for count in [self.nulls.len(), self.ends.len(), self.numbers.len()] {
             out.extend_from_slice(&(count as u64).to_le_bytes());
@@ -115,7 +115,8 @@ impl Block {
         pack_numbers(self.numbers.len(), self.numbers.iter().copied(), out);
     }
 
-    fn unpack(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Reads back what [`Block::pack`] wrote.
+    pub(super) fn unpack(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.clear();
         self.unpack_parts(bytes).ok_or_else(|| io::Error::other("a temporary column was changed on disk"))
     }
@@ -199,6 +200,7 @@ fn unpack_numbers(bytes: &[u8], count: usize, mut f: impl FnMut(u64)) -> Option<
 struct BlockRef {
     first_row: u64,
     rows: usize,
+    numbers: usize,
     extent: Extent,
 }
 
@@ -221,7 +223,7 @@ impl SpooledColumn {
         block.pack(packed);
         let extent = spool.append(packed)?;
         let mut blocks = self.blocks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        blocks.push(BlockRef { first_row, rows, extent });
+        blocks.push(BlockRef { first_row, rows, numbers: block.numbers.len(), extent });
         Ok(())
     }
 
@@ -256,6 +258,27 @@ impl ColumnReader {
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Number of blocks.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Numbers of all rows.
+    pub(crate) fn numbers(&self) -> u64 {
+        self.blocks.iter().map(|block| block.numbers as u64).sum()
+    }
+
+    /// The block at a position, in the order of rows.
+    pub(crate) fn block(&self, at: usize, spool: &Spool) -> io::Result<Block> {
+        let mut block = Block::default();
+        if let Some(reference) = self.blocks.get(at) {
+            let mut packed = Vec::new();
+            spool.read(reference.extent, &mut packed)?;
+            block.unpack(&packed)?;
+        }
+        Ok(block)
     }
 
     /// Calls `f` with the dense number of its first row, the number of rows, and the block, for each block that has
