@@ -252,8 +252,9 @@ pub fn sort_key(kind: FieldType, value: &Value) -> Option<u64> {
 pub fn value_of_key(kind: FieldType, key: u64) -> Value {
     match kind {
         FieldType::Bool => Value::Bool(key != 0),
-        FieldType::Unsigned(_) => Value::Int(i128::from(key)),
-        FieldType::Signed(_) | FieldType::Time(_) => Value::Int(i128::from((key ^ SIGN).cast_signed())),
+        FieldType::Unsigned(_) | FieldType::Signed(_) | FieldType::Time(_) => {
+            Value::Int(integer_of_key(kind, key))
+        }
         FieldType::Float(32) => {
             #[expect(clippy::cast_possible_truncation, reason = "keys of 32-bit floats have 32 bits")]
             let raw = key as u32;
@@ -262,6 +263,14 @@ pub fn value_of_key(kind: FieldType, key: u64) -> Value {
         }
         FieldType::Float(_) => Value::Float(f64::from_bits(if key & SIGN == 0 { !key } else { key & !SIGN })),
         FieldType::String => Value::Null,
+    }
+}
+
+/// The integer that has a sort key, for types of integers.
+pub(crate) fn integer_of_key(kind: FieldType, key: u64) -> i128 {
+    match kind {
+        FieldType::Unsigned(_) => i128::from(key),
+        _ => i128::from((key ^ SIGN).cast_signed()),
     }
 }
 

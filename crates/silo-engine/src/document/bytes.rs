@@ -1,14 +1,28 @@
 //! Varints and the reading of untrusted bytes.
 
 /// Appends seven bits per byte, lowest first.
+#[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut x: u64) {
-    while x >= 0x80 {
-        #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
-        out.push(x as u8 | 0x80);
-        x >>= 7;
+    #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
+    let low = |x: u64| x as u8;
+    if x < 0x80 {
+        out.push(low(x));
+        return;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "below 128")]
-    out.push(x as u8);
+    // Copied whole and cut off again, which is faster than byte by byte.
+    let mut bytes = [0; 10];
+    let mut len = 0;
+    for byte in &mut bytes {
+        len += 1;
+        *byte = low(x) | 0x80;
+        x >>= 7;
+        if x == 0 {
+            *byte &= 0x7f;
+            break;
+        }
+    }
+    out.extend_from_slice(&bytes);
+    out.truncate(out.len() - bytes.len() + len);
 }
 
 /// Small numbers of either sign as small unsigned ones.
@@ -61,6 +75,14 @@ impl<'a> Bytes<'a> {
             }
         }
         None
+    }
+
+    /// Passes a varint without making sure that it has no more than 64 bits.
+    #[inline]
+    pub(crate) fn skip_varint(&mut self) -> Option<()> {
+        let last = self.0.iter().take(10).position(|byte| *byte < 0x80)?;
+        self.0 = self.0.get(last + 1..)?;
+        Some(())
     }
 
     pub(crate) fn zigzag(&mut self) -> Option<i64> {

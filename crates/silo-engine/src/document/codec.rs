@@ -8,12 +8,14 @@ use crate::value::{Id, Value};
 
 /// Appends an integer of a type.
 pub(crate) fn put_integer(out: &mut Vec<u8>, kind: FieldType, x: i128) {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value fits its type")]
-    if matches!(kind, FieldType::Unsigned(_)) {
-        put_varint(out, x as u64);
-    } else {
-        put_varint(out, zigzag(x as i64));
-    }
+    #[expect(clippy::cast_possible_truncation, reason = "the value fits its type")]
+    put_integer_bits(out, kind, x as i64);
+}
+
+/// The same of the low 64 bits of an integer.
+pub(crate) fn put_integer_bits(out: &mut Vec<u8>, kind: FieldType, bits: i64) {
+    let unsigned = matches!(kind, FieldType::Unsigned(_));
+    put_varint(out, if unsigned { bits.cast_unsigned() } else { zigzag(bits) });
 }
 
 /// Appends a set of integers that ascend: the first, then the differences.
@@ -127,20 +129,21 @@ fn set(mut bytes: Bytes<'_>, kind: FieldType) -> Option<Value> {
 
 /// Reads or skips a field's value.
 fn field_value(bytes: &mut Bytes<'_>, field: &Field, wanted: bool) -> Option<Value> {
-    if field.multi {
-        let block = bytes.block()?;
-        return if wanted { set(Bytes(block), field.kind) } else { Some(Value::Null) };
+    if !wanted {
+        return skip(bytes, field.kind, field.multi).map(|()| Value::Null);
     }
-    if wanted {
-        return one(bytes, field.kind);
+    if field.multi { set(Bytes(bytes.block()?), field.kind) } else { one(bytes, field.kind) }
+}
+
+/// Skips a value.
+fn skip(bytes: &mut Bytes<'_>, kind: FieldType, multi: bool) -> Option<()> {
+    match kind {
+        _ if multi => bytes.block().map(drop),
+        FieldType::Bool => bytes.take(1).map(drop),
+        FieldType::Signed(_) | FieldType::Unsigned(_) | FieldType::Time(_) => bytes.skip_varint(),
+        FieldType::Float(bits) => bytes.take(usize::from(bits / 8)).map(drop),
+        FieldType::String => bytes.block().map(drop),
     }
-    match field.kind {
-        FieldType::Bool => bytes.take(1).map(drop)?,
-        FieldType::Signed(_) | FieldType::Unsigned(_) | FieldType::Time(_) => bytes.varint().map(drop)?,
-        FieldType::Float(bits) => bytes.take(usize::from(bits / 8)).map(drop)?,
-        FieldType::String => bytes.block().map(drop)?,
-    }
-    Some(Value::Null)
 }
 
 impl DocumentType {
@@ -233,13 +236,11 @@ pub(crate) enum SetBefore {
 pub(crate) struct SetRoom {
     old: Vec<i128>,
     block: Vec<u8>,
-    /// What was not in the set before.
-    pub(crate) fresh: Vec<i128>,
 }
 
 impl DocumentType {
-    /// Appends to `out` a document's bytes with integers added to the set of the field at a position, and
-    /// leaves those that are new in `room`. The integers ascend. Nothing else of the document is decoded.
+    /// Appends to `out` a document's bytes with integers added to the set of the field at a position. The
+    /// integers ascend, none twice. Nothing else of the document is decoded.
     ///
     /// # Errors
     /// [`Error::Damaged`] for bytes that no document has.
@@ -265,7 +266,7 @@ impl DocumentType {
         let field = self.schema().fields.get(at)?;
         let target = usize::from(field.number());
         let mut rest = Bytes(bytes);
-        self.read_id(&mut rest)?;
+        skip(&mut rest, self.schema().id.kind, false)?;
         let id = bytes.get(..bytes.len() - rest.0.len())?;
         let presence = rest.block()?;
         let values = rest.0;
@@ -273,7 +274,8 @@ impl DocumentType {
             |number: usize| presence.get(number / 8).is_some_and(|byte| byte >> (number % 8) & 1 == 1);
         for number in (0..target).filter(|number| present(*number)) {
             let before = (*self.by_number.get(number)?)?;
-            field_value(&mut rest, self.schema().fields.get(before)?, false)?;
+            let before = self.schema().fields.get(before)?;
+            skip(&mut rest, before.kind, before.multi)?;
         }
         let lead = values.get(..values.len() - rest.0.len())?;
         room.old.clear();
@@ -292,14 +294,16 @@ impl DocumentType {
         } else {
             SetBefore::Null
         };
-        let SetRoom { old, block, fresh } = room;
-        fresh.clear();
-        fresh.extend(added.iter().filter(|x| old.binary_search(x).is_err()));
-        fresh.dedup();
-        old.extend_from_slice(fresh);
-        old.sort_unstable();
+        let SetRoom { old, block } = room;
         block.clear();
-        put_set_of_integers(block, field.kind, old.iter().copied());
+        if old.is_empty() {
+            put_set_of_integers(block, field.kind, added.iter().copied());
+        } else {
+            old.extend_from_slice(added);
+            old.sort_unstable();
+            old.dedup();
+            put_set_of_integers(block, field.kind, old.iter().copied());
+        }
         out.extend_from_slice(id);
         put_varint(out, presence.len().max(target / 8 + 1) as u64);
         let start = out.len();

@@ -11,7 +11,7 @@ use datasilo::IntKey;
 use rayon::prelude::*;
 
 use super::bitmaps::{BitmapOf, Part, PartBuilder, emit_bitmaps};
-use super::dealt::Dealt;
+use super::dealt::{Dealt, PartRows};
 use super::fresh::Writers;
 use super::spool::Spool;
 use super::{LoadMode, LoadReport, Loader, Target};
@@ -22,7 +22,7 @@ use crate::entries::{Entry, entries};
 use crate::error::{Error, Result};
 use crate::schema::{Field, Schema};
 use crate::terms::{NewTerms, code_of_key};
-use crate::value::{Id, Value, value_of_key};
+use crate::value::{Id, Value, integer_of_key, value_of_key};
 
 /// Operations on indexes that are collected before they are written.
 const FLUSH_OPS: usize = 1 << 16;
@@ -55,6 +55,15 @@ struct Adds<'a, 'b> {
     spool: &'a Spool,
     writers: &'a Writers<'b>,
     terms: &'a Mutex<NewTerms>,
+    /// Memory for parts that no thread uses at the moment.
+    idle: Mutex<Vec<PartMemory>>,
+}
+
+/// What a thread needs for a part.
+#[derive(Default)]
+struct PartMemory {
+    rows: PartRows,
+    bitmaps: PartBuilder,
 }
 
 /// What the records of a part come to.
@@ -91,11 +100,13 @@ pub(super) fn publish(load: Loader<'_>, at: usize) -> Result<LoadReport> {
         spool: &spool,
         writers: &writers,
         terms: &terms,
+        idle: Mutex::default(),
     };
     let parts = (0..dealt.parts()).into_par_iter();
     let done: Vec<PartDone> = parts.map(|part| adds.part(part)).collect::<Result<_>>()?;
     let created: u64 = done.iter().map(|part| part.created).sum();
     let changed: u64 = done.iter().map(|part| part.changed).sum();
+    adds.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let bitmaps: Vec<Part> = done.into_iter().filter_map(|part| part.bitmaps).collect();
     adds.write_bitmaps(&bitmaps)?;
     let terms = terms.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -118,14 +129,17 @@ impl Adds<'_, '_> {
 
     /// The documents of a part's records and its part of the indexes.
     fn part(&self, at: usize) -> Result<PartDone> {
-        let rows = self.dealt.part(at, self.spool)?;
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        let mut memory = taken.unwrap_or_default();
+        let PartMemory { rows, bitmaps } = &mut memory;
+        self.dealt.read_part(at, self.spool, rows)?;
         let mut done = PartDone::default();
-        let mut bitmaps = self.indexes.filter.as_ref().map(|_| PartBuilder::default());
         let mut ops = StoreBatch::new();
         self.writers.with(|writer| {
             let mut window = Window::default();
             rows.for_each(|slot, numbers| {
-                if let Some(bitmaps) = &mut bitmaps {
+                if self.indexes.filter.is_some() {
                     numbers.iter().for_each(|number| bitmaps.push(slot, BitmapOf::Number(*number)));
                 }
                 if let Some(high) = &self.indexes.high {
@@ -146,8 +160,10 @@ impl Adds<'_, '_> {
             self.grow(&mut window, &mut ops, writer)?;
             flush(&mut ops, writer, 1)
         })?;
-        drop(rows);
-        done.bitmaps = bitmaps.map(|bitmaps| bitmaps.finish(self.spool)).transpose()?;
+        if self.indexes.filter.is_some() {
+            done.bitmaps = Some(bitmaps.finish(self.spool)?);
+        }
+        idle().push(memory);
         Ok(done)
     }
 
@@ -195,10 +211,7 @@ impl Adds<'_, '_> {
                     .ok_or_else(|| Error::damaged("indexes", format!("slot {slot} has no document")))?;
                 integers.clear();
                 let added = numbers.get(super::encode::span(ends, at)).unwrap_or_default();
-                integers.extend(added.iter().filter_map(|key| match value_of_key(self.field.kind, *key) {
-                    Value::Int(x) => Some(x),
-                    _ => None,
-                }));
+                integers.extend(added.iter().map(|key| integer_of_key(self.field.kind, *key)));
                 // Added nothing: null stays null.
                 if integers.is_empty() {
                     return Ok(());
@@ -233,10 +246,7 @@ impl Adds<'_, '_> {
         let schema = self.engine.schema();
         let unknown = usize::try_from(u64::from(slot) - self.dealt.first_new).unwrap_or(usize::MAX);
         let key = self.dealt.unknown.get(unknown).copied().unwrap_or(0);
-        let id = match value_of_key(schema.id.kind, key) {
-            Value::Int(x) => Id::Int(x),
-            _ => return Err(Error::Load("ids of this load must be integers".into())),
-        };
+        let id = Id::Int(integer_of_key(schema.id.kind, key));
         let values = numbers.iter().map(|number| value_of_key(self.field.kind, *number)).collect();
         let mut merge = Merge { id, set: Vec::new(), add: Vec::new(), remove: Vec::new() };
         if !numbers.is_empty() {

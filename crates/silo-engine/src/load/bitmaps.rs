@@ -74,17 +74,21 @@ impl PartBuilder {
         self.values.push(*index);
     }
 
-    /// Writes the bitmaps of what was pushed to the spool.
-    pub(super) fn finish(self, spool: &Spool) -> Result<Part> {
-        let Self { slots, values, of, .. } = self;
+    /// Writes the bitmaps of what was pushed to the spool, and forgets it.
+    pub(super) fn finish(&mut self, spool: &Spool) -> Result<Part> {
         // Slots and indices are counted in 32 bits, and a part has far fewer slots than there are.
-        let count = u32::try_from(of.len())
+        let count = u32::try_from(self.of.len())
             .ok()
             .filter(|count| *count < NO_VALUE)
             .ok_or_else(|| Error::Load("more than 2^32 - 2 values: index the field as \"high\"".into()))?;
-        let built = build_values(Rows::Pairs { slots: &slots, values: &values }, count)
+        let built = build_values(Rows::Pairs { slots: &self.slots, values: &self.values }, count)
             .map_err(|why| broken(&why))?;
-        drop((slots, values));
+        self.slots.clear();
+        self.values.clear();
+        self.table.fill(NO_VALUE);
+        self.map.clear();
+        (self.null, self.empty) = (None, None);
+        let of = std::mem::take(&mut self.of);
         let mut sorted: Vec<(BitmapOf, u32)> = of.into_iter().zip(0..).collect();
         sorted.sort_unstable();
         let mut bytes = Vec::with_capacity(built.stored_bytes());

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 type Pair = (u64, u32);
 
 /// Pairs that are sorted at a time; runs of so many are merged from the spool.
-const RUN_PAIRS: usize = 8 << 20;
+const RUN_PAIRS: usize = 16 << 20;
 /// Bytes of a pair in the spool.
 const PAIR_BYTES: usize = 12;
 /// Pairs of a run that are read at a time.

@@ -4,7 +4,6 @@
 //! blocks of its own in the spool; a part is then small enough to be put in order in memory.
 
 use std::io;
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use bitmap_silo::store::UniqueCursor;
@@ -65,13 +64,17 @@ struct Dealer<'a> {
     parts: &'a [PartSpool],
     part_slots: u64,
     collected: Vec<Rows>,
+    /// What is being dealt out.
+    keys: Block,
+    lists: Block,
     packed: Vec<u8>,
 }
 
 impl<'a> Dealer<'a> {
     fn new(spool: &'a Spool, parts: &'a [PartSpool], part_slots: u64) -> Self {
         let collected = parts.iter().map(|_| Rows::default()).collect();
-        Self { spool, parts, part_slots, collected, packed: Vec::new() }
+        let (keys, lists) = (Block::default(), Block::default());
+        Self { spool, parts, part_slots, collected, keys, lists, packed: Vec::new() }
     }
 
     fn deal(&mut self, slot: u64, numbers: &[u64]) -> Result<()> {
@@ -117,7 +120,10 @@ impl Dealt {
         let (waiting_ids, waiting_lists) = (SpooledColumn::default(), SpooledColumn::default());
         let deal_block =
             |dealer: &mut Dealer<'_>, cursor: &mut UniqueCursor<'_, '_>, at| -> Result<Vec<u64>> {
-                let (keys, rows) = (ids.block(at, spool)?, lists.block(at, spool)?);
+                let (mut keys, mut rows) =
+                    (std::mem::take(&mut dealer.keys), std::mem::take(&mut dealer.lists));
+                ids.read_block(at, spool, &mut dealer.packed, &mut keys)?;
+                lists.read_block(at, spool, &mut dealer.packed, &mut rows)?;
                 let mut waiting = Rows::default();
                 for (row, key) in keys.numbers.iter().enumerate() {
                     let numbers = rows.numbers.get(span(&rows.ends, row)).unwrap_or_default();
@@ -131,6 +137,7 @@ impl Dealt {
                     waiting_ids.append(spool, at as u64, count, &waiting.slots, &mut dealer.packed)?;
                     waiting_lists.append(spool, at as u64, count, &waiting.lists, &mut dealer.packed)?;
                 }
+                (dealer.keys, dealer.lists) = (keys, rows);
                 Ok(waiting.slots.numbers)
             };
         let dealt: Vec<Vec<u64>> = (0..ids.blocks())
@@ -162,8 +169,10 @@ impl Dealt {
         parts.extend(new_parts(parts.len() as u64, slot_count, part_slots));
         let mut dealer = Dealer::new(spool, &parts, part_slots);
         let (ids, lists) = (waiting_ids.into_reader(), waiting_lists.into_reader());
+        let (mut keys, mut rows, mut packed) = (Block::default(), Block::default(), Vec::new());
         for at in 0..ids.blocks() {
-            let (keys, rows) = (ids.block(at, spool)?, lists.block(at, spool)?);
+            ids.read_block(at, spool, &mut packed, &mut keys)?;
+            lists.read_block(at, spool, &mut packed, &mut rows)?;
             for (row, key) in keys.numbers.iter().enumerate() {
                 let slot = first_new + unknown.partition_point(|other| other < key) as u64;
                 dealer.deal(slot, rows.numbers.get(span(&rows.ends, row)).unwrap_or_default())?;
@@ -183,36 +192,37 @@ impl Dealt {
         self.parts.len()
     }
 
-    /// The rows of a part, in memory.
-    pub(super) fn part(&self, at: usize, spool: &Spool) -> Result<PartRows> {
-        let mut rows = PartRows::default();
-        let Some(part) = self.parts.get(at) else { return Ok(rows) };
-        let first_slot = at as u64 * self.part_slots;
+    /// Reads the rows of a part, in place of what `rows` had.
+    pub(super) fn read_part(&self, at: usize, spool: &Spool, rows: &mut PartRows) -> Result<()> {
+        let PartRows { runs, numbers, slots, lists, packed } = rows;
+        runs.clear();
+        numbers.clear();
+        let Some(part) = self.parts.get(at) else { return Ok(()) };
         let extents = std::mem::take(&mut *part.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let (mut packed, mut slots, mut lists) = (Vec::new(), Block::default(), Block::default());
         for [slots_at, lists_at] in extents {
-            spool.read(slots_at, &mut packed)?;
-            slots.unpack(&packed)?;
-            spool.read(lists_at, &mut packed)?;
-            lists.unpack(&packed)?;
-            let before = u32::try_from(rows.numbers.len())
+            spool.read(slots_at, packed)?;
+            slots.unpack(packed)?;
+            spool.read(lists_at, packed)?;
+            lists.unpack(packed)?;
+            let before = u32::try_from(numbers.len())
                 .ok()
                 .filter(|before| before.checked_add(lists.numbers.len() as u32).is_some());
             let Some(before) = before else {
                 return Err(Error::Load(format!(
-                    "more than 2^32 values for the records from slot {first_slot} on: load in parts"
+                    "more than 2^32 values for the records from slot {} on: load in parts",
+                    at as u64 * self.part_slots
                 )));
             };
-            rows.numbers.extend_from_slice(&lists.numbers);
-            rows.runs.extend(slots.numbers.iter().enumerate().map(|(row, slot)| {
+            numbers.extend_from_slice(&lists.numbers);
+            runs.extend(slots.numbers.iter().enumerate().map(|(row, slot)| {
                 let numbers = span(&lists.ends, row);
                 (*slot as u32, before + numbers.start as u32, before + numbers.end as u32)
             }));
         }
-        if !rows.runs.is_sorted() {
-            rows.runs.sort_unstable();
+        if !runs.is_sorted() {
+            runs.sort_unstable();
         }
-        Ok(rows)
+        Ok(())
     }
 }
 
@@ -229,30 +239,40 @@ fn part_slots(slots: u64, numbers: u64) -> u64 {
     by_numbers.min(by_threads).clamp(1, PART_CHUNKS) * CHUNK_SLOTS
 }
 
-/// Rows of a part, in the order of slots.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Rows of a part, in the order of slots, and room to read them in.
+#[derive(Debug, Default)]
 pub(super) struct PartRows {
     /// Slot, and start and end of its numbers; several of a slot follow each other.
     runs: Vec<(u32, u32, u32)>,
     numbers: Vec<u64>,
+    slots: Block,
+    lists: Block,
+    packed: Vec<u8>,
 }
 
 impl PartRows {
     /// Calls `f` with every slot that has rows and its numbers, ascending and none twice.
-    pub(super) fn for_each(&self, mut f: impl FnMut(u32, &[u64]) -> Result<()>) -> Result<()> {
-        let mut numbers = Vec::new();
-        for runs in self.runs.chunk_by(|a, b| a.0 == b.0) {
-            numbers.clear();
+    pub(super) fn for_each(&mut self, mut f: impl FnMut(u32, &[u64]) -> Result<()>) -> Result<()> {
+        let Self { runs, numbers, .. } = self;
+        let ascends = |numbers: &[u64]| numbers.is_sorted_by(|a, b| a < b);
+        let mut several: Vec<u64> = Vec::new();
+        for runs in runs.chunk_by(|a, b| a.0 == b.0) {
+            let [(slot, start, end), others @ ..] = runs else { continue };
+            let first = numbers.get_mut(*start as usize..*end as usize).unwrap_or_default();
+            if others.is_empty() {
+                first.sort_unstable();
+                if ascends(first) {
+                    f(*slot, first)?;
+                    continue;
+                }
+            }
+            several.clear();
             for (_, start, end) in runs {
-                let run: Range<usize> = *start as usize..*end as usize;
-                numbers.extend_from_slice(self.numbers.get(run).unwrap_or_default());
+                several.extend_from_slice(numbers.get(*start as usize..*end as usize).unwrap_or_default());
             }
-            if !numbers.is_sorted_by(|a, b| a < b) {
-                numbers.sort_unstable();
-                numbers.dedup();
-            }
-            let slot = runs.first().map_or(0, |run| run.0);
-            f(slot, &numbers)?;
+            several.sort_unstable();
+            several.dedup();
+            f(*slot, &several)?;
         }
         Ok(())
     }
@@ -296,10 +316,10 @@ mod tests {
         }
         dealers.into_iter().for_each(|dealer| dealer.finish().unwrap());
         let dealt = Dealt { parts, part_slots: CHUNK_SLOTS, unknown: Vec::new(), first_new: 200_001 };
-        let mut found = BTreeMap::new();
+        let (mut found, mut rows) = (BTreeMap::new(), PartRows::default());
         for at in 0..dealt.parts() {
-            let part = dealt.part(at, &spool).unwrap();
-            part.for_each(|slot, numbers| {
+            dealt.read_part(at, &spool, &mut rows).unwrap();
+            rows.for_each(|slot, numbers| {
                 assert_eq!(u64::from(slot) / CHUNK_SLOTS, at as u64);
                 assert!(numbers.is_sorted_by(|a, b| a < b));
                 assert!(found.insert(slot, numbers.iter().copied().collect()).is_none());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::columns::{Column, RowBatch, Values};
 use crate::document::bytes::put_varint;
-use crate::document::{DocumentType, put_integer, put_set_of_integers};
+use crate::document::{DocumentType, put_integer_bits, put_set_of_integers};
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldType, Schema};
 use crate::value::Value;
@@ -69,8 +69,12 @@ fn check_values(values: &Values, rows: usize, kind: FieldType, multi: bool) -> R
     let fits = match (values, kind) {
         (Values::Bool(bits), FieldType::Bool) => bits.len() == rows && bits.iter().all(|bit| *bit <= 1),
         (Values::Int(numbers), _) if kind.is_integer() => {
+            // All of a 64-bit type's numbers fit, and those of others keep their order.
             let (low, high) = kind.integer_range().unwrap_or((0, 0));
-            if numbers.iter().any(|raw| !(low..=high).contains(&integer_of(kind, *raw))) {
+            let (lowest, highest) =
+                numbers.iter().fold((i64::MAX, i64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
+            let fits = |raw: i64| (low..=high).contains(&integer_of(kind, raw));
+            if !numbers.is_empty() && !(fits(lowest) && fits(highest)) {
                 return Err(format!("a number is out of range for type {}", kind.name()));
             }
             numbers.len() == rows
@@ -287,6 +291,11 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Whether [`Rows::refusal`] refuses no row.
+    pub(super) fn all_taken(&self) -> bool {
+        self.never_null.is_empty() && self.id.nulls.iter().all(|word| *word == 0)
+    }
+
     /// Why row `row` cannot be a record, if it cannot.
     pub(super) fn refusal(&self, schema: &Schema, row: usize) -> Option<String> {
         if is_null(self.id, row) {
@@ -351,7 +360,7 @@ fn put_one(out: &mut Vec<u8>, kind: FieldType, values: &Values, row: usize) {
     match values {
         Values::Bool(bits) => out.push(bits.get(row).copied().unwrap_or(0)),
         Values::Int(numbers) => {
-            put_integer(out, kind, integer_of(kind, numbers.get(row).copied().unwrap_or(0)));
+            put_integer_bits(out, kind, numbers.get(row).copied().unwrap_or(0));
         }
         Values::Float(numbers) => {
             let x = numbers.get(row).copied().unwrap_or(0.0) + 0.0;

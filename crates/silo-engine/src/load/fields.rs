@@ -145,6 +145,8 @@ pub(super) fn refusal(schema: &Schema, rows: &Rows<'_>, long: &[usize], row: usi
 pub(super) struct FieldScratch {
     caches: Vec<TermCache>,
     block: Block,
+    /// Ids without repetition.
+    runs: Block,
     packed: Vec<u8>,
 }
 
@@ -182,28 +184,32 @@ pub(super) fn append_added(
     else {
         unreachable!("ids and values of such a load are integers")
     };
-    let FieldScratch { block, packed, .. } = scratch;
+    let FieldScratch { block, runs, packed, .. } = scratch;
+    block.clear();
+    runs.clear();
     let column = rows.fields.get(at).and_then(Option::as_deref);
-    fill(field, column, chosen, field_spool, &mut TermCache::default(), block);
-    // The lists of one id end where the last of them does.
-    let mut runs = Block::default();
+    let Some(Column { nulls: _, values: Values::List { ends, items } }) = column else {
+        unreachable!("what is added to a set comes in lists")
+    };
+    let Values::Int(items) = &**items else { unreachable!("the lists were checked") };
     let mut last = None;
-    for (row, end) in chosen.iter().zip(&block.ends) {
-        let key = integer_key_of(schema.id.kind, keys.get(*row as usize).copied().unwrap_or(0));
-        if last.replace(key) == Some(key) {
-            if let Some(run) = runs.ends.last_mut() {
-                *run = *end;
-            }
-        } else {
+    for row in chosen {
+        let row = *row as usize;
+        let key = integer_key_of(schema.id.kind, keys.get(row).copied().unwrap_or(0));
+        if last.replace(key) != Some(key) {
             runs.numbers.push(key);
-            runs.ends.push(*end);
+            block.ends.push(0);
+        }
+        if !column.is_some_and(|column| is_null(column, row)) {
+            let list = items.get(span(ends, row)).unwrap_or_default();
+            block.numbers.extend(list.iter().map(|raw| integer_key_of(field.kind, *raw)));
+        }
+        if let Some(end) = block.ends.last_mut() {
+            *end = block.numbers.len() as u32;
         }
     }
     let count = runs.numbers.len();
-    block.nulls.clear();
-    std::mem::swap(&mut block.ends, &mut runs.ends);
-    runs.ends.clear();
-    ids.append(spool, rows.first_row, count, &runs, packed)?;
+    ids.append(spool, rows.first_row, count, runs, packed)?;
     field_spool.column.append(spool, rows.first_row, count, block, packed)
 }
 
@@ -232,7 +238,7 @@ pub(super) fn append_one(
     (at, fields): (usize, &[FieldSpool]),
     scratch: &mut FieldScratch,
 ) -> io::Result<()> {
-    let FieldScratch { caches, block, packed } = scratch;
+    let FieldScratch { caches, block, packed, .. } = scratch;
     caches.resize_with(schema.fields.len(), TermCache::default);
     let (Some(field), Some(of), Some(cache)) = (schema.fields.get(at), fields.get(at), caches.get_mut(at))
     else {

@@ -216,14 +216,18 @@ impl LoadWriter<'_> {
         let mut refusals = Vec::new();
         self.chosen.clear();
         let mut first = 0;
-        for row in 0..rows.count {
+        let adds = matches!(way, Way::Adds(_));
+        if adds && long.is_empty() && rows.all_taken() {
+            self.chosen.extend(0..rows.count as u32);
+        }
+        for row in self.chosen.len()..rows.count {
             let reason = rows.refusal(schema, row).or_else(|| fields::refusal(schema, &rows, &long, row));
             if let Some(reason) = reason {
                 refusals.push(Refusal { row, reason });
                 continue;
             }
             self.chosen.push(u32::try_from(row).unwrap_or(u32::MAX));
-            if matches!(way, Way::Adds(_)) {
+            if adds {
                 continue;
             }
             rows.encode(types, row, &mut self.scratch, &mut self.block.bytes);

@@ -270,15 +270,20 @@ impl ColumnReader {
         self.blocks.iter().map(|block| block.numbers as u64).sum()
     }
 
-    /// The block at a position, in the order of rows.
-    pub(crate) fn block(&self, at: usize, spool: &Spool) -> io::Result<Block> {
-        let mut block = Block::default();
-        if let Some(reference) = self.blocks.get(at) {
-            let mut packed = Vec::new();
-            spool.read(reference.extent, &mut packed)?;
-            block.unpack(&packed)?;
-        }
-        Ok(block)
+    /// Reads the block at a position, in the order of rows; `packed` is room to work in.
+    pub(crate) fn read_block(
+        &self,
+        at: usize,
+        spool: &Spool,
+        packed: &mut Vec<u8>,
+        block: &mut Block,
+    ) -> io::Result<()> {
+        let Some(reference) = self.blocks.get(at) else {
+            block.clear();
+            return Ok(());
+        };
+        spool.read(reference.extent, packed)?;
+        block.unpack(packed)
     }
 
     /// Calls `f` with the dense number of its first row, the number of rows, and the block, for each block that has

@@ -1,6 +1,6 @@
 //! Cells into typed columns: one tight loop a type.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use memchr::memmem;
 use silo_engine::FieldType;
@@ -122,6 +122,17 @@ fn range(kind: FieldType) -> (i128, i128) {
     kind.integer_range().unwrap_or((i64::MIN.into(), i64::MAX.into()))
 }
 
+/// What a whole-number type takes of what an i64 holds; the rest of u64 goes the long way.
+fn limits(kind: FieldType) -> RangeInclusive<i64> {
+    let (low, high) = range(kind);
+    i64::try_from(low).unwrap_or(i64::MIN)..=i64::try_from(high).unwrap_or(i64::MAX)
+}
+
+/// Whether a null is spelled as a value.
+fn is_ambiguous<T>(nulls: &Nulls, short: impl Fn(&[u8], Range<usize>) -> Option<T>) -> bool {
+    nulls.texts().iter().any(|text| short(text.as_bytes(), 0..text.len()).is_some())
+}
+
 /// A float as its field holds it; 32-bit ones are rounded.
 #[inline]
 pub(crate) fn fit_float(kind: FieldType, value: f64) -> Result<f64, Wrong> {
@@ -167,12 +178,9 @@ pub(crate) fn read<C: Cells>(
             Column { nulls, values: Values::Bool(values) }
         }
         FieldType::Signed(_) | FieldType::Unsigned(_) => {
-            let (low, high) = range(kind);
-            // An i64 that fits needs no other check; the rest of u64 goes the long way.
-            let low = i64::try_from(low).unwrap_or(i64::MIN);
-            let high = i64::try_from(high).unwrap_or(i64::MAX);
+            let limits = limits(kind);
             let short = |data: &[u8], cell: Range<usize>| {
-                value::short_integer(data, cell).filter(|&value| value >= low && value <= high)
+                value::short_integer(data, cell).filter(|value| limits.contains(value))
             };
             let any = |bytes: &[u8]| whole(kind, bytes).map(Some);
             let (values, nulls) = numbers(cells, data, place, context, short, any);
@@ -208,8 +216,7 @@ fn numbers<C: Cells, T: Copy + Default>(
     any: impl Fn(&[u8]) -> Result<Option<T>, Wrong>,
 ) -> (Vec<T>, Vec<u64>) {
     let rows = cells.rows();
-    // A null may be spelled as a value.
-    let ambiguous = context.nulls.texts().iter().any(|text| short(text.as_bytes(), 0..text.len()).is_some());
+    let ambiguous = is_ambiguous(context.nulls, &short);
     let mut values = Vec::with_capacity(rows);
     let mut nulls = NullBits::default();
     for (row, range) in cells.column(index).enumerate() {
@@ -324,7 +331,19 @@ fn lists<C: Cells>(
     let mut items = no_values(kind);
     let mut nulls = NullBits::default();
     let mut item_scratch = Vec::new();
+    let whole_number = matches!(kind, FieldType::Signed(_) | FieldType::Unsigned(_));
+    let plain = (whole_number && separator.is_none() && !is_ambiguous(context.nulls, value::short_integer))
+        .then(|| limits(kind));
     for (row, range) in cells.column(index).enumerate() {
+        // A list of one integer as it is usually spelled.
+        if let (Some(limits), Values::Int(all)) = (&plain, &mut items)
+            && let Some(value) =
+                value::short_integer(data, range.clone()).filter(|value| limits.contains(value))
+        {
+            all.push(value);
+            ends.push(position(all.len()));
+            continue;
+        }
         let cell = data.get(range).unwrap_or_default();
         let mut pushed = Ok(());
         match C::token(cell, &mut context.scratch) {
