@@ -270,7 +270,23 @@ pub fn value_of_key(kind: FieldType, key: u64) -> Value {
 pub(crate) fn integer_of_key(kind: FieldType, key: u64) -> i128 {
     match kind {
         FieldType::Unsigned(_) => i128::from(key),
-        _ => i128::from((key ^ SIGN).cast_signed()),
+        _ => i128::from(bits_of_key(kind, key)),
+    }
+}
+
+/// The sort key of the integer that has these 64 bits.
+pub(crate) fn key_of_bits(kind: FieldType, bits: i64) -> u64 {
+    match kind {
+        FieldType::Unsigned(_) => bits.cast_unsigned(),
+        _ => bits.cast_unsigned() ^ SIGN,
+    }
+}
+
+/// The bits of the integer that has a sort key.
+pub(crate) fn bits_of_key(kind: FieldType, key: u64) -> i64 {
+    match kind {
+        FieldType::Unsigned(_) => key.cast_signed(),
+        _ => (key ^ SIGN).cast_signed(),
     }
 }
 

@@ -37,7 +37,7 @@ impl Replacements {
         others: &[(u64, u64)],
         refused: &mut Vec<Replacement>,
     ) -> Result<Self> {
-        replacements.par_sort_unstable();
+        replacements.par_sort_unstable_by_key(|replacement| replacement.hash);
         let mut sorted = replacements;
         let mut others = others.iter().map(|entry| entry.0).peekable();
         let (mut kept, mut at) = (0, 0);
@@ -70,7 +70,7 @@ impl Replacements {
     }
 
     pub(crate) fn sort(&mut self) {
-        self.confirmed.par_sort_unstable();
+        self.confirmed.par_sort_unstable_by_key(|replacement| replacement.hash);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -4,7 +4,7 @@ use super::bytes::{Bytes, put_varint, zigzag};
 use super::{Document, DocumentType, FieldSet};
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldType};
-use crate::value::{Id, Value};
+use crate::value::{Id, Value, bits_of_key, integer_key};
 
 /// Appends an integer of a type.
 pub(crate) fn put_integer(out: &mut Vec<u8>, kind: FieldType, x: i128) {
@@ -18,20 +18,15 @@ pub(crate) fn put_integer_bits(out: &mut Vec<u8>, kind: FieldType, bits: i64) {
     put_varint(out, if unsigned { bits.cast_unsigned() } else { zigzag(bits) });
 }
 
-/// Appends a set of integers that ascend: the first, then the differences.
-pub(crate) fn put_set_of_integers(out: &mut Vec<u8>, kind: FieldType, items: impl Iterator<Item = i128>) {
-    let mut before: Option<i128> = None;
-    for item in items {
+/// Appends a set of integers, given by their sort keys, which ascend: the first, then the differences.
+pub(crate) fn put_set_of_keys(out: &mut Vec<u8>, kind: FieldType, keys: impl Iterator<Item = u64>) {
+    let mut before: Option<u64> = None;
+    for key in keys {
         match before {
-            None => put_integer(out, kind, item),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "items ascend in 64 bits"
-            )]
-            Some(before) => put_varint(out, (item - before) as u64),
+            None => put_integer_bits(out, kind, bits_of_key(kind, key)),
+            Some(before) => put_varint(out, key - before),
         }
-        before = Some(item);
+        before = Some(key);
     }
 }
 
@@ -58,11 +53,11 @@ fn put_field_value(out: &mut Vec<u8>, kind: FieldType, value: &Value) {
     let Value::List(items) = value else { return put_value(out, kind, value) };
     let mut block = Vec::new();
     if kind.is_integer() {
-        let integers = items.iter().filter_map(|item| match item {
-            Value::Int(x) => Some(*x),
+        let keys = items.iter().filter_map(|item| match item {
+            Value::Int(x) => Some(integer_key(kind, *x)),
             _ => None,
         });
-        put_set_of_integers(&mut block, kind, integers);
+        put_set_of_keys(&mut block, kind, keys);
     } else {
         for item in items {
             put_value(&mut block, kind, item);
@@ -234,13 +229,13 @@ pub(crate) enum SetBefore {
 /// Buffers for adding to sets.
 #[derive(Debug, Default)]
 pub(crate) struct SetRoom {
-    old: Vec<i128>,
+    old: Vec<u64>,
     block: Vec<u8>,
 }
 
 impl DocumentType {
-    /// Appends to `out` a document's bytes with integers added to the set of the field at a position. The
-    /// integers ascend, none twice. Nothing else of the document is decoded.
+    /// Appends to `out` a document's bytes with integers, given by their sort keys, added to the set of the field at
+    /// a position. The keys ascend, none twice. Nothing else of the document is decoded.
     ///
     /// # Errors
     /// [`Error::Damaged`] for bytes that no document has.
@@ -248,7 +243,7 @@ impl DocumentType {
         &self,
         bytes: &[u8],
         at: usize,
-        added: &[i128],
+        added: &[u64],
         room: &mut SetRoom,
         out: &mut Vec<u8>,
     ) -> Result<SetBefore> {
@@ -259,7 +254,7 @@ impl DocumentType {
         &self,
         bytes: &[u8],
         at: usize,
-        added: &[i128],
+        added: &[u64],
         room: &mut SetRoom,
         out: &mut Vec<u8>,
     ) -> Option<SetBefore> {
@@ -284,8 +279,8 @@ impl DocumentType {
             let mut last = None;
             while !block.is_empty() {
                 let next = match last {
-                    None => integer(&mut block, field.kind)?,
-                    Some(last) => last + i128::from(block.varint()?),
+                    None => integer_key(field.kind, integer(&mut block, field.kind)?),
+                    Some(last) => block.varint()?.checked_add(last)?,
                 };
                 room.old.push(next);
                 last = Some(next);
@@ -297,12 +292,12 @@ impl DocumentType {
         let SetRoom { old, block } = room;
         block.clear();
         if old.is_empty() {
-            put_set_of_integers(block, field.kind, added.iter().copied());
+            put_set_of_keys(block, field.kind, added.iter().copied());
         } else {
             old.extend_from_slice(added);
             old.sort_unstable();
             old.dedup();
-            put_set_of_integers(block, field.kind, old.iter().copied());
+            put_set_of_keys(block, field.kind, old.iter().copied());
         }
         out.extend_from_slice(id);
         put_varint(out, presence.len().max(target / 8 + 1) as u64);

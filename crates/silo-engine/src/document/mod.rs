@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::schema::{FieldType, Schema, TimeUnit};
 use crate::value::{Id, Value};
 
-pub(crate) use codec::{SetBefore, SetRoom, put_integer_bits, put_set_of_integers};
+pub(crate) use codec::{SetBefore, SetRoom, put_integer_bits, put_set_of_keys};
 pub use record::{Change, Merge, Record};
 
 /// A record in the terms of a schema: values by the position of their field.

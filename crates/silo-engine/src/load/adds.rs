@@ -198,7 +198,7 @@ impl Adds<'_, '_> {
         let state = &self.engine.layout.state;
         let number = self.field.number();
         let keys: Vec<IntKey> = window.slots.iter().map(|slot| IntKey::from(*slot)).collect();
-        let Window { slots, ends, numbers, integers, room, bytes } = window;
+        let Window { slots, ends, numbers, room, bytes } = window;
         let mut result = Ok(());
         self.view.snapshot().multi_get_parts(keyspace, &keys, |at, old| {
             if result.is_err() {
@@ -209,15 +209,13 @@ impl Adds<'_, '_> {
                 let old = old
                     .and_then(|parts| parts.base)
                     .ok_or_else(|| Error::damaged("indexes", format!("slot {slot} has no document")))?;
-                integers.clear();
                 let added = numbers.get(super::encode::span(ends, at)).unwrap_or_default();
-                integers.extend(added.iter().map(|key| integer_of_key(self.field.kind, *key)));
                 // Added nothing: null stays null.
-                if integers.is_empty() {
+                if added.is_empty() {
                     return Ok(());
                 }
                 bytes.clear();
-                let before = types.add_to_set(old.bytes()?, self.at, integers, room, bytes)?;
+                let before = types.add_to_set(old.bytes()?, self.at, added, room, bytes)?;
                 writer.documents().replace(keyspace, &old, &bytes)?;
                 // A set of a field without index has no state to leave.
                 match before {
@@ -276,7 +274,6 @@ struct Window {
     slots: Vec<u32>,
     ends: Vec<u32>,
     numbers: Vec<u64>,
-    integers: Vec<i128>,
     room: SetRoom,
     bytes: Vec<u8>,
 }

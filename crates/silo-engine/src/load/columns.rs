@@ -63,27 +63,33 @@ pub(super) fn build_column(
     })
 }
 
-/// Pairs that were sorted in memory, and sorted runs in the spool.
-pub(super) struct SortedPairs<'a> {
-    spool: &'a Spool,
-    runs: Vec<Extent>,
-    rest: Vec<Pair>,
+/// Memory to sort pairs in. Memory that is touched for the first time costs as much as a pass over it.
+#[derive(Default)]
+pub(super) struct SortMemory {
+    pairs: Vec<Pair>,
+    room: Vec<Pair>,
 }
 
-/// Sorts the pairs that `produce` pushes, some millions in memory at a time.
-pub(super) fn sort_spilled(
+/// Calls `emit` with every (number, slot) pair of a column in order, none twice; rank 0 is slot `first_slot`. Some
+/// millions are sorted in memory at a time.
+pub(super) fn sorted_pairs(
+    column: &ByRank<'_>,
+    records: u32,
+    first_slot: u32,
     spool: &Spool,
-    produce: impl FnOnce(&mut dyn FnMut(Pair) -> Result<()>) -> Result<()>,
-) -> Result<SortedPairs<'_>> {
+    memory: &mut SortMemory,
+    mut emit: impl FnMut(u64, u32) -> Result<()>,
+) -> Result<()> {
+    let SortMemory { pairs, room } = memory;
+    pairs.clear();
     let mut runs: Vec<Extent> = Vec::new();
-    let (mut pairs, mut room): (Vec<Pair>, Vec<Pair>) = (Vec::new(), Vec::new());
     let mut bytes = Vec::new();
-    produce(&mut |pair| {
+    let mut push = |pair| {
         pairs.push(pair);
         if pairs.len() < RUN_PAIRS {
             return Ok(());
         }
-        sort_pairs(&mut pairs, &mut room);
+        sort_pairs(pairs, room);
         bytes.clear();
         for (number, slot) in pairs.drain(..) {
             bytes.extend_from_slice(&number.to_le_bytes());
@@ -91,40 +97,18 @@ pub(super) fn sort_spilled(
         }
         runs.push(spool.append(&bytes)?);
         Ok(())
+    };
+    column.for_each(0..records as usize, |rank, cell| match cell {
+        Cell::Null => Ok(()),
+        Cell::Numbers(numbers) => numbers.iter().try_for_each(|number| push((*number, first_slot + rank))),
     })?;
-    sort_pairs(&mut pairs, &mut room);
-    Ok(SortedPairs { spool, runs, rest: pairs })
-}
-
-impl SortedPairs<'_> {
-    /// Calls `f` with every pair in order, none twice.
-    pub(super) fn for_each(self, mut f: impl FnMut(Pair) -> Result<()>) -> Result<()> {
-        let mut last = None;
-        let mut once = |pair: Pair| if last.replace(pair) == Some(pair) { Ok(()) } else { f(pair) };
-        if self.runs.is_empty() {
-            return self.rest.into_iter().try_for_each(once);
-        }
-        merge_runs(self.spool, self.runs, self.rest, &mut once)
+    sort_pairs(pairs, room);
+    let mut last = None;
+    let mut once = |pair: Pair| if last.replace(pair) == Some(pair) { Ok(()) } else { emit(pair.0, pair.1) };
+    if runs.is_empty() {
+        return pairs.iter().try_for_each(|pair| once(*pair));
     }
-}
-
-/// Calls `emit` with every (number, slot) pair of a column in order, none twice; rank 0 is slot `first_slot`.
-pub(super) fn sorted_pairs(
-    column: &ByRank<'_>,
-    records: u32,
-    first_slot: u32,
-    spool: &Spool,
-    mut emit: impl FnMut(u64, u32) -> Result<()>,
-) -> Result<()> {
-    let sorted = sort_spilled(spool, |push| {
-        column.for_each(0..records as usize, |rank, cell| match cell {
-            Cell::Null => Ok(()),
-            Cell::Numbers(numbers) => {
-                numbers.iter().try_for_each(|number| push((*number, first_slot + rank)))
-            }
-        })
-    })?;
-    sorted.for_each(|(number, slot)| emit(number, slot))
+    merge_runs(spool, runs, std::mem::take(pairs), &mut once)
 }
 
 /// A sorted run, some pairs of which are in memory.
@@ -267,7 +251,8 @@ mod tests {
         let expected: BTreeSet<(u64, u32)> =
             cells.iter().zip(9..).filter_map(|(cell, slot)| Some(((*cell)?, slot))).collect();
         let mut sorted = Vec::new();
-        sorted_pairs(&by_rank, order.records(), 9, &spool, |number, slot| {
+        let mut memory = SortMemory::default();
+        sorted_pairs(&by_rank, order.records(), 9, &spool, &mut memory, |number, slot| {
             sorted.push((number, slot));
             Ok(())
         })

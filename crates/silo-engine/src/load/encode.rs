@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use crate::columns::{Column, RowBatch, Values};
 use crate::document::bytes::put_varint;
-use crate::document::{DocumentType, put_integer_bits, put_set_of_integers};
+use crate::document::{DocumentType, put_integer_bits, put_set_of_keys};
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldType, Schema};
-use crate::value::Value;
+use crate::value::{Value, key_of_bits};
 
 /// Where a column of the input goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -348,7 +348,7 @@ pub(super) struct Scratch {
     presence: Vec<u8>,
     values: Vec<u8>,
     set: Vec<u8>,
-    integers: Vec<i128>,
+    keys: Vec<u64>,
     items: Vec<usize>,
 }
 
@@ -384,14 +384,14 @@ fn put_one(out: &mut Vec<u8>, kind: FieldType, values: &Values, row: usize) {
 fn put_set(scratch: &mut Scratch, field: &Field, items: &Values, span: std::ops::Range<usize>) {
     scratch.set.clear();
     if let Values::Int(numbers) = items {
-        scratch.integers.clear();
+        scratch.keys.clear();
         let raw = numbers.get(span).unwrap_or_default();
-        scratch.integers.extend(raw.iter().map(|raw| integer_of(field.kind, *raw)));
-        if !scratch.integers.is_sorted_by(|a, b| a < b) {
-            scratch.integers.sort_unstable();
-            scratch.integers.dedup();
+        scratch.keys.extend(raw.iter().map(|raw| key_of_bits(field.kind, *raw)));
+        if !scratch.keys.is_sorted_by(|a, b| a < b) {
+            scratch.keys.sort_unstable();
+            scratch.keys.dedup();
         }
-        put_set_of_integers(&mut scratch.set, field.kind, scratch.integers.iter().copied());
+        put_set_of_keys(&mut scratch.set, field.kind, scratch.keys.iter().copied());
     } else {
         scratch.items.clear();
         scratch.items.extend(span);

@@ -9,7 +9,7 @@ use crate::columns::{Column, Values};
 use crate::entries::{indexed_text, text_hash};
 use crate::schema::{Field, FieldType, Schema};
 use crate::terms::MAX_TERM_LEN;
-use crate::value::float_key;
+use crate::value::{float_key, key_of_bits};
 
 /// An indexed field of a load.
 #[derive(Debug, Default)]
@@ -17,14 +17,6 @@ pub(super) struct FieldSpool {
     pub(super) column: SpooledColumn,
     /// Texts of a filter field.
     pub(super) terms: LoadTerms,
-}
-
-/// The sort key of an integer of a batch.
-fn integer_key_of(kind: FieldType, raw: i64) -> u64 {
-    match kind {
-        FieldType::Unsigned(_) => raw.cast_unsigned(),
-        _ => raw.cast_unsigned() ^ 1 << 63,
-    }
 }
 
 /// Appends what a field's indexes know of one value: a text's number or hash, else the sort key.
@@ -37,7 +29,7 @@ fn push_number(
 ) {
     out.push(match values {
         Values::Bool(bits) => u64::from(bits.get(at) == Some(&1)),
-        Values::Int(numbers) => integer_key_of(field.kind, numbers.get(at).copied().unwrap_or(0)),
+        Values::Int(numbers) => key_of_bits(field.kind, numbers.get(at).copied().unwrap_or(0)),
         Values::Float(numbers) => {
             let bits = if field.kind == FieldType::Float(32) { 32 } else { 64 };
             float_key(bits, numbers.get(at).copied().unwrap_or(0.0))
@@ -163,7 +155,7 @@ pub(super) fn append_ids(
     if let Values::Int(numbers) = &rows.id.values {
         block.clear();
         let of = |row: &u32| numbers.get(*row as usize).copied().unwrap_or(0);
-        block.numbers.extend(chosen.iter().map(|row| integer_key_of(schema.id.kind, of(row))));
+        block.numbers.extend(chosen.iter().map(|row| key_of_bits(schema.id.kind, of(row))));
         ids.append(spool, rows.first_row, chosen.len(), block, packed)?;
     }
     Ok(())
@@ -195,14 +187,14 @@ pub(super) fn append_added(
     let mut last = None;
     for row in chosen {
         let row = *row as usize;
-        let key = integer_key_of(schema.id.kind, keys.get(row).copied().unwrap_or(0));
+        let key = key_of_bits(schema.id.kind, keys.get(row).copied().unwrap_or(0));
         if last.replace(key) != Some(key) {
             runs.numbers.push(key);
             block.ends.push(0);
         }
         if !column.is_some_and(|column| is_null(column, row)) {
             let list = items.get(span(ends, row)).unwrap_or_default();
-            block.numbers.extend(list.iter().map(|raw| integer_key_of(field.kind, *raw)));
+            block.numbers.extend(list.iter().map(|raw| key_of_bits(field.kind, *raw)));
         }
         if let Some(end) = block.ends.last_mut() {
             *end = block.numbers.len() as u32;

@@ -9,7 +9,7 @@ use datasilo::IntKey;
 use rayon::prelude::*;
 
 use super::bitmaps::{BitmapOf, build_bitmaps};
-use super::columns::{build_column, sorted_pairs};
+use super::columns::{SortMemory, build_column, sorted_pairs};
 use super::documents::DocumentReader;
 use super::order::{ByRank, Order};
 use super::spool::{ColumnReader, Spool};
@@ -70,6 +70,8 @@ struct Publication<'a, 'b> {
     spool: &'a Spool,
     order: &'a Order,
     terms: &'a Mutex<NewTerms>,
+    /// Memory to sort in that no thread uses at the moment.
+    idle: Mutex<Vec<SortMemory>>,
 }
 
 pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
@@ -112,8 +114,15 @@ pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
     let bulk = engine.store.bulk(silo, &[&spaces.engine, &spaces.documents, &spaces.terms])?;
     let writers = Writers::new(&bulk);
     let terms = Mutex::new(terms);
-    let publication =
-        Publication { engine, view: &view, writers: &writers, spool: &spool, order: &order, terms: &terms };
+    let publication = Publication {
+        engine,
+        view: &view,
+        writers: &writers,
+        spool: &spool,
+        order: &order,
+        terms: &terms,
+        idle: Mutex::default(),
+    };
     let (written, indexed) = rayon::join(
         || publication.write_documents(&documents),
         || {
@@ -256,6 +265,9 @@ impl Publication<'_, '_> {
 
     /// Pages of a column's pairs; numbers with very many slots get bitmaps of their own.
     fn index_postings(&self, column: &ByRank<'_>, index: &StoreField) -> Result<()> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        let mut memory = taken.unwrap_or_default();
         self.writers.with(|writer| {
             let mut heavy: Vec<(u64, Vec<u32>)> = Vec::new();
             let mut pages = PagesBuilder::new(PAGE_PAIRS, |first, bytes: &[u8]| -> Result<()> {
@@ -273,7 +285,7 @@ impl Publication<'_, '_> {
                 }
                 Ok(())
             };
-            sorted_pairs(column, self.records(), 0, self.spool, |number, slot| {
+            sorted_pairs(column, self.records(), 0, self.spool, &mut memory, |number, slot| {
                 if number != value {
                     end_value(value, &mut slots)?;
                     value = number;
@@ -288,6 +300,8 @@ impl Publication<'_, '_> {
                 writer.put_heavy(index, value, &bitmap)?;
             }
             Ok(())
-        })
+        })?;
+        idle().push(memory);
+        Ok(())
     }
 }

@@ -5,15 +5,21 @@
 //! last is the record.
 
 use std::io;
+use std::ops::Range;
 
 use bitmap_silo::postings::par_sort_pairs;
 use rayon::prelude::*;
 
-use super::spool::{ColumnReader, Spool};
+use super::spool::{Block, ColumnReader, Spool};
 use crate::error::{Error, Result};
 
 /// The mark of a row that a later one replaces.
 const REPLACED: u32 = u32::MAX;
+
+/// Ranks that are gathered at a time.
+const WINDOW_RANKS: usize = if cfg!(test) { 8 } else { 16 << 16 };
+/// Blocks are read at most so many times on average; in a wilder order, columns are gathered as a whole.
+const MOST_READS: usize = 4;
 
 /// The rank of every row's record among the records of the load.
 #[derive(Debug)]
@@ -109,6 +115,8 @@ pub(super) struct ByRank<'a> {
 
 enum Source<'a> {
     Blocks(&'a ColumnReader, &'a Spool),
+    /// Rows are near their ranks: gathered window by window.
+    Windows(Windows<'a>),
     Gathered(Gathered),
 }
 
@@ -120,20 +128,22 @@ pub(super) enum Cell<'a> {
     Numbers(&'a [u64]),
 }
 
-struct Gathered {
-    nulls: Vec<u64>,
-    /// Ends of the records in `numbers`; empty for a column of one number a row.
-    ends: Vec<u32>,
-    numbers: Vec<u64>,
-}
-
 impl<'a> ByRank<'a> {
     /// A column in the order of ranks.
-    pub(super) fn new(column: &'a ColumnReader, spool: &'a Spool, order: &Order) -> Result<Self> {
+    pub(super) fn new(column: &'a ColumnReader, spool: &'a Spool, order: &'a Order) -> Result<Self> {
         let records = order.records() as usize;
         let source = match order {
             Order::Identity { .. } => Source::Blocks(column, spool),
-            Order::Ranked { .. } => Source::Gathered(gather(column, spool, order)?),
+            Order::Ranked { ranks, .. } => {
+                let windows = Windows::new(column, spool, ranks);
+                if windows.blocks_read(records) <= MOST_READS * column.blocks() {
+                    Source::Windows(windows)
+                } else {
+                    let mut all = Gathered::default();
+                    windows.gather(0..records, &mut all)?;
+                    Source::Gathered(all)
+                }
+            }
         };
         Ok(Self { records, source })
     }
@@ -141,14 +151,14 @@ impl<'a> ByRank<'a> {
     /// A column of one number a record.
     pub(super) fn computed(records: u32, number: impl FnMut(u32) -> u64) -> Self {
         let numbers = (0..records).map(number).collect();
-        let gathered = Gathered { nulls: Vec::new(), ends: Vec::new(), numbers };
+        let gathered = Gathered { numbers, ..Gathered::default() };
         Self { records: records as usize, source: Source::Gathered(gathered) }
     }
 
     /// Calls `f` with rank and cell of every record in a range of ranks, in order.
     pub(super) fn for_each(
         &self,
-        ranks: std::ops::Range<usize>,
+        ranks: Range<usize>,
         mut f: impl FnMut(u32, Cell<'_>) -> Result<()>,
     ) -> Result<()> {
         let ranks = ranks.start..ranks.end.min(self.records);
@@ -166,6 +176,18 @@ impl<'a> ByRank<'a> {
         };
         match &self.source {
             Source::Gathered(all) => visit(0, self.records, &all.nulls, &all.ends, &all.numbers),
+            Source::Windows(windows) => {
+                let mut window = Gathered::default();
+                let mut start = ranks.start;
+                while start < ranks.end {
+                    let end = (start / WINDOW_RANKS + 1) * WINDOW_RANKS;
+                    let end = end.min(ranks.end);
+                    windows.gather(start..end, &mut window)?;
+                    visit(start, end - start, &window.nulls, &window.ends, &window.numbers)?;
+                    start = end;
+                }
+                Ok(())
+            }
             Source::Blocks(column, spool) => {
                 column.for_each_block(spool, ranks.clone(), |first, rows, block| {
                     visit(first, rows, &block.nulls, &block.ends, &block.numbers)
@@ -175,61 +197,114 @@ impl<'a> ByRank<'a> {
     }
 }
 
-/// Puts a column into the order of ranks, in memory.
-fn gather(column: &ColumnReader, spool: &Spool, order: &Order) -> Result<Gathered> {
-    let records = order.records() as usize;
-    let mut nulls = vec![0; records.div_ceil(64)];
-    let mut lens: Vec<u32> = Vec::new();
-    let mut numbers = vec![0; records];
-    column.for_each_block(spool, 0..column.rows(), |first, rows, block| {
-        if !block.ends.is_empty() && lens.is_empty() {
-            lens.resize(records, 0);
-        }
-        for row in 0..rows {
-            let Some(rank) = order.rank(first + row) else { continue };
-            let rank = rank as usize;
-            if block.is_null(row) {
-                if let Some(word) = nulls.get_mut(rank / 64) {
-                    *word |= 1 << (rank % 64);
+/// Cells of consecutive ranks.
+#[derive(Default)]
+struct Gathered {
+    nulls: Vec<u64>,
+    /// Ends of the records in `numbers`; empty for a column of one number a row.
+    ends: Vec<u32>,
+    numbers: Vec<u64>,
+    block: Block,
+    packed: Vec<u8>,
+}
+
+/// A column whose rows have ranks, and which ranks each of its blocks has.
+struct Windows<'a> {
+    column: &'a ColumnReader,
+    spool: &'a Spool,
+    ranks: &'a [u32],
+    /// Rows of each block, and the range of their ranks.
+    blocks: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl<'a> Windows<'a> {
+    fn new(column: &'a ColumnReader, spool: &'a Spool, ranks: &'a [u32]) -> Self {
+        let blocks = (0..column.blocks()).map(|at| {
+            let rows = column.rows_of(at);
+            let ranks = ranks.get(rows.clone()).unwrap_or_default();
+            let (lowest, highest) = ranks
+                .iter()
+                .filter(|rank| **rank != REPLACED)
+                .fold((u32::MAX, 0), |(low, high), rank| (low.min(*rank), high.max(rank + 1)));
+            (rows, lowest as usize..highest as usize)
+        });
+        Self { column, spool, ranks, blocks: blocks.collect() }
+    }
+
+    /// How many blocks are read to gather all ranks window by window.
+    fn blocks_read(&self, records: usize) -> usize {
+        let windows = (0..records).step_by(WINDOW_RANKS).map(|start| start..start + WINDOW_RANKS);
+        windows.map(|window| self.blocks.iter().filter(|(_, ranks)| meet(ranks, &window)).count()).sum()
+    }
+
+    /// Gathers a range of ranks, in memory.
+    fn gather(&self, wanted: Range<usize>, out: &mut Gathered) -> Result<()> {
+        let Gathered { nulls, ends, numbers, block, packed } = out;
+        let place = |row: usize| {
+            let rank = *self.ranks.get(row)?;
+            (rank != REPLACED)
+                .then(|| (rank as usize).checked_sub(wanted.start))?
+                .filter(|at| *at < wanted.len())
+        };
+        nulls.clear();
+        nulls.resize(wanted.len().div_ceil(64), 0);
+        ends.clear();
+        numbers.clear();
+        numbers.resize(wanted.len(), 0);
+        let meeting = || self.blocks.iter().enumerate().filter(|(_, (_, ranks))| meet(ranks, &wanted));
+        for (at, (rows, _)) in meeting() {
+            self.column.read_block(at, self.spool, packed, block)?;
+            if !block.ends.is_empty() && ends.is_empty() {
+                ends.resize(wanted.len(), 0);
+            }
+            for row in 0..rows.len() {
+                let Some(at) = place(rows.start + row) else { continue };
+                if block.is_null(row) {
+                    if let Some(word) = nulls.get_mut(at / 64) {
+                        *word |= 1 << (at % 64);
+                    }
+                } else if block.ends.is_empty() {
+                    if let (Some(place), Some(number)) = (numbers.get_mut(at), block.numbers.get(row)) {
+                        *place = *number;
+                    }
+                } else if let Some(len) = ends.get_mut(at) {
+                    *len = super::encode::span(&block.ends, row).len() as u32;
                 }
-            } else if block.ends.is_empty() {
-                if let (Some(place), Some(number)) = (numbers.get_mut(rank), block.numbers.get(row)) {
-                    *place = *number;
-                }
-            } else if let Some(len) = lens.get_mut(rank) {
-                *len = super::encode::span(&block.ends, row).len() as u32;
             }
         }
-        Ok::<(), Error>(())
-    })?;
-    if lens.is_empty() {
-        return Ok(Gathered { nulls, ends: Vec::new(), numbers });
-    }
-    // Lists: now that every length is known, each list has its place.
-    let mut end = 0u32;
-    let mut ends = lens;
-    for len in &mut ends {
-        end = end.checked_add(*len).ok_or_else(|| {
-            Error::Load("more than 2^32 values in one column: load the rows in parts".into())
-        })?;
-        *len = end;
-    }
-    numbers.clear();
-    numbers.resize(end as usize, 0);
-    column.for_each_block(spool, 0..column.rows(), |first, rows, block| {
-        for row in 0..rows {
-            let Some(rank) = order.rank(first + row) else { continue };
-            let from = block.numbers.get(super::encode::span(&block.ends, row));
-            let to = numbers.get_mut(super::encode::span(&ends, rank as usize));
-            if let (Some(from), Some(to)) = (from, to)
-                && from.len() == to.len()
-            {
-                to.copy_from_slice(from);
+        if ends.is_empty() {
+            return Ok(());
+        }
+        // Lists: now that every length is known, each list has its place.
+        let mut end = 0u32;
+        for len in &mut *ends {
+            end = end.checked_add(*len).ok_or_else(|| {
+                Error::Load("more than 2^32 values in one column: load the rows in parts".into())
+            })?;
+            *len = end;
+        }
+        numbers.clear();
+        numbers.resize(end as usize, 0);
+        for (at, (rows, _)) in meeting() {
+            self.column.read_block(at, self.spool, packed, block)?;
+            for row in 0..rows.len() {
+                let Some(at) = place(rows.start + row) else { continue };
+                let from = block.numbers.get(super::encode::span(&block.ends, row));
+                let to = numbers.get_mut(super::encode::span(ends, at));
+                if let (Some(from), Some(to)) = (from, to)
+                    && from.len() == to.len()
+                {
+                    to.copy_from_slice(from);
+                }
             }
         }
-        Ok::<(), Error>(())
-    })?;
-    Ok(Gathered { nulls, ends, numbers })
+        Ok(())
+    }
+}
+
+/// Whether ranges have a rank in common.
+fn meet(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
 }
 
 #[cfg(test)]
@@ -290,6 +365,9 @@ mod tests {
             (10..40).collect::<Vec<u64>>(),
             vec![5, 9, 7, 5, 100, 1, 7, 8, 5, 2, 3, 4],
             vec![u64::MAX, 0, u64::MAX],
+            // In the wildest order, and near their places.
+            (0..90).map(|row| row * 37 % 91).collect(),
+            (0..90).map(|row| row ^ 5).collect(),
             vec![],
         ] {
             let (_dir, spool, [id, one, list]) = columns(&ids);

@@ -265,6 +265,12 @@ impl ColumnReader {
         self.blocks.len()
     }
 
+    /// Dense numbers of the rows of a block.
+    pub(crate) fn rows_of(&self, at: usize) -> std::ops::Range<usize> {
+        let start = self.starts.get(at).copied().unwrap_or(self.rows);
+        start..self.starts.get(at + 1).copied().unwrap_or(self.rows)
+    }
+
     /// Numbers of all rows.
     pub(crate) fn numbers(&self) -> u64 {
         self.blocks.iter().map(|block| block.numbers as u64).sum()
