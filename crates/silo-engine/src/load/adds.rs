@@ -1,6 +1,6 @@
 //! Publishing a load that adds integers to one field of records, such as a file of (record, tag) pairs.
 //!
-//! Rows are dealt out to parts of the slots. Part by part, documents are rewritten with the grown set spliced in, and bitmaps of the
+//! Part of the slots by part, documents are rewritten with the grown set spliced in, and bitmaps of the
 //! added values are built; then the bitmap of each value is united with the one that was there. Values of the field apart, the result is that of the rows one by one.
 
 use std::sync::{Mutex, PoisonError};
@@ -10,8 +10,8 @@ use bitmap_silo::{BitmapView, union};
 use datasilo::IntKey;
 use rayon::prelude::*;
 
+use super::added_rows::{AddedRows, PartRows};
 use super::bitmaps::{BitmapOf, Part, PartBuilder, emit_bitmaps};
-use super::dealt::{Dealt, PartRows};
 use super::fresh::Writers;
 use super::spool::Spool;
 use super::{LoadMode, LoadReport, Loader, Target};
@@ -51,7 +51,7 @@ struct Adds<'a, 'b> {
     at: usize,
     field: &'a Field,
     indexes: &'a FieldIndexes,
-    dealt: &'a Dealt,
+    added: &'a AddedRows,
     spool: &'a Spool,
     writers: &'a Writers<'b>,
     terms: &'a Mutex<NewTerms>,
@@ -83,8 +83,8 @@ pub(super) fn publish(load: Loader<'_>, at: usize) -> Result<LoadReport> {
     let field = super::encode::field_at(engine.schema(), at)?;
     let indexes = view.indexes(at)?;
     let lists = fields.swap_remove(at).column.into_reader();
-    let dealt = Dealt::deal(&view, &ids.into_reader(), &lists, &spool)?;
-    let slots_after = dealt.slot_count();
+    let added = AddedRows::find(&view, &ids.into_reader(), lists, &spool)?;
+    let slots_after = added.slot_count();
 
     let spaces = &engine.spaces;
     let bulk = engine.store.bulk(silo, &[&spaces.engine, &spaces.documents, &spaces.terms])?;
@@ -96,13 +96,13 @@ pub(super) fn publish(load: Loader<'_>, at: usize) -> Result<LoadReport> {
         at,
         field,
         indexes,
-        dealt: &dealt,
+        added: &added,
         spool: &spool,
         writers: &writers,
         terms: &terms,
         idle: Mutex::default(),
     };
-    let parts = (0..dealt.parts()).into_par_iter();
+    let parts = (0..added.parts()).into_par_iter();
     let done: Vec<PartDone> = parts.map(|part| adds.part(part)).collect::<Result<_>>()?;
     let created: u64 = done.iter().map(|part| part.created).sum();
     let changed: u64 = done.iter().map(|part| part.changed).sum();
@@ -133,7 +133,7 @@ impl Adds<'_, '_> {
         let taken = idle().pop();
         let mut memory = taken.unwrap_or_default();
         let PartMemory { rows, bitmaps } = &mut memory;
-        self.dealt.read_part(at, self.spool, rows)?;
+        self.added.read_part(at, self.spool, rows)?;
         let mut done = PartDone::default();
         let mut ops = StoreBatch::new();
         self.writers.with(|writer| {
@@ -145,7 +145,7 @@ impl Adds<'_, '_> {
                 if let Some(high) = &self.indexes.high {
                     numbers.iter().for_each(|number| ops.add(high, *number, slot));
                 }
-                if u64::from(slot) < self.dealt.first_new {
+                if u64::from(slot) < self.added.first_new {
                     done.changed += 1;
                     window.push(slot, numbers);
                     if window.slots.len() == WINDOW {
@@ -242,8 +242,8 @@ impl Adds<'_, '_> {
         writer: &mut StoreBulkWriter<'_>,
     ) -> Result<()> {
         let schema = self.engine.schema();
-        let unknown = usize::try_from(u64::from(slot) - self.dealt.first_new).unwrap_or(usize::MAX);
-        let key = self.dealt.unknown.get(unknown).copied().unwrap_or(0);
+        let unknown = usize::try_from(u64::from(slot) - self.added.first_new).unwrap_or(usize::MAX);
+        let key = self.added.unknown.get(unknown).copied().unwrap_or(0);
         let id = Id::Int(integer_of_key(schema.id.kind, key));
         let values = numbers.iter().map(|number| value_of_key(self.field.kind, *number)).collect();
         let mut merge = Merge { id, set: Vec::new(), add: Vec::new(), remove: Vec::new() };

@@ -3,6 +3,8 @@
 //! The column is cut into parts of some chunks. The bitmaps of a part are built in memory and written to the
 //! spool; then the parts of each value are put end to end, which is a concatenation, as no two have a chunk in common.
 
+use std::borrow::Cow;
+use std::io;
 use std::ops::Range;
 
 use ahash::AHashMap;
@@ -11,7 +13,7 @@ use bitmap_silo::{Rows, build_values};
 use rayon::prelude::*;
 
 use super::order::{ByRank, Cell};
-use super::spool::{Extent, Spool};
+use super::spool::{Kept, Spool};
 use crate::error::{Error, Result};
 
 /// Slots in a part: some chunks, so that a part of ten values a record fits in about 100 MB.
@@ -74,7 +76,7 @@ impl PartBuilder {
         self.values.push(*index);
     }
 
-    /// Writes the bitmaps of what was pushed to the spool, and forgets it.
+    /// The bitmaps of what was pushed, which is forgotten.
     pub(super) fn finish(&mut self, spool: &Spool) -> Result<Part> {
         // Slots and indices are counted in 32 bits, and a part has far fewer slots than there are.
         let count = u32::try_from(self.of.len())
@@ -100,15 +102,15 @@ impl PartBuilder {
             })
             .collect();
         let of = sorted.into_iter().map(|(of, _)| of).collect();
-        Ok(Part { of, extent: spool.append(&bytes)?, ends })
+        Ok(Part { of, bytes: spool.keep(bytes)?, ends })
     }
 }
 
-/// The bitmaps of one part, in the spool.
+/// The bitmaps of one part.
 pub(super) struct Part {
     /// What they are of, ascending.
     of: Vec<BitmapOf>,
-    extent: Extent,
+    bytes: Kept,
     ends: Vec<usize>,
 }
 
@@ -159,12 +161,9 @@ pub(super) fn emit_bitmaps(
     emit: &(impl Fn(BitmapOf, &[u8]) -> Result<()> + Sync),
 ) -> Result<()> {
     groups(parts).into_par_iter().try_for_each(|group| {
-        let mut buffers = Vec::with_capacity(parts.len());
-        for (part, indices) in parts.iter().zip(&group) {
-            let mut buffer = Vec::new();
-            spool.read(part.extent.part(part.span(indices.clone())), &mut buffer)?;
-            buffers.push(buffer);
-        }
+        let spans = parts.iter().zip(&group).map(|(part, indices)| (part, part.span(indices.clone())));
+        let buffers = spans.map(|(part, span)| spool.part_of(&part.bytes, span));
+        let buffers: Vec<Cow<'_, [u8]>> = buffers.collect::<io::Result<_>>()?;
         let mut heads: Vec<usize> = group.iter().map(|indices| indices.start).collect();
         let mut at: Vec<usize> = vec![0; parts.len()];
         let mut pieces: Vec<Range<usize>> = vec![0..0; parts.len()];

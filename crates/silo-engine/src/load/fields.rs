@@ -180,24 +180,32 @@ pub(super) fn append_added(
     block.clear();
     runs.clear();
     let column = rows.fields.get(at).and_then(Option::as_deref);
-    let Some(Column { nulls: _, values: Values::List { ends, items } }) = column else {
+    let Some(Column { nulls, values: Values::List { ends, items } }) = column else {
         unreachable!("what is added to a set comes in lists")
     };
     let Values::Int(items) = &**items else { unreachable!("the lists were checked") };
-    let mut last = None;
-    for row in chosen {
-        let row = *row as usize;
-        let key = key_of_bits(schema.id.kind, keys.get(row).copied().unwrap_or(0));
-        if last.replace(key) != Some(key) {
-            runs.numbers.push(key);
-            block.ends.push(0);
+    let key_of = |row: u32| key_of_bits(schema.id.kind, keys.get(row as usize).copied().unwrap_or(0));
+    let mut push_end = |row: u32, end: usize| {
+        let key = key_of(row);
+        match block.ends.last_mut() {
+            Some(last) if runs.numbers.last() == Some(&key) => *last = end as u32,
+            _ => {
+                runs.numbers.push(key);
+                block.ends.push(end as u32);
+            }
         }
-        if !column.is_some_and(|column| is_null(column, row)) {
-            let list = items.get(span(ends, row)).unwrap_or_default();
-            block.numbers.extend(list.iter().map(|raw| key_of_bits(field.kind, *raw)));
-        }
-        if let Some(end) = block.ends.last_mut() {
-            *end = block.numbers.len() as u32;
+    };
+    let list_of_each = || ends.iter().zip(1..).all(|(end, row)| *end == row);
+    if nulls.is_empty() && chosen.len() == ends.len() && list_of_each() {
+        chosen.iter().for_each(|row| push_end(*row, *row as usize + 1));
+        block.numbers.extend(items.iter().map(|raw| key_of_bits(field.kind, *raw)));
+    } else {
+        for row in chosen {
+            if nulls.get(*row as usize / 64).is_none_or(|word| word >> (row % 64) & 1 == 0) {
+                let list = items.get(span(ends, *row as usize)).unwrap_or_default();
+                block.numbers.extend(list.iter().map(|raw| key_of_bits(field.kind, *raw)));
+            }
+            push_end(*row, block.numbers.len());
         }
     }
     let count = runs.numbers.len();

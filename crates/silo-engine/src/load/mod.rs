@@ -7,7 +7,7 @@
 //!
 //! * `encode` — rows to documents. `fields`, `terms` — values to numbers. `spool`, `documents` — temporary files.
 //! * `order` — ids to slots. `bitmaps`, `columns` — columns to indexes.
-//! * `fresh` — publishes a load into an empty silo. `adds`, `dealt` — one that adds to a field of records. `rows` — any
+//! * `fresh` — publishes a load into an empty silo. `adds`, `added_rows` — one that adds to a field of records. `rows` — any
 //!   other, row by row.
 
 #![expect(
@@ -15,10 +15,10 @@
     reason = "slots, rows and what a batch holds are counted in 32 bits, which is checked where they come in"
 )]
 
+mod added_rows;
 mod adds;
 mod bitmaps;
 mod columns;
-mod dealt;
 mod documents;
 mod encode;
 mod fields;

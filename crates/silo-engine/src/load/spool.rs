@@ -4,6 +4,7 @@
 //! unlinked file, which a crash removes. Blocks are read back in the order of their rows, one at a time, so
 //! that the heap that a load takes does not grow with its rows.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -11,11 +12,22 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Bytes that [`Spool::keep`] leaves in memory, of one spool.
+const MEMORY_BYTES: u64 = if cfg!(test) { 1 << 12 } else { 256 << 20 };
+
 /// An unlinked file that several threads append to.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: File,
     end: AtomicU64,
+    in_memory: AtomicU64,
+}
+
+/// What [`Spool::keep`] keeps, and where.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Memory(Vec<u8>),
+    File(Extent),
 }
 
 /// A range of bytes of a spool.
@@ -52,7 +64,7 @@ impl Extent {
 impl Spool {
     /// Makes an empty spool on the file system of `dir`.
     pub(crate) fn create_in(dir: &Path) -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile_in(dir)?, end: AtomicU64::new(0) })
+        Ok(Self { file: tempfile::tempfile_in(dir)?, end: AtomicU64::new(0), in_memory: AtomicU64::new(0) })
     }
 
     /// Writes bytes at the end.
@@ -60,6 +72,32 @@ impl Spool {
         let offset = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.file.write_all_at(bytes, offset)?;
         Ok(Extent { offset, len: bytes.len() })
+    }
+
+    /// Keeps bytes in memory, or in the file where a spool's share of memory is used up.
+    pub(super) fn keep(&self, bytes: Vec<u8>) -> io::Result<Kept> {
+        let len = bytes.len() as u64;
+        if self.in_memory.fetch_add(len, Ordering::Relaxed) + len <= MEMORY_BYTES {
+            return Ok(Kept::Memory(bytes));
+        }
+        self.in_memory.fetch_sub(len, Ordering::Relaxed);
+        self.append(&bytes).map(Kept::File)
+    }
+
+    /// A part of what was kept.
+    pub(super) fn part_of<'k>(
+        &self,
+        kept: &'k Kept,
+        part: std::ops::Range<usize>,
+    ) -> io::Result<Cow<'k, [u8]>> {
+        match kept {
+            Kept::Memory(bytes) => Ok(Cow::Borrowed(bytes.get(part).unwrap_or_default())),
+            Kept::File(extent) => {
+                let mut bytes = Vec::new();
+                self.read(extent.part(part), &mut bytes)?;
+                Ok(Cow::Owned(bytes))
+            }
+        }
     }
 
     /// Reads bytes back, in place of what the buffer holds.
