@@ -7,6 +7,7 @@ mod evaluate;
 mod filter_accumulate;
 mod inputs;
 mod join;
+mod load;
 mod log;
 mod maps;
 mod merge;
@@ -33,6 +34,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     read_path::EXPERIMENT,
     doc_merge::EXPERIMENT,
     join::EXPERIMENT,
+    load::EXPERIMENT,
     maps::EXPERIMENT,
     evaluate::EXPERIMENT,
     top_k::EXPERIMENT,

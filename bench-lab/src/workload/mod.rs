@@ -20,10 +20,12 @@ mod block;
 mod files;
 mod parquet;
 mod queries;
+mod silo;
 mod tables;
 mod text;
 
 pub use block::{BLOCK_ROWS, Block, Row, Workload, flag};
 pub use files::{Columns, Format, TagForm, Written, write_workload};
 pub use queries::{CLASSES, LabQuery, QUERY_VARIANTS, generate_queries};
+pub use silo::{files_in, load_silo};
 pub use tables::{AVAILABILITY, BASE_MODELS, BLOCKED_FOR, LEVELS, TAG_COUNT, TYPES};

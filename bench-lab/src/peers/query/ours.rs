@@ -1,33 +1,12 @@
 //! The engine: loaded from files as a user would, queried in this process, no caches of results.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use silo_engine::{Direction, Engine, Filter, Id, LoadMode, Schema, Value};
-use silo_ingest::{IgnoreRejects, LoadOptions, Nulls, PlanOptions, Progress, column_names, plan};
+use silo_engine::{Direction, Engine, Filter, Id, Value};
 
 use super::{Answer, Query, QueryEngine};
-use crate::workload::{Columns, Format, TagForm, Workload, write_workload};
-
-/// The workload's fields, indexed by what the queries ask of them.
-const SCHEMA: &str = r#"
-id = { name = "imageId", type = "u32" }
-fields = [
-    { name = "userId", type = "u32", index = ["high"] },
-    { name = "postId", type = "u32", index = ["high"] },
-    { name = "nsfwLevel", type = "u8", index = ["filter"] },
-    { name = "type", type = "string", index = ["filter"] },
-    { name = "baseModel", type = "string", index = ["filter"] },
-    { name = "hasMeta", type = "bool", index = ["filter"] },
-    { name = "poi", type = "bool", index = ["filter"] },
-    { name = "sortAt", type = "time(s)", index = ["sort"] },
-    { name = "reactionCount", type = "u32", index = ["sort"] },
-    { name = "commentCount", type = "u32", index = ["sort"] },
-    { name = "collectedCount", type = "u32", index = ["sort"] },
-    { name = "tagIds", type = "u32", multi = true, index = ["filter"] },
-]
-"#;
+use crate::workload::{Columns, Format, TagForm, Workload, load_silo, write_workload};
 
 pub(super) struct Ours {
     engine: Engine,
@@ -38,30 +17,7 @@ impl Ours {
     pub(super) fn new(workload: &Workload, dir: &Path, threads: usize) -> Result<Self> {
         let files = dir.join("files");
         write_workload(workload, &files, Format::Csv, Columns::Light, TagForm::Pairs, |_| {})?;
-        let engine = Engine::create(dir.join("silo"), Schema::from_toml(SCHEMA)?)?;
-        let add = vec![("tagId".to_owned(), "tagIds".to_owned())];
-        for (file, mode, add) in
-            [("images.csv", LoadMode::Replace, Vec::new()), ("tags.csv", LoadMode::Merge, add)]
-        {
-            let files = [files.join(file)];
-            let how = PlanOptions { id: Some("imageId".to_owned()), add, ..PlanOptions::default() };
-            let options = LoadOptions {
-                mode,
-                plan: plan(engine.schema(), column_names(&files)?.as_deref(), &how)?,
-                nulls: Nulls::default(),
-                first_number: 1,
-                threads,
-                memory_bytes: 2 << 30,
-            };
-            silo_ingest::load(
-                &engine,
-                &files,
-                &options,
-                &IgnoreRejects,
-                &Arc::new(Progress::default()),
-                &|| {},
-            )?;
-        }
+        let (engine, _) = load_silo(&files, &dir.join("silo"), threads)?;
         std::fs::remove_dir_all(&files).context("removing the loaded files")?;
         Ok(Self { engine })
     }
