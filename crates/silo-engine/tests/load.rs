@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use silo_engine::columns::{Column, RowBatch, Values};
 use silo_engine::{
-    Change, Engine, FieldType, Id, LoadMode, LoadReport, Merge, Record, Schema, Target, Value,
+    Change, Engine, FieldType, Filter, Id, LoadMode, LoadReport, Merge, Query, Record, Schema, Target, Value,
 };
 use support::naive::{Asked, Naive};
 
@@ -224,6 +224,69 @@ fn loads_leave_what_their_rows_in_order_would_leave() {
             engine.apply(&[change].into_iter().collect(), silo_engine::Durability::Process).unwrap();
         }
         compare(&naive, &engine, rng, seed);
+    }
+}
+
+#[test]
+fn rows_that_cannot_create_a_record_are_refused() {
+    for id_kind in ["u32", "string"] {
+        let dir = tempfile::tempdir().unwrap();
+        let schema = Schema::from_toml(&format!(
+            r#"
+            id = {{ name = "id", type = "{id_kind}" }}
+            fields = [
+                {{ name = "name", type = "string", nullable = false, index = ["filter"] }},
+                {{ name = "level", type = "u8", default = 3 }},
+                {{ name = "tags", type = "u32", multi = true, index = ["filter"] }},
+            ]
+            "#
+        ))
+        .unwrap();
+        let engine = Engine::create(dir.path().join("silo"), schema).unwrap();
+        let ids = |numbers: &[i64]| {
+            let values = if id_kind == "string" {
+                let texts: Vec<String> = numbers.iter().map(|x| format!("n{x}")).collect();
+                let ends = texts.iter().scan(0, |end, text| {
+                    *end += text.len() as u32;
+                    Some(*end)
+                });
+                Values::Text { ends: ends.collect(), bytes: texts.concat().into_bytes() }
+            } else {
+                Values::Int(numbers.to_vec())
+            };
+            Column { nulls: vec![0], values }
+        };
+        let push = |mode, targets: Vec<Target>, columns: Vec<Column>, rows| {
+            let loader = engine.loader(mode, targets).unwrap();
+            let refused = loader.writer().push(&RowBatch { first_row: 0, rows, columns }).unwrap();
+            let report = loader.finish().unwrap();
+            assert_eq!(report.refused, refused.len() as u64);
+            (refused, report)
+        };
+        let names =
+            Column { nulls: vec![0], values: Values::Text { ends: vec![1, 2], bytes: b"ab".to_vec() } };
+        let whole =
+            push(LoadMode::Replace, vec![Target::Id, Target::Field(0)], vec![ids(&[5, 7]), names.clone()], 2);
+        assert_eq!(whole.0, []);
+
+        let tags = Column { nulls: vec![0], values: Values::Int(vec![1, 2, 3, 4]) };
+        let (refused, report) =
+            push(LoadMode::Merge, vec![Target::Id, Target::Add(2)], vec![ids(&[4, 5, 5, 9]), tags], 4);
+        assert_eq!(refused.iter().map(|refusal| refusal.row).collect::<Vec<_>>(), [0, 3]);
+        assert!(
+            refused[1].reason.contains('9') && refused[1].reason.contains("name"),
+            "{}",
+            refused[1].reason
+        );
+        assert_eq!((report.rows, report.changed, report.created), (2, 1, 0));
+
+        // A merge that brings the field may create.
+        let (refused, report) =
+            push(LoadMode::Merge, vec![Target::Id, Target::Field(0)], vec![ids(&[5, 9]), names], 2);
+        assert_eq!((refused, report.changed, report.created), (vec![], 1, 1));
+        let query = Query::new(Filter::parse("tags = 2 AND tags = 3 AND name = \"a\"").unwrap());
+        assert_eq!(engine.query(&query).unwrap().total, 1);
+        engine.check().unwrap();
     }
 }
 

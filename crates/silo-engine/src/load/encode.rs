@@ -5,9 +5,12 @@ use std::borrow::Cow;
 use crate::columns::{Column, RowBatch, Values};
 use crate::document::bytes::put_varint;
 use crate::document::{DocumentType, put_integer_bits, put_set_of_keys};
+use crate::engine::View;
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldType, Schema};
-use crate::value::{Value, key_of_bits};
+use crate::value::{Id, Value, key_of_bits};
+
+use super::Refusal;
 
 /// Where a column of the input goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,6 +292,37 @@ impl<'a> Rows<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The rows about records that the view does not have, refused because they bring no value for a field. Rows whose id
+    /// is null are not among them.
+    pub(super) fn unknown(&self, view: &View<'_>, schema: &Schema, lacking: &str) -> Result<Vec<Refusal>> {
+        let postings = view.reader()?.postings(&view.engine.layout.slots)?;
+        let mut cursor = postings.unique_cursor();
+        let mut refusals = Vec::new();
+        for row in (0..self.count).filter(|row| !is_null(self.id, *row)) {
+            let id = match &self.id.values {
+                Values::Int(raw) => {
+                    let bits = raw.get(row).copied().unwrap_or(0);
+                    if cursor.get(key_of_bits(schema.id.kind, bits))?.is_some() {
+                        continue;
+                    }
+                    Id::Int(integer_of(schema.id.kind, bits))
+                }
+                values => {
+                    let Value::Text(id) = value_in(values, row, schema.id.kind) else { continue };
+                    let id = Id::Text(id);
+                    if view.slot_of(&id)?.is_some() {
+                        continue;
+                    }
+                    id
+                }
+            };
+            let reason =
+                format!("no record has {} {id}, and a new one needs a value for {lacking:?}", schema.id.name);
+            refusals.push(Refusal { row, reason });
+        }
+        Ok(refusals)
     }
 
     /// Whether [`Rows::refusal`] refuses no row.

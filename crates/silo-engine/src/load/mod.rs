@@ -31,7 +31,7 @@ mod terms;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::columns::RowBatch;
-use crate::engine::Engine;
+use crate::engine::{Engine, View};
 use crate::error::{Error, Result};
 
 use documents::{DocumentBlock, SpooledDocuments};
@@ -97,6 +97,9 @@ pub struct Loader<'e> {
     fields: Vec<FieldSpool>,
     accepted: AtomicU64,
     refused: AtomicU64,
+    /// In a merge whose rows do not bring it: the name of a field that no record may be without. They can change records
+    /// only, of which this view knows.
+    lacking: Option<(String, View<'e>)>,
 }
 
 /// One thread's part of a load.
@@ -148,6 +151,18 @@ impl Engine {
             None if mode == LoadMode::Replace && self.view()?.slot_count() == 0 => Way::Fresh,
             None => Way::Rows,
         };
+        let brought = |at: usize| {
+            targets.iter().any(|target| matches!(target, Target::Field(x) | Target::Add(x) if *x == at))
+        };
+        let mut required = schema
+            .fields
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| !field.nullable && field.default.is_none() && field.compute.is_none());
+        let lacking = match required.find(|(at, _)| !brought(*at)) {
+            Some((_, field)) if mode == LoadMode::Merge => Some((field.name.clone(), self.view()?)),
+            _ => None,
+        };
         Ok(Loader {
             engine: self,
             mode,
@@ -159,6 +174,7 @@ impl Engine {
             fields: schema.fields.iter().map(|_| FieldSpool::default()).collect(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            lacking,
         })
     }
 }
@@ -207,7 +223,7 @@ impl LoadWriter<'_> {
     /// [`Error::Load`] for columns of another type than the schema's, and failures to write, after which the load must be
     /// dropped.
     pub fn push(&mut self, batch: &RowBatch) -> Result<Vec<Refusal>> {
-        let Loader { engine, mode, targets, way, spool, documents, ids, fields, accepted, refused } =
+        let Loader { engine, mode, targets, way, spool, documents, ids, fields, accepted, refused, lacking } =
             self.loader;
         let (types, schema) = (engine.documents(), engine.schema());
         let whole = *mode == LoadMode::Replace;
@@ -217,11 +233,20 @@ impl LoadWriter<'_> {
         self.chosen.clear();
         let mut first = 0;
         let adds = matches!(way, Way::Adds(_));
-        if adds && long.is_empty() && rows.all_taken() {
+        let unknown = match lacking {
+            Some((field, view)) => rows.unknown(view, schema, field)?,
+            None => Vec::new(),
+        };
+        let mut unknown = unknown.into_iter().peekable();
+        if adds && long.is_empty() && unknown.peek().is_none() && rows.all_taken() {
             self.chosen.extend(0..rows.count as u32);
         }
         for row in self.chosen.len()..rows.count {
-            let reason = rows.refusal(schema, row).or_else(|| fields::refusal(schema, &rows, &long, row));
+            let unknown = unknown.next_if(|refusal| refusal.row == row);
+            let reason = rows
+                .refusal(schema, row)
+                .or_else(|| fields::refusal(schema, &rows, &long, row))
+                .or_else(|| unknown.map(|refusal| refusal.reason));
             if let Some(reason) = reason {
                 refusals.push(Refusal { row, reason });
                 continue;
