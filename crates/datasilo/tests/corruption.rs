@@ -6,8 +6,10 @@
 
 mod damage;
 
+use std::path::Path;
+
 use damage::{
-    Bench, Cases, Damage, ENDS, Files, Outcome, SHAPES, Specimen, demand, seconds, seed, write_files,
+    Bench, Cases, Damage, ENDS, Files, Key, Outcome, SHAPES, Specimen, demand, seconds, seed, write_files,
 };
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -68,8 +70,8 @@ fn undamaged_specimens_read_back_and_repair_changes_nothing() {
     });
 }
 
-#[test]
-fn a_flipped_bit_is_an_error_or_harmless_to_readers() {
+/// Flips bits of every specimen, one at a time, and looks at what becomes of it.
+fn every_flipped_bit(look: impl Fn(&Specimen, &Path, &[Key], &str, usize) -> Result<(), String>) {
     every_specimen(|specimen, rng| {
         let bench = Bench::new();
         let keys = specimen.keys();
@@ -83,53 +85,26 @@ fn a_flipped_bit_is_an_error_or_harmless_to_readers() {
             };
             cases.run(story, || {
                 write_files(&bench.path, &flip(&specimen, &name, bit));
-                demand(specimen.try_reading(&bench.path, &keys))
+                look(&specimen, &bench.path, &keys, &name, bit / 8)
             });
         }
         cases.finish();
     });
+}
+
+#[test]
+fn a_flipped_bit_is_an_error_or_harmless_to_readers() {
+    every_flipped_bit(|specimen, path, keys, _, _| demand(specimen.try_reading(path, keys)));
 }
 
 #[test]
 fn a_flipped_bit_is_an_error_or_harmless_to_writers() {
-    every_specimen(|specimen, rng| {
-        let bench = Bench::new();
-        let keys = specimen.keys();
-        let mut cases = Cases::new(share(8));
-        for (name, bit) in bits(&specimen.files, rng) {
-            if !cases.go_on() {
-                break;
-            }
-            let story = || {
-                format!("{:?} {:?} {name} bit {} of byte {}", specimen.shape, specimen.end, bit % 8, bit / 8)
-            };
-            cases.run(story, || {
-                write_files(&bench.path, &flip(&specimen, &name, bit));
-                demand(specimen.try_writing(&bench.path, &keys))
-            });
-        }
-        cases.finish();
-    });
+    every_flipped_bit(|specimen, path, keys, _, _| demand(specimen.try_writing(path, keys)));
 }
 
 #[test]
 fn repair_after_a_flipped_bit_loses_at_most_the_group_that_was_hit() {
-    every_specimen(|specimen, rng| {
-        let bench = Bench::new();
-        let keys = specimen.keys();
-        let mut cases = Cases::new(share(8));
-        for (name, bit) in bits(&specimen.files, rng) {
-            if !cases.go_on() {
-                break;
-            }
-            let story = || {
-                format!("{:?} {:?} {name} bit {} of byte {}", specimen.shape, specimen.end, bit % 8, bit / 8)
-            };
-            cases.run(story, || {
-                write_files(&bench.path, &flip(&specimen, &name, bit));
-                specimen.try_repair(&bench.path, &keys, &Damage::at(&name, bit / 8)).map(|_| ())
-            });
-        }
-        cases.finish();
+    every_flipped_bit(|specimen, path, keys, name, byte| {
+        specimen.try_repair(path, keys, &Damage::at(name, byte)).map(|_| ())
     });
 }

@@ -17,28 +17,32 @@ pub(super) const LOAD: &[&str] = &[
     "weather.csv.zst:time_hour=time_hour:wind_dir",
 ];
 
-/// Commands with what they ask.
-type Queries = &'static [(&'static str, &'static [&'static str])];
+/// A command with what it asks.
+type Asked = (&'static str, &'static [&'static str]);
 
-pub(super) const QUERIES: Queries = &[
-    (
-        "The worst arrivals in San Francisco:",
-        &[
-            "query",
-            SILO,
-            "dest = \"SFO\" AND dep_delay > 60",
-            "--sort",
-            "arr_delay:desc",
-            "--limit",
-            "5",
-            "--fields",
-            "time_hour,carrier,origin,tailnum,dep_delay,arr_delay",
-        ],
-    ),
-    (
-        "Cancelled flights, by carrier:",
-        &["query", SILO, "dep_time IS NULL", "--facet", "carrier:5", "--limit", "0"],
-    ),
+/// The two that are asked again after the updates.
+const WORST_ARRIVALS: Asked = (
+    "The worst arrivals in San Francisco:",
+    &[
+        "query",
+        SILO,
+        "dest = \"SFO\" AND dep_delay > 60",
+        "--sort",
+        "arr_delay:desc",
+        "--limit",
+        "5",
+        "--fields",
+        "time_hour,carrier,origin,tailnum,dep_delay,arr_delay",
+    ],
+);
+const CANCELLED: Asked = (
+    "Cancelled flights, by carrier:",
+    &["query", SILO, "dep_time IS NULL", "--facet", "carrier:5", "--limit", "0"],
+);
+
+pub(super) const QUERIES: &[Asked] = &[
+    WORST_ARRIVALS,
+    CANCELLED,
     (
         "Large Airbus planes, joined by tail number:",
         &[
@@ -107,25 +111,6 @@ pub(super) const UPDATES: &[&[&str]] = &[
     &["delete", SILO, "256502"],
 ];
 
-pub(super) const QUERIES_AGAIN: Queries = &[
-    (
-        "The worst arrivals in San Francisco:",
-        &[
-            "query",
-            SILO,
-            "dest = \"SFO\" AND dep_delay > 60",
-            "--sort",
-            "arr_delay:desc",
-            "--limit",
-            "5",
-            "--fields",
-            "time_hour,carrier,origin,tailnum,dep_delay,arr_delay",
-        ],
-    ),
-    (
-        "Cancelled flights, by carrier:",
-        &["query", SILO, "dep_time IS NULL", "--facet", "carrier:5", "--limit", "0"],
-    ),
-];
+pub(super) const QUERIES_AGAIN: &[Asked] = &[WORST_ARRIVALS, CANCELLED];
 
 pub(super) const CHECK: &[&str] = &["check", SILO];
