@@ -137,6 +137,14 @@ pub struct Store {
     cache: DecodedCache,
 }
 
+/// The fields of a store as of one snapshot.
+#[derive(Clone, Debug)]
+pub struct FieldsAt {
+    generation: u64,
+    seq: u64,
+    list: Arc<FieldList>,
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is kept under these locks is replaced whole; a panic leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -215,6 +223,28 @@ impl Store {
     /// [`StoreError::Silo`], and a malformed list of fields.
     pub fn reader<'s>(&'s self, snapshot: &'s Snapshot) -> StoreResult<StoreReader<'s>> {
         Ok(StoreReader::new(self, snapshot, self.field_list(snapshot)?))
+    }
+
+    /// The fields at a snapshot, for many readers of it.
+    ///
+    /// # Errors
+    /// As of [`Store::reader`].
+    pub fn fields_at(&self, snapshot: &Snapshot) -> StoreResult<FieldsAt> {
+        Ok(FieldsAt { generation: snapshot.generation(), seq: snapshot.seq(), list: self.field_list(snapshot)? })
+    }
+
+    /// As [`Store::reader`], with the fields of the same snapshot at hand.
+    ///
+    /// # Panics
+    /// If the fields are those of another snapshot.
+    #[must_use]
+    pub fn reader_with<'s>(&'s self, snapshot: &'s Snapshot, fields: &FieldsAt) -> StoreReader<'s> {
+        assert_eq!(
+            (snapshot.generation(), snapshot.seq()),
+            (fields.generation, fields.seq),
+            "fields are read with the snapshot that they are of"
+        );
+        StoreReader::new(self, snapshot, Arc::clone(&fields.list))
     }
 
     fn routes(&self) -> StoreResult<&RwLock<Routes>> {

@@ -40,7 +40,7 @@ pub use check::StoreCheck;
 pub use columns::StoredColumn;
 pub use error::{StoreError, StoreResult};
 pub use fields::{Field, FieldKind};
-pub use handle::Store;
+pub use handle::{FieldsAt, Store};
 pub use lists::{PostingLeaf, PostingSlots, StoredPostings};
 pub use maintain::{HEAVY_FROM, MaintainReport, PAGE_PAIRS, Upkeep};
 pub use reader::StoreReader;
