@@ -17,6 +17,37 @@ impl ColumnPage<'_> {
         }
     }
 
+    /// As [`before`](Self::before), where it is known between which numbers that of the entries with keys from
+    /// `first` on lies: they begin at the position `first`, or before it in descending order.
+    pub(crate) fn before_within(
+        &self,
+        direction: Direction,
+        key: u64,
+        first: u32,
+        count: Range<u32>,
+    ) -> Range<u32> {
+        let comes_before = |count: u32| {
+            let position = match direction {
+                Direction::Ascending => first.checked_add(count),
+                Direction::Descending => first.checked_sub(count + 1),
+            };
+            position.and_then(|position| self.entry(position)).is_some_and(|(k, _)| direction.precedes(&k, &key))
+        };
+        let (mut low, mut high) = (count.start, count.end.max(count.start));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if comes_before(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        match direction {
+            Direction::Ascending => 0..first.saturating_add(low).min(self.len()),
+            Direction::Descending => first.saturating_sub(low)..self.len(),
+        }
+    }
+
     /// Number of slots at some positions that are in `bits`, or of all where there are none.
     pub(crate) fn count_at(&self, positions: Range<u32>, bits: Option<&Bits>) -> u32 {
         let Some(bits) = bits else { return positions.len().try_into().unwrap_or(0) };

@@ -15,6 +15,8 @@ use crate::view::BitmapView;
 
 /// Slots of a chunk up to which each is asked for.
 const LIST_MAX: u32 = 128;
+/// Groups whose chunks are fetched together.
+const AHEAD: usize = 8;
 /// Runs from which on ranks are made.
 const RANKED_RUNS: usize = 64;
 
@@ -64,49 +66,63 @@ impl Meeting {
         }
         let bits = bits.unwrap_or_else(|| self.words.bits());
         let mut ranked = false;
-        for (source, count) in sources.iter_mut().zip(counts) {
-            if source.seek(key) != Some(key) || source.load(key) == 0 {
-                continue;
+        for (sources, counts) in sources.chunks_mut(AHEAD).zip(counts.chunks_mut(AHEAD)) {
+            let mut active = [false; AHEAD];
+            for (source, active) in sources.iter_mut().zip(&mut active) {
+                *active = source.seek(key) == Some(key) && source.load(key) != 0;
+                if *active {
+                    touch(source.container());
+                }
             }
-            let group = source.container();
-            let found = if is_list {
-                let before = self.rest.len();
-                if disjoint {
-                    self.rest.retain(|low| !group.contains(*low));
-                    before - self.rest.len()
+            for ((source, count), _) in sources.iter().zip(counts).zip(active).filter(|(_, active)| *active) {
+                let group = source.container();
+                let found = if is_list {
+                    Self::count_list(&mut self.rest, group, disjoint)
                 } else {
                     match group {
-                        ContainerRef::Runs(runs) if runs.run_count() > self.rest.len() => {
-                            self.rest.iter().filter(|low| group.contains(**low)).count()
+                        ContainerRef::Runs(runs) if ranked || runs.run_count() >= RANKED_RUNS => {
+                            if !ranked {
+                                (kernels().rank)(bits, &mut self.ranks);
+                                ranked = true;
+                            }
+                            (kernels().count_runs)(&self.ranks, runs.pairs())
                         }
-                        group => {
-                            let list = ArrayRef::from_values(&self.rest);
-                            pair::intersection_len(list.into(), group) as usize
-                        }
+                        group => pair::intersection_len(BitsetRef::new(bits, total).into(), group),
                     }
+                };
+                *count += u64::from(found);
+                left = left.saturating_sub(found);
+                if disjoint && left == 0 {
+                    return;
                 }
-            } else {
-                match group {
-                    ContainerRef::Runs(runs) if runs.run_count() >= RANKED_RUNS => {
-                        if !ranked {
-                            (kernels().rank)(bits, &mut self.ranks);
-                            ranked = true;
-                        }
-                        (kernels().count_runs)(&self.ranks, runs.pairs()) as usize
-                    }
-                    ContainerRef::Runs(runs) if ranked => {
-                        (kernels().count_runs)(&self.ranks, runs.pairs()) as usize
-                    }
-                    group => {
-                        pair::intersection_len(BitsetRef::new(bits, total).into(), group) as usize
-                    }
-                }
-            };
-            *count += found as u64;
-            left = left.saturating_sub(u32::try_from(found).unwrap_or(u32::MAX));
-            if disjoint && left == 0 {
-                return;
             }
         }
     }
+
+    /// Number of listed slots that a group has; with `disjoint` they leave the list.
+    fn count_list(rest: &mut Vec<u16>, group: ContainerRef<'_>, disjoint: bool) -> u32 {
+        let found = match group {
+            _ if disjoint => {
+                let before = rest.len();
+                rest.retain(|low| !group.contains(*low));
+                before - rest.len()
+            }
+            ContainerRef::Runs(runs) if runs.run_count() > rest.len() => {
+                rest.iter().filter(|low| group.contains(**low)).count()
+            }
+            group => return pair::intersection_len(ArrayRef::from_values(rest).into(), group),
+        };
+        u32::try_from(found).unwrap_or(u32::MAX)
+    }
+}
+
+/// Reads a byte of every cache line of a list or of runs, so that the misses overlap.
+#[inline]
+fn touch(container: ContainerRef<'_>) {
+    let seen = match container {
+        ContainerRef::Array(list) => list.values().iter().step_by(32).fold(0, |seen, [low, _]| seen ^ low),
+        ContainerRef::Runs(runs) => runs.pairs().iter().step_by(16).fold(0, |seen, [low, ..]| seen ^ low),
+        ContainerRef::Bitset(_) => 0,
+    };
+    std::hint::black_box(seen);
 }

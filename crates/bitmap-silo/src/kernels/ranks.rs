@@ -43,9 +43,10 @@ fn below(ranks: &Ranks, slot: u32) -> u32 {
 /// Number of ones in runs, each counted for itself. A run that would leave the chunk ends with it.
 #[inline(always)]
 pub(super) fn count_runs(ranks: &Ranks, runs: &[[u8; 4]]) -> u32 {
-    runs.iter().fold(0, |sum: u32, [a, b, c, d]| {
-        let first = u32::from(u16::from_le_bytes([*a, *b]));
-        let end = (first + u32::from(u16::from_le_bytes([*c, *d])) + 1).min(1 << 16);
+    runs.iter().fold(0, |sum: u32, run| {
+        let run = u32::from_le_bytes(*run);
+        let first = run & 0xffff;
+        let end = (first + (run >> 16) + 1).min(1 << 16);
         sum.wrapping_add(below(ranks, end).wrapping_sub(below(ranks, first)))
     })
 }

@@ -16,6 +16,7 @@ use super::fields::{Field, FieldKind, FieldList};
 use super::heavy::read_heavy;
 use super::keys::{BitmapId, Key};
 use super::maintain::Touched;
+use super::places::PlaceCache;
 use super::operator::{BITMAP_OPERATOR, BitmapOperator};
 use super::reader::StoreReader;
 use super::stored::Bitmaps;
@@ -135,6 +136,7 @@ pub struct Store {
     fields: Mutex<(Vec<u8>, Arc<FieldList>)>,
     touched: Mutex<Touched>,
     cache: DecodedCache,
+    places: PlaceCache,
 }
 
 /// The fields of a store as of one snapshot.
@@ -193,11 +195,16 @@ impl Store {
             fields: Mutex::default(),
             touched: Mutex::default(),
             cache: DecodedCache::default(),
+            places: PlaceCache::default(),
         }
     }
 
     pub(crate) fn cache(&self) -> &DecodedCache {
         &self.cache
+    }
+
+    pub(crate) fn places(&self) -> &PlaceCache {
+        &self.places
     }
 
     /// The keyspaces, for bulk sessions and statistics.

@@ -29,6 +29,7 @@ mod lists;
 mod maintain;
 mod operand;
 mod operator;
+mod places;
 mod reader;
 mod stored;
 mod value;

@@ -159,7 +159,7 @@ impl<'a, E> Jump<'a, E> {
             let mut outline = Outline::new(self.source.zones(), self.direction, from, end);
             if !sampled {
                 let until = outline.key_of(&mut self, skip / 2.0)?;
-                scale = self.sample(Cut { from, first: until, behind: until })?;
+                scale = self.sample(Cut { from, first: until, behind: until }, &outline)?;
                 sampled = true;
             }
             let first = match spread {
@@ -173,7 +173,7 @@ impl<'a, E> Jump<'a, E> {
                 self.count_tied(Cut { from, first, behind })?
             } else {
                 let mut entries = Vec::new();
-                let found = self.measure_all(Cut { from, first, behind }, Some(&mut entries))?;
+                let found = self.measure_all(Cut { from, first, behind }, Some(&outline), Some(&mut entries))?;
                 let Some(found) = found else { return Ok(Landing::At(from)) };
                 if found.before <= page.skipped_yet() && found.before + found.between > page.skipped_yet() {
                     page.skip(found.before);
@@ -230,13 +230,13 @@ impl<'a, E> Jump<'a, E> {
     }
 
     /// How many of the records that are expected in a part of the order are there, from some chunks.
-    fn sample(&mut self, cut: Cut) -> Result<f64, E> {
+    fn sample(&mut self, cut: Cut, outline: &Outline) -> Result<f64, E> {
         let open: Vec<usize> = (0..self.opened.len())
             .filter(|index| self.opened.get(*index).is_some_and(Option::is_some))
             .collect();
         let mut found = Found::default();
         for index in open.iter().step_by(open.len().div_ceil(SAMPLED_CHUNKS).max(1)) {
-            found += self.measure(*index, cut, None)?;
+            found += self.measure(*index, cut, Some(outline), None)?;
         }
         Ok(float(found.before).max(0.5) / found.expected.max(1.0))
     }
@@ -245,11 +245,12 @@ impl<'a, E> Jump<'a, E> {
     fn measure_all(
         &mut self,
         cut: Cut,
+        outline: Option<&Outline>,
         mut gathered: Option<&mut Vec<(u64, u32)>>,
     ) -> Result<Option<Found>, E> {
         let mut all = Found::default();
         for index in 0..self.opened.len() {
-            all += self.measure(index, cut, gathered.as_deref_mut())?;
+            all += self.measure(index, cut, outline, gathered.as_deref_mut())?;
             if gathered.as_ref().is_some_and(|entries| entries.len() > GATHERED_MAX) {
                 return Ok(None);
             }
@@ -269,7 +270,7 @@ impl<'a, E> Jump<'a, E> {
         }
         let mut all = Found::default();
         for index in 0..self.opened.len() {
-            let found = self.measure(index, cut, None)?;
+            let found = self.measure(index, cut, None, None)?;
             if let Some(Some(chunk)) = self.opened.get_mut(index) {
                 chunk.tied = found.between;
             }
@@ -283,6 +284,7 @@ impl<'a, E> Jump<'a, E> {
         &mut self,
         index: usize,
         cut: Cut,
+        outline: Option<&Outline>,
         mut gathered: Option<&mut Vec<(u64, u32)>>,
     ) -> Result<Found, E> {
         let Self { direction, filter, words, lows, .. } = self;
@@ -290,7 +292,7 @@ impl<'a, E> Jump<'a, E> {
         let mut found = Found::default();
         let Some(Some(chunk)) = self.opened.get(index) else { return Ok(found) };
         let (view, page) = (&chunk.view, chunk.view.page());
-        let [counted, between] = stretches(view, direction, cut);
+        let [counted, between] = stretches(view, direction, cut, outline.map(|outline| (outline, index)));
         if counted.is_empty() && between.is_empty() && view.delta().is_none() {
             return Ok(found);
         }
@@ -388,7 +390,7 @@ impl<'a, E> Jump<'a, E> {
         let cut = Cut { from: key, first: Some(key), behind: next_key(self.direction, key) };
         if self.tie.is_some_and(|tie| !are_disjoint(tie.zones())) {
             let mut entries = Vec::new();
-            if self.measure_all(cut, Some(&mut entries))?.is_none() {
+            if self.measure_all(cut, None, Some(&mut entries))?.is_none() {
                 return Ok(false);
             }
             self.answer(entries, page)?;
@@ -409,7 +411,7 @@ impl<'a, E> Jump<'a, E> {
                 continue;
             }
             let mut entries = Vec::new();
-            self.measure(index, cut, Some(&mut entries))?;
+            self.measure(index, cut, None, Some(&mut entries))?;
             self.answer(entries, page)?;
         }
         Ok(true)
@@ -482,13 +484,29 @@ fn length(positions: &Range<u32>) -> u32 {
 }
 
 /// Positions of a page that are counted and those between the keys.
-fn stretches(view: &ColumnView<'_>, direction: Direction, cut: Cut) -> [Range<u32>; 2] {
+fn stretches(
+    view: &ColumnView<'_>,
+    direction: Direction,
+    cut: Cut,
+    outline: Option<(&Outline, usize)>,
+) -> [Range<u32>; 2] {
     let page = view.page();
     let from = page.before(direction, cut.from);
-    let before = |key: Option<u64>| match key {
-        Some(key) if key == cut.from => from.clone(),
-        Some(key) => page.before(direction, key),
-        None => 0..page.len(),
+    let before = |key: Option<u64>| {
+        let Some(key) = key else { return 0..page.len() };
+        if key == cut.from {
+            return from.clone();
+        }
+        match outline.and_then(|(outline, zone)| outline.bracket(zone, key)) {
+            Some(count) => {
+                let first = match direction {
+                    Direction::Ascending => from.end,
+                    Direction::Descending => from.start,
+                };
+                page.before_within(direction, key, first, count)
+            }
+            None => page.before(direction, key),
+        }
     };
     let (first, behind) = (before(cut.first), before(cut.behind));
     match direction {

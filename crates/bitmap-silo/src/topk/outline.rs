@@ -1,6 +1,7 @@
 //! An outline of an order: keys at some places of each chunk.
 
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -12,7 +13,7 @@ const FIRST_STEP: u32 = 32;
 /// Share by which the outline goes deeper than it was asked for.
 const MARGIN: f64 = 1.1;
 /// How far from what was asked for a key may be.
-const TOLERANCE: f64 = 0.03;
+const TOLERANCE: f64 = 0.1;
 
 /// A chunk: what is greatest comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +106,18 @@ impl Outline {
             }
         }
         Ok(Some(flip(self.direction, low)))
+    }
+
+    /// Bounds of the number of entries of a zone's chunk with keys before `key`, counted from the beginning of the
+    /// order; nothing where little is known.
+    pub(super) fn bracket(&self, zone: usize, key: u64) -> Option<Range<u32>> {
+        let (_, places) = self.chunks.get(self.index.get(zone).copied().flatten()?)?;
+        let key = flip(self.direction, key);
+        let at = places.known.iter().position(|(_, known)| *known <= key)?;
+        let (place, _) = *places.known.get(at)?;
+        let (before, _) = *places.known.get(at.checked_sub(1)?)?;
+        // The first place has the bound of the zone, not the key of an entry.
+        Some(before + u32::from(before > 0)..place)
     }
 
     /// Records expected with keys better than a flipped key.
