@@ -291,8 +291,7 @@ fn pages_far_down_equal_a_sorted_vector() {
             let high = sort.model.get(slot).is_some_and(|key| *key > range / 2);
             [0.9, 0.02, 0.4][(*slot as usize >> 16) % 3] * if high { 1.0 } else { 0.3 }
         };
-        let made: BitmapBuf =
-            slots.iter().copied().filter(|slot| rng.random_bool(share(slot))).collect();
+        let made: BitmapBuf = slots.iter().copied().filter(|slot| rng.random_bool(share(slot))).collect();
         let runs: BitmapBuf = slots.iter().copied().filter(|slot| slot / 400 % 3 != 1).collect();
         let pending = Delta::from_ops(slots.iter().map(|slot| (*slot, rng.random())).take(40));
         let exprs = [

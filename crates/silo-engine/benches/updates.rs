@@ -64,8 +64,13 @@ fn change(known: &[Known], id: Id, rng: &mut SmallRng) -> (Merge, usize) {
 
 /// Queries that read every index that changes.
 fn queries(engine: &Engine, known: &[Known], rng: &mut SmallRng) -> Vec<Query> {
-    let sorts: Vec<&str> =
-        engine.schema().fields.iter().filter(|field| field.index.sort).map(|field| field.name.as_str()).collect();
+    let sorts: Vec<&str> = engine
+        .schema()
+        .fields
+        .iter()
+        .filter(|field| field.index.sort)
+        .map(|field| field.name.as_str())
+        .collect();
     let filters: Vec<&Known> = known.iter().filter(|known| known.field.index.filter).collect();
     (0..200)
         .map(|turn| {
@@ -75,7 +80,11 @@ fn queries(engine: &Engine, known: &[Known], rng: &mut SmallRng) -> Vec<Query> {
                 filter = filter.and(Filter::eq(known.field.name.clone(), value));
             }
             let query = Query::new(filter).without_total();
-            if sorts.is_empty() { query } else { query.sort(sorts[turn % sorts.len()], Direction::Descending) }
+            if sorts.is_empty() {
+                query
+            } else {
+                query.sort(sorts[turn % sorts.len()], Direction::Descending)
+            }
         })
         .collect()
 }
@@ -95,13 +104,21 @@ fn ask(engine: &Engine, queries: &[Query], stop: &dyn Fn(usize) -> bool) -> Vec<
 
 fn print(what: &str, times: &[Duration]) {
     let at = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1e6;
-    println!("{what}: {} queries, median {:.1} µs, p90 {:.1}, p99 {:.1}", times.len(), at(50), at(90), at(99));
+    println!(
+        "{what}: {} queries, median {:.1} µs, p90 {:.1}, p99 {:.1}",
+        times.len(),
+        at(50),
+        at(90),
+        at(99)
+    );
 }
 
 fn main() {
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let Some(dir) = args.next() else {
-        println!("no silo named: cargo bench -p silo-engine --bench updates -- DIR [SECONDS] [RECORDS A BATCH]");
+        println!(
+            "no silo named: cargo bench -p silo-engine --bench updates -- DIR [SECONDS] [RECORDS A BATCH]"
+        );
         return;
     };
     let seconds: f64 = args.next().map_or(5.0, |text| text.parse().unwrap());

@@ -37,7 +37,9 @@ impl Row {
         Self {
             group,
             level: rng.random_range(0..5) * rng.random_range(0..2),
-            tags: (0..rng.random_range(0..4)).map(|_| rng.random_range(0..40) * rng.random_range(0..40)).collect(),
+            tags: (0..rng.random_range(0..4))
+                .map(|_| rng.random_range(0..40) * rng.random_range(0..40))
+                .collect(),
             score: rng.random_bool(0.8).then(|| rng.random_range(0..most)),
             time: id * 3 + rng.random_range(0..5_000),
         }
@@ -88,9 +90,7 @@ const FILTERS: [Test; 8] = [
         [0, 2].contains(&row.level) && row.group.as_ref().is_some_and(|group| group != "group 2")
     }),
     ("tags = 6", |row| row.tags.contains(&6)),
-    ("tags IN [0, 1, 2, 3] AND level != 0", |row| {
-        row.tags.iter().any(|tag| *tag < 4) && row.level != 0
-    }),
+    ("tags IN [0, 1, 2, 3] AND level != 0", |row| row.tags.iter().any(|tag| *tag < 4) && row.level != 0),
     ("group STARTS WITH 'rare' AND tags = 0", |row| {
         row.group.as_ref().is_some_and(|group| group.starts_with("rare")) && row.tags.contains(&0)
     }),
@@ -162,7 +162,8 @@ fn compare_facets(engine: &Engine, filter: &str, matching: &[(i64, &Row)]) {
         }
         let answer = engine.query(&query).unwrap();
         for (counts, (field, found)) in counts.iter().zip(&answer.facets) {
-            let mut wanted: Vec<(&String, u64)> = counts.iter().map(|(value, count)| (value, *count)).collect();
+            let mut wanted: Vec<(&String, u64)> =
+                counts.iter().map(|(value, count)| (value, *count)).collect();
             wanted.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), (*value).clone()));
             wanted.truncate(limit.unwrap_or(usize::MAX));
             let found: Vec<(String, u64)> = found
@@ -198,7 +199,8 @@ fn far_pages_and_facets_are_those_of_a_loop_over_all_records() {
     for round in 0..2 {
         let mut batch = UpdateBatch::new();
         for _ in 0..3_000 {
-            let id = if round == 0 { 2 * rng.random_range(0..RECORDS) } else { rng.random_range(0..2 * RECORDS) };
+            let id =
+                if round == 0 { 2 * rng.random_range(0..RECORDS) } else { rng.random_range(0..2 * RECORDS) };
             if round == 1 && rng.random_range(0..3) == 0 {
                 rows.remove(&id);
                 batch.delete(id);

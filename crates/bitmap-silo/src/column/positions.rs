@@ -31,7 +31,9 @@ impl ColumnPage<'_> {
                 Direction::Ascending => first.checked_add(count),
                 Direction::Descending => first.checked_sub(count + 1),
             };
-            position.and_then(|position| self.entry(position)).is_some_and(|(k, _)| direction.precedes(&k, &key))
+            position
+                .and_then(|position| self.entry(position))
+                .is_some_and(|(k, _)| direction.precedes(&k, &key))
         };
         let (mut low, mut high) = (count.start, count.end.max(count.start));
         while low < high {

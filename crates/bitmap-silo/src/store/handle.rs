@@ -16,8 +16,8 @@ use super::fields::{Field, FieldKind, FieldList};
 use super::heavy::read_heavy;
 use super::keys::{BitmapId, Key};
 use super::maintain::Touched;
-use super::places::PlaceCache;
 use super::operator::{BITMAP_OPERATOR, BitmapOperator};
+use super::places::PlaceCache;
 use super::reader::StoreReader;
 use super::stored::Bitmaps;
 use super::write::Writer;
@@ -237,7 +237,11 @@ impl Store {
     /// # Errors
     /// As of [`Store::reader`].
     pub fn fields_at(&self, snapshot: &Snapshot) -> StoreResult<FieldsAt> {
-        Ok(FieldsAt { generation: snapshot.generation(), seq: snapshot.seq(), list: self.field_list(snapshot)? })
+        Ok(FieldsAt {
+            generation: snapshot.generation(),
+            seq: snapshot.seq(),
+            list: self.field_list(snapshot)?,
+        })
     }
 
     /// As [`Store::reader`], with the fields of the same snapshot at hand.

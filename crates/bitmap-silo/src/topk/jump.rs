@@ -173,7 +173,8 @@ impl<'a, E> Jump<'a, E> {
                 self.count_tied(Cut { from, first, behind })?
             } else {
                 let mut entries = Vec::new();
-                let found = self.measure_all(Cut { from, first, behind }, Some(&outline), Some(&mut entries))?;
+                let found =
+                    self.measure_all(Cut { from, first, behind }, Some(&outline), Some(&mut entries))?;
                 let Some(found) = found else { return Ok(Landing::At(from)) };
                 if found.before <= page.skipped_yet() && found.before + found.between > page.skipped_yet() {
                     page.skip(found.before);
@@ -299,7 +300,8 @@ impl<'a, E> Jump<'a, E> {
         found.expected = f64::from(length(&counted)) * chunk.density;
         found.expected_between = f64::from(length(&between)) * chunk.density;
         let both = length(&counted) + length(&between);
-        if let (true, Some(filter), None, None) = (both <= PROBED_MAX, &*filter, view.delta(), self.absent_in) {
+        if let (true, Some(filter), None, None) = (both <= PROBED_MAX, &*filter, view.delta(), self.absent_in)
+        {
             for (positions, is_between) in [(counted, false), (between, true)] {
                 page.for_each_at(positions, None, lows, |low| {
                     let slot = join_slot(chunk.number, low);
@@ -427,8 +429,7 @@ impl<'a, E> Jump<'a, E> {
             return Ok(());
         };
         // Only keys are compared, so that what ties with the page's ends is kept.
-        let (_, (best, _), rest) =
-            entries.select_nth_unstable_by(skip, |a, b| direction.compare(&a.0, &b.0));
+        let (_, (best, _), rest) = entries.select_nth_unstable_by(skip, |a, b| direction.compare(&a.0, &b.0));
         let best = *best;
         let worst = match last.checked_sub(skip + 1) {
             Some(at) => rest.select_nth_unstable_by(at, |a, b| direction.compare(&a.0, &b.0)).1.0,

@@ -1,7 +1,9 @@
 //! The records as of one moment.
 
 use bitmap_silo::column::{ColumnView, Zone, Zones};
-use bitmap_silo::store::{Field as StoreField, FieldsAt, StoreError, StoreReader, StoredBitmap, StoredColumn};
+use bitmap_silo::store::{
+    Field as StoreField, FieldsAt, StoreError, StoreReader, StoredBitmap, StoredColumn,
+};
 use bitmap_silo::topk::SortSource;
 use bitmap_silo::{BitmapView, Expr, Query};
 use datasilo::{IntKey, Snapshot};
