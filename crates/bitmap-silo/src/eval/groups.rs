@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use super::query::Query;
 use crate::container::{ArrayRef, BitsetRef, ContainerRef, Scratch, pair};
-use crate::kernels::{Bits, NO_RANKS, Ranks, kernels};
+use crate::kernels::{Bits, Ranks, kernels, no_ranks};
 use crate::source::Source;
 use crate::view::BitmapView;
 
@@ -27,7 +27,7 @@ const RANKED_RUNS: usize = 64;
 pub fn count_groups(query: &Query<'_>, groups: &[BitmapView<'_>], disjoint: bool) -> Vec<u64> {
     let mut sources: Vec<Source<'_>> = groups.iter().map(Source::new).collect();
     let mut counts = vec![0_u64; groups.len()];
-    let mut meeting = Meeting { rest: Vec::new(), words: Scratch::new(), ranks: Box::new(NO_RANKS) };
+    let mut meeting = Meeting { rest: Vec::new(), words: Scratch::new(), ranks: no_ranks() };
     let _ = query.for_each_chunk::<()>(|key, slots| {
         meeting.chunk(key, slots, &mut sources, disjoint, &mut counts);
         ControlFlow::Continue(())

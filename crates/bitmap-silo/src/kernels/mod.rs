@@ -12,7 +12,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
-pub(crate) use ranks::{NO_RANKS, Ranks};
+pub(crate) use ranks::{Ranks, no_ranks};
 
 /// Words of a bitset container, little-endian, at any alignment.
 pub(crate) type Bits = [[u8; 8]; 1024];
@@ -219,7 +219,7 @@ mod tests {
             let wanted: u32 =
                 bounds.iter().map(|(a, b)| crate::container::scratch::count_range(&bits, *a, *b)).sum();
             for table in tables() {
-                let mut ranks = NO_RANKS;
+                let mut ranks = no_ranks();
                 (table.rank)(&bits, &mut ranks);
                 assert_eq!((table.count_runs)(&ranks, &runs), wanted, "{}", table.name);
                 assert_eq!((table.count_runs)(&ranks, &[[0xff; 4]]), u32::from(bits[1023][7] >> 7));

@@ -13,8 +13,13 @@ const ENTRIES: usize = 2049;
 /// For each 32 slots of a bitset: their bits, and above them the number of ones before.
 pub(crate) type Ranks = [u64; ENTRIES];
 
-/// Ranks of the empty bitset.
-pub(crate) const NO_RANKS: Ranks = [0; ENTRIES];
+/// Room for ranks: those of the empty bitset.
+pub(crate) fn no_ranks() -> Box<Ranks> {
+    match vec![0; ENTRIES].into_boxed_slice().try_into() {
+        Ok(ranks) => ranks,
+        Err(_) => unreachable!("there are as many entries as were asked for"),
+    }
+}
 
 /// Makes the ranks of a bitset.
 #[inline(always)]

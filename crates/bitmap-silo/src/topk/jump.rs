@@ -359,7 +359,9 @@ impl<'a, E> Jump<'a, E> {
                     for (low, key) in delta.ops() {
                         if words.contains(low) {
                             words.remove(low);
-                            key.into_iter().for_each(|key| note(low, key));
+                            if let Some(key) = key {
+                                note(low, key);
+                            }
                         }
                     }
                 }
@@ -441,7 +443,7 @@ impl<'a, E> Jump<'a, E> {
         entries.retain(|(key, _)| !direction.precedes(&worst, key));
         entries.sort_unstable_by(|a, b| direction.compare(a, b));
         if let Some(tie) = self.tie
-            && self.ties_matter(tie, &entries)?
+            && ties_matter(tie, &entries)?
         {
             let mut keyed = Vec::with_capacity(entries.len());
             for (key, slot) in entries {
@@ -449,35 +451,39 @@ impl<'a, E> Jump<'a, E> {
                 keyed.push((key, tie.column(chunk)?.get(low), slot));
             }
             keyed.sort_unstable_by(|a, b| direction.compare(a, b));
-            keyed.into_iter().for_each(|(key, _, slot)| page.push(self.hit(key, slot)));
+            for (key, _, slot) in keyed {
+                page.push(self.hit(key, slot));
+            }
             return Ok(());
         }
-        entries.into_iter().for_each(|(key, slot)| page.push(self.hit(key, slot)));
+        for (key, slot) in entries {
+            page.push(self.hit(key, slot));
+        }
         Ok(())
     }
+}
 
-    /// Whether any two of the sorted entries have one key and slots that do not stand for their ties.
-    fn ties_matter(&self, tie: &'a dyn SortSource<Error = E>, entries: &[(u64, u32)]) -> Result<bool, E> {
-        let disjoint = are_disjoint(tie.zones());
-        let mut known: Option<u16> = None;
-        for [(key, slot), (next_key, next_slot)] in entries.array_windows() {
-            if key != next_key {
-                continue;
-            }
-            let (chunk, next_chunk) = (split_slot(*slot).0, split_slot(*next_slot).0);
-            if chunk != next_chunk {
-                if !disjoint {
-                    return Ok(true);
-                }
-            } else if known != Some(chunk) {
-                if !tie.column(chunk)?.ascends() {
-                    return Ok(true);
-                }
-                known = Some(chunk);
-            }
+/// Whether any two of the sorted entries have one key and slots that do not stand for their ties.
+fn ties_matter<E>(tie: &dyn SortSource<Error = E>, entries: &[(u64, u32)]) -> Result<bool, E> {
+    let disjoint = are_disjoint(tie.zones());
+    let mut known: Option<u16> = None;
+    for [(key, slot), (next_key, next_slot)] in entries.array_windows() {
+        if key != next_key {
+            continue;
         }
-        Ok(false)
+        let (chunk, next_chunk) = (split_slot(*slot).0, split_slot(*next_slot).0);
+        if chunk != next_chunk {
+            if !disjoint {
+                return Ok(true);
+            }
+        } else if known != Some(chunk) {
+            if !tie.column(chunk)?.ascends() {
+                return Ok(true);
+            }
+            known = Some(chunk);
+        }
     }
+    Ok(false)
 }
 
 fn length(positions: &Range<u32>) -> u32 {
