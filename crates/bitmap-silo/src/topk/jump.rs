@@ -24,6 +24,9 @@ use crate::kernels::Bits;
 pub(super) const JUMP_MIN: usize = 512;
 /// Share of the records to be skipped by which the first guess stays before them, and goes beyond the page.
 const SPREAD: f64 = 0.2;
+/// Records up to which those between two keys are gathered; where more are expected, the first key is gone to, and
+/// guessed from again.
+const BETWEEN_MAX: f64 = 8_192.0;
 /// Records beyond the page that a guess includes, so that a small one does not miss it.
 const SLACK: f64 = 64.0;
 /// Entries up to which a chunk's filter is asked slot by slot.
@@ -166,8 +169,13 @@ impl<'a, E> Jump<'a, E> {
                 spread if spread < 1.0 => outline.key_of(&mut self, skip * (1.0 - spread) / scale)?,
                 _ => Some(from),
             };
-            let behind = outline.key_of(&mut self, (wanted * (1.0 + spread) + SLACK) / scale)?;
-            let tied = first.filter(|_| behind == first && behind != end);
+            // Far from the page, it is only come nearer to.
+            let nears = 2.0 * spread * skip > BETWEEN_MAX && first != Some(from);
+            let behind = match nears {
+                true => first,
+                false => outline.key_of(&mut self, (wanted * (1.0 + spread) + SLACK) / scale)?,
+            };
+            let tied = first.filter(|_| behind == first && behind != end && !nears);
             let found = if let Some(key) = tied {
                 let behind = next_key(self.direction, key);
                 self.count_tied(Cut { from, first, behind })?

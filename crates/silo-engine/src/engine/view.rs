@@ -53,7 +53,6 @@ impl SortSource for Column<'_> {
 
 impl Column<'_> {
     /// The column of the chunk that a slot lies in.
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of a slot")]
     fn chunk_of(&self, slot: u32) -> Result<ColumnView<'_>> {
         Ok(self.stored.page((slot >> 16) as u16)?)
     }
@@ -94,6 +93,7 @@ impl<'e> View<'e> {
         self.slot_count
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "callers pass on what reads of a store fail with")]
     pub(crate) fn reader(&self) -> Result<StoreReader<'_>> {
         Ok(self.engine.store.reader_with(&self.snapshot, &self.fields))
     }

@@ -132,7 +132,9 @@ impl View<'_> {
                 break;
             }
             if !keeps {
-                candidates.iter_mut().for_each(|(.., bitmap)| *bitmap = None);
+                for (.., bitmap) in candidates {
+                    *bitmap = None;
+                }
             }
         }
         let mut counts = Counts(Vec::with_capacity(found.len()));
