@@ -171,9 +171,10 @@ impl<'a, E> Jump<'a, E> {
             };
             // Far from the page, it is only come nearer to.
             let nears = 2.0 * spread * skip > BETWEEN_MAX && first != Some(from);
-            let behind = match nears {
-                true => first,
-                false => outline.key_of(&mut self, (wanted * (1.0 + spread) + SLACK) / scale)?,
+            let behind = if nears {
+                first
+            } else {
+                outline.key_of(&mut self, (wanted * (1.0 + spread) + SLACK) / scale)?
             };
             let tied = first.filter(|_| behind == first && behind != end && !nears);
             let found = if let Some(key) = tied {
