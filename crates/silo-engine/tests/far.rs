@@ -1,5 +1,5 @@
 //! Pages far down and facets over several chunks, in every container kind, against a loop over all records.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 
@@ -169,7 +169,7 @@ fn compare_facets(engine: &Engine, filter: &str, matching: &[(i64, &Row)]) {
             let found: Vec<(String, u64)> = found
                 .iter()
                 .map(|count| match &count.value {
-                    Value::Text(text) => (text.to_string(), count.count),
+                    Value::Text(text) => (text.clone(), count.count),
                     Value::Int(x) => (format!("{x:04}"), count.count),
                     other => panic!("{other:?}"),
                 })
