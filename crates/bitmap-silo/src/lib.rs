@@ -70,7 +70,7 @@ pub use algebra::{intersection, intersection_len, intersection_of_frozen, union,
 pub use build::{NO_VALUE, Rows, ValueBitmaps, build_values, concatenate, concatenate_into};
 pub use delta::Delta;
 pub use error::BitmapError;
-pub use eval::{ChunkFilter, Explanation, Query};
+pub use eval::{ChunkFilter, Explanation, Query, count_groups};
 pub use expr::Expr;
 pub use frozen::{BitmapBuf, BitmapWriter, Chunks, FrozenBitmap, Iter};
 pub use kernels::instruction_set;

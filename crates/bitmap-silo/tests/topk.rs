@@ -277,6 +277,65 @@ fn pages_equal_a_sorted_vector() {
 }
 
 #[test]
+fn pages_far_down_equal_a_sorted_vector() {
+    let mut rng = SmallRng::seed_from_u64(17);
+    for round in 0..60 {
+        let slots = slots(&mut rng, [2500, 9000][round % 2]);
+        let range = [0, 1, 40, 5000, u64::MAX][round % 5];
+        let (absent, changes) = ([0.0, 0.4][rng.random_range(0..2)], [0, 1, 3000][round % 3]);
+        let sort = column(&mut rng, &slots, range, absent, changes);
+        let tie_kind = ["slot", "ascending", "shuffled", "shuffled in a chunk", "pending"][round / 2 % 5];
+        let tie = ties(&mut rng, &slots, tie_kind);
+        // The share that passes changes along the order, and from chunk to chunk.
+        let share = |slot: &u32| {
+            let high = sort.model.get(slot).is_some_and(|key| *key > range / 2);
+            [0.9, 0.02, 0.4][(*slot as usize >> 16) % 3] * if high { 1.0 } else { 0.3 }
+        };
+        let made: BitmapBuf = slots.iter().copied().filter(|slot| rng.random_bool(share(slot))).collect();
+        let runs: BitmapBuf = slots.iter().copied().filter(|slot| slot / 400 % 3 != 1).collect();
+        let pending = Delta::from_ops(slots.iter().map(|slot| (*slot, rng.random())).take(40));
+        let exprs = [
+            Expr::bitmap(&made),
+            Expr::bitmap(&runs),
+            Expr::and([Expr::bitmap(&made), Expr::bitmap(&runs)]),
+            Expr::bitmap(&runs).and_not(Expr::bitmap(&made)),
+            Expr::bitmap(bitmap_silo::BitmapView::from(&runs).patched(&pending)),
+        ];
+        let query = Query::new(exprs[rng.random_range(0..exprs.len())].clone(), 1 << 32);
+        let set = query.to_bitmap().view().iter().collect();
+        for filter in [None, Some((&query, &set))] {
+            for direction in [Direction::Ascending, Direction::Descending] {
+                let mut nulls = [Nulls::Omit, Nulls::First, Nulls::Last][rng.random_range(0..3)];
+                if filter.is_none() && tie.is_none() {
+                    nulls = Nulls::Omit;
+                }
+                let mut keys = (0, u64::MAX);
+                if round % 4 == 3 {
+                    let values: Vec<u64> = sort.model.values().copied().collect();
+                    keys = (values[values.len() / 3], values[values.len() / 2]);
+                    keys = (keys.0.min(keys.1), keys.0.max(keys.1));
+                    nulls = Nulls::Omit;
+                }
+                let order =
+                    Order { slots: &slots, sort: &sort, tie: tie.as_ref(), filter, direction, nulls, keys };
+                let hits: Vec<Hit> = expected(&order).into_iter().map(|(hit, _)| hit).collect();
+                for _ in 0..12 {
+                    let (offset, limit) = (rng.random_range(0..=hits.len() + 700), rng.random_range(1..90));
+                    let page = hits.get(offset..(offset + limit).min(hits.len())).unwrap_or(&[]);
+                    assert_eq!(
+                        order.topk().page(offset, limit).unwrap(),
+                        page,
+                        "round {round}, range {range}, ties {tie_kind}, {direction:?}, {nulls:?}, filtered {}, keys {keys:?}, {offset} of {}",
+                        filter.is_some(),
+                        hits.len()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn only_chunks_with_the_answer_are_opened() {
     // A hundred chunks; key = slot.
     let pages = 100_u32;

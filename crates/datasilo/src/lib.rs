@@ -56,6 +56,7 @@ pub use api::batch::Batch;
 pub use api::bulk::{BulkReport, BulkSession, BulkWriter};
 pub use api::iter::{Entry, Iter};
 pub use api::keyspace::{IntKey, Keyspace};
+pub use api::place::Place;
 pub use api::reader::SiloReader;
 pub use api::silo::Silo;
 pub use api::snapshot::{Parts, Pending, Snapshot, Value};

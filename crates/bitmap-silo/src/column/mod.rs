@@ -13,6 +13,7 @@ mod delta;
 mod error;
 mod fold;
 mod page;
+mod positions;
 mod presence;
 pub mod sort_key;
 mod view;

@@ -418,6 +418,11 @@ impl<'a> ColumnPage<'a> {
         self.order
     }
 
+    /// Whether the slots with a key are the first ones of the chunk.
+    pub(super) fn is_prefix(&self) -> bool {
+        matches!(self.presence, Presence::Prefix(_))
+    }
+
     /// The present slot with `rank` present ones below it.
     pub(super) fn slot_at(&self, rank: u32) -> Option<u16> {
         self.presence.select(rank)

@@ -12,12 +12,14 @@
 //! * [`filter`] — narrowing a list of candidates by the other operands.
 //! * [`meet`] — the intersection of frozen bitmaps without a tree.
 //! * [`chunkwise`] — chunks in any order, and single slots.
+//! * [`groups`] — how many slots of an answer are in each of many bitmaps.
 //! * [`tally`] — parity and threshold on one chunk.
 //! * [`explain`] — what an evaluation did.
 
 mod chunkwise;
 mod explain;
 mod filter;
+mod groups;
 pub(crate) mod meet;
 mod node;
 mod product;
@@ -26,4 +28,5 @@ mod tally;
 
 pub use chunkwise::ChunkFilter;
 pub use explain::Explanation;
+pub use groups::count_groups;
 pub use query::Query;

@@ -7,7 +7,8 @@
 //! * runs only, in narrow unions: interval arithmetic;
 //! * a small union of lists is merged into one, which then narrows;
 //! * no bitset at all: lists and runs are drawn into one bitset and erased from it;
-//! * otherwise one pass over all bitsets, with lists and runs drawn into further ones.
+//! * otherwise one pass over all bitsets, with unions of lists and runs drawn into further ones; then
+//!   runs cut the result, and negated lists and runs are erased from it.
 
 use smallvec::SmallVec;
 
@@ -311,8 +312,37 @@ fn is_bitset(member: &ContainerRef<'_>) -> bool {
     matches!(member, ContainerRef::Bitset(_))
 }
 
-/// Bitsets: one pass over all of them, with lists and runs drawn into further bitsets.
+/// Bitsets: one pass over all of them, then cuts to runs and erases what is negated and no bitset, which
+/// touches the gaps between runs and what is erased and nothing else.
 fn by_words(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
+    let cuts = |factor: &Factor<'_>| match (factor.negated, factor.members) {
+        (false, members) => matches!(members, [ContainerRef::Runs(_)]),
+        (true, members) => !members.iter().any(is_bitset),
+    };
+    if !factors.iter().any(cuts) {
+        return by_bitsets(factors, buf, want);
+    }
+    let whole: SmallVec<[Factor<'_>; 8]> = factors.iter().filter(|factor| !cuts(factor)).copied().collect();
+    by_bitsets(&whole, buf, Want::Slots);
+    for factor in factors.iter().filter(|factor| cuts(factor)) {
+        for member in factor.members {
+            if factor.negated {
+                buf.words.and_not(*member);
+            } else {
+                buf.words.and(*member);
+            }
+        }
+    }
+    let cardinality = buf.words.cardinality();
+    buf.form = match want {
+        Want::Slots => Form::Words { cardinality },
+        Want::Count => Form::Empty,
+    };
+    cardinality
+}
+
+/// One pass over all bitsets, with lists and runs drawn into further ones.
+fn by_bitsets(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
     let ChunkBuf { words, extra, form, .. } = buf;
     // All negated factors are one: not in E and not in F is not in their union.
     let draws_any = |factor: &&Factor<'_>| !factor.members.iter().all(is_bitset);

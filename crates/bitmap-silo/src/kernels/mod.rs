@@ -5,11 +5,14 @@
 //! never ask which one they got. The scalar table is the specification: the wide tables are the
 //! same loops compiled for more instructions, except where written out by hand.
 
+mod ranks;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::sync::OnceLock;
+
+pub(crate) use ranks::{Ranks, no_ranks};
 
 /// Words of a bitset container, little-endian, at any alignment.
 pub(crate) type Bits = [[u8; 8]; 1024];
@@ -79,6 +82,10 @@ pub(crate) struct Kernels {
     pub(crate) probe: fn(&[Le16], &Bits, bool, &mut [u16]) -> usize,
     /// How many values of the list have their bit set.
     pub(crate) probe_count: fn(&[Le16], &Bits) -> usize,
+    /// Makes the ranks of a bitset.
+    pub(crate) rank: fn(&Bits, &mut Ranks),
+    /// Number of ones in runs, by the ranks of their bitset.
+    pub(crate) count_runs: fn(&Ranks, &[[u8; 4]]) -> u32,
     /// Sets the bits of a list.
     pub(crate) set_list: fn(&mut Words, &[Le16]),
     /// Writes the set bits as ascending values; `out` has room for all and [`LIST_SLACK`].
@@ -195,6 +202,27 @@ mod tests {
                         assert_eq!(z, x, "{}", wide.name);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn ranks_count_the_ones_of_runs() {
+        let mut rng = SmallRng::seed_from_u64(9);
+        for bits in bitsets() {
+            let bounds = [(0, 0), (0, u16::MAX), (u16::MAX, u16::MAX), (31, 32), (32, 63), (64, 64)];
+            let random = (0..300).map(|_| (rng.random::<u16>(), rng.random_range(0..200)));
+            let random = random.map(|(first, more)| (first, first.saturating_add(more)));
+            let bounds: Vec<(u16, u16)> = bounds.into_iter().chain(random).collect();
+            let runs: Vec<[u8; 4]> =
+                bounds.iter().map(|(first, last)| crate::container::view::run_pair(*first, *last)).collect();
+            let wanted: u32 =
+                bounds.iter().map(|(a, b)| crate::container::scratch::count_range(&bits, *a, *b)).sum();
+            for table in tables() {
+                let mut ranks = no_ranks();
+                (table.rank)(&bits, &mut ranks);
+                assert_eq!((table.count_runs)(&ranks, &runs), wanted, "{}", table.name);
+                assert_eq!((table.count_runs)(&ranks, &[[0xff; 4]]), u32::from(bits[1023][7] >> 7));
             }
         }
     }

@@ -11,6 +11,7 @@
     reason = "bodies are instantiated per instruction set; indices are slots of one chunk divided by the word size, or below lengths compared in the loop condition"
 )]
 
+use super::ranks::{count_runs, rank};
 use super::{Bits, Clause, Kernels, Le16, WordOp, Words};
 
 /// Words that the product kernel keeps in registers at a time.
@@ -33,6 +34,8 @@ pub(super) static TABLE: Kernels = Kernels {
     subtract,
     probe,
     probe_count,
+    rank,
+    count_runs,
     set_list,
     extract16,
     extract32,

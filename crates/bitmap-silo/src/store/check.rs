@@ -216,7 +216,13 @@ impl StoreReader<'_> {
     fn check_columns(&self, report: &mut StoreCheck) -> StoreResult<()> {
         let mut zones: BTreeMap<u32, Option<std::sync::Arc<Zones>>> = BTreeMap::new();
         for field in self.fields.live().iter().filter(|field| field.kind() == FieldKind::Column) {
-            let column = StoredColumn::new(&self.store.spaces, self.store.cache(), self.snapshot, field.id());
+            let column = StoredColumn::new(
+                &self.store.spaces,
+                self.store.cache(),
+                self.store.places(),
+                self.snapshot,
+                field.id(),
+            );
             let found = report.note(column.zones())?;
             zones.insert(field.id(), found);
         }

@@ -11,6 +11,7 @@ use super::decoded::{Ops, read};
 use super::error::{StoreError, StoreResult};
 use super::handle::Spaces;
 use super::keys::Key;
+use super::places::{PlaceCache, Places};
 
 fn message(error: &ColumnError) -> String {
     error.to_string()
@@ -65,16 +66,18 @@ pub struct StoredColumn<'s> {
     cache: &'s DecodedCache,
     snapshot: &'s Snapshot,
     field: u32,
+    places: Option<Arc<Places>>,
 }
 
 impl<'s> StoredColumn<'s> {
     pub(crate) fn new(
         spaces: &'s Spaces,
         cache: &'s DecodedCache,
+        places: &PlaceCache,
         snapshot: &'s Snapshot,
         field: u32,
     ) -> Self {
-        Self { spaces, cache, snapshot, field }
+        Self { spaces, cache, snapshot, field, places: places.of(snapshot, field) }
     }
 
     /// The column of a chunk; empty where no slot of it has a key. One look-up.
@@ -84,13 +87,21 @@ impl<'s> StoredColumn<'s> {
     pub fn page(&self, chunk: u16) -> StoreResult<ColumnView<'s>> {
         let place = || format!("field {}, column of chunk {chunk}", self.field);
         let key = Key::column(self.field, chunk);
+        let open = |bytes: &'s [u8]| {
+            ColumnPage::open(bytes).map_err(|error| StoreError::malformed(place(), message(&error)))
+        };
+        let known = self.places.as_ref().and_then(|places| places.get(chunk));
+        if let Some(bytes) = known.and_then(|at| self.snapshot.get_at(&self.spaces.columns, key, at)) {
+            return Ok(open(bytes)?.into());
+        }
         let found = read::<ColumnDelta>(self.snapshot, &self.spaces.columns, self.cache, key, &place)?;
         let Some(found) = found else {
             return Ok(ColumnView::default());
         };
-        let page =
-            ColumnPage::open(found.base).map_err(|error| StoreError::malformed(place(), message(&error)))?;
-        Ok(ColumnView::new(Some(page), found.ops))
+        if let (Some(places), Some(at), None) = (&self.places, found.place, known) {
+            places.set(chunk, at);
+        }
+        Ok(ColumnView::new(Some(open(found.base)?), found.ops))
     }
 
     /// Bounds of the keys, chunk by chunk: those of chunks that have keys, and perhaps of some that had.

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use datasilo::{Keyspace, MergeOperator, MergeResult, Pending, Snapshot};
+use datasilo::{Keyspace, MergeOperator, MergeResult, Pending, Place, Snapshot};
 
 use super::cache::DecodedCache;
 use super::error::{StoreError, StoreResult};
@@ -97,6 +97,8 @@ impl<T: Ops> MergeOperator for Operator<T> {
 pub(crate) struct Patched<'s, T> {
     pub(crate) base: &'s [u8],
     pub(crate) ops: Option<Arc<T>>,
+    /// Where the value lies, if nothing is pending.
+    pub(crate) place: Option<Place>,
 }
 
 /// Reads a key; nothing where it has neither value nor operations.
@@ -111,6 +113,7 @@ pub(crate) fn read<'s, T: Ops>(
         return Ok(None);
     };
     let base = parts.base.map_or(Ok(&[][..]), |base| base.bytes())?;
+    let at = parts.base.filter(|_| parts.pending.is_empty()).map(|base| base.place(snapshot));
     let mut ops: Option<Arc<T>> = None;
     for pending in &parts.pending {
         let newer = match pending {
@@ -127,5 +130,5 @@ pub(crate) fn read<'s, T: Ops>(
             Some(older) => Arc::new(older.then(&newer)),
         });
     }
-    Ok(Some(Patched { base, ops }))
+    Ok(Some(Patched { base, ops, place: at }))
 }

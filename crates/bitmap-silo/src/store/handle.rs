@@ -17,6 +17,7 @@ use super::heavy::read_heavy;
 use super::keys::{BitmapId, Key};
 use super::maintain::Touched;
 use super::operator::{BITMAP_OPERATOR, BitmapOperator};
+use super::places::PlaceCache;
 use super::reader::StoreReader;
 use super::stored::Bitmaps;
 use super::write::Writer;
@@ -135,6 +136,15 @@ pub struct Store {
     fields: Mutex<(Vec<u8>, Arc<FieldList>)>,
     touched: Mutex<Touched>,
     cache: DecodedCache,
+    places: PlaceCache,
+}
+
+/// The fields of a store as of one snapshot.
+#[derive(Clone, Debug)]
+pub struct FieldsAt {
+    generation: u64,
+    seq: u64,
+    list: Arc<FieldList>,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -185,11 +195,16 @@ impl Store {
             fields: Mutex::default(),
             touched: Mutex::default(),
             cache: DecodedCache::default(),
+            places: PlaceCache::default(),
         }
     }
 
     pub(crate) fn cache(&self) -> &DecodedCache {
         &self.cache
+    }
+
+    pub(crate) fn places(&self) -> &PlaceCache {
+        &self.places
     }
 
     /// The keyspaces, for bulk sessions and statistics.
@@ -215,6 +230,32 @@ impl Store {
     /// [`StoreError::Silo`], and a malformed list of fields.
     pub fn reader<'s>(&'s self, snapshot: &'s Snapshot) -> StoreResult<StoreReader<'s>> {
         Ok(StoreReader::new(self, snapshot, self.field_list(snapshot)?))
+    }
+
+    /// The fields at a snapshot, for many readers of it.
+    ///
+    /// # Errors
+    /// As of [`Store::reader`].
+    pub fn fields_at(&self, snapshot: &Snapshot) -> StoreResult<FieldsAt> {
+        Ok(FieldsAt {
+            generation: snapshot.generation(),
+            seq: snapshot.seq(),
+            list: self.field_list(snapshot)?,
+        })
+    }
+
+    /// As [`Store::reader`], with the fields of the same snapshot at hand.
+    ///
+    /// # Panics
+    /// If the fields are those of another snapshot.
+    #[must_use]
+    pub fn reader_with<'s>(&'s self, snapshot: &'s Snapshot, fields: &FieldsAt) -> StoreReader<'s> {
+        assert_eq!(
+            (snapshot.generation(), snapshot.seq()),
+            (fields.generation, fields.seq),
+            "fields are read with the snapshot that they are of"
+        );
+        StoreReader::new(self, snapshot, Arc::clone(&fields.list))
     }
 
     fn routes(&self) -> StoreResult<&RwLock<Routes>> {

@@ -192,7 +192,7 @@ impl<'s> StoredPostings<'s> {
         let place = || self.place(number);
         let key = Key::postings(self.field, number);
         let found = read::<PostingsDelta>(self.snapshot, &self.spaces.postings, self.cache, key, &place)?;
-        let Patched { base, ops } = found.unwrap_or(Patched { base: &[], ops: None });
+        let Patched { base, ops, .. } = found.unwrap_or(Patched { base: &[], ops: None, place: None });
         let page =
             PostingsPage::open(base).map_err(|error| StoreError::malformed(place(), message(&error)))?;
         Ok(StoredPage { page, ops })

@@ -133,7 +133,13 @@ impl<'s> StoreReader<'s> {
     /// [`StoreError::FieldKind`](super::StoreError::FieldKind).
     pub fn column(&self, field: &Field) -> StoreResult<StoredColumn<'s>> {
         self.fields.check(field, FieldKind::Column)?;
-        Ok(StoredColumn::new(&self.store.spaces, self.store.cache(), self.snapshot, field.id()))
+        Ok(StoredColumn::new(
+            &self.store.spaces,
+            self.store.cache(),
+            self.store.places(),
+            self.snapshot,
+            field.id(),
+        ))
     }
 
     /// The pairs of a postings field.

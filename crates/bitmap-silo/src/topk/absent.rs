@@ -1,5 +1,6 @@
 //! Records without a key, by the tie column or by slot.
 
+use super::jump::{JUMP_MIN, Jump, Landing};
 use super::order::{Cursor, Hit, Page, TopK};
 use super::stream::{Begin, Candidates, Stream};
 use crate::column::Direction;
@@ -18,7 +19,19 @@ pub(super) fn collect<E>(order: &TopK<'_, E>, page: &mut Page) -> Result<(), E> 
     match (order.tie, filter) {
         (Some(tie), _) => {
             let candidates = Candidates { source: tie, filter, equals: Some((sort, None)), direction };
-            let mut stream = Stream::new(candidates, None, Begin::of(direction, after), None);
+            let mut begin = Begin::of(direction, after);
+            if let (Begin::At(from), true) = (begin, page.skipped_yet() >= JUMP_MIN) {
+                let jump = Jump::new(tie, filter, direction).absent_in(sort);
+                let last = match direction {
+                    Direction::Ascending => u64::MAX,
+                    Direction::Descending => 0,
+                };
+                match jump.run(from, last, page)? {
+                    Landing::At(key) => begin = Begin::At(key),
+                    Landing::End => return Ok(()),
+                }
+            }
+            let mut stream = Stream::new(candidates, None, begin, None);
             while !page.is_full() {
                 let Some(entry) = stream.next(None)? else { break };
                 page.push(Hit { slot: entry.slot, key: None });

@@ -14,13 +14,16 @@
 //! * `stream` — entries of all chunks, best first.
 //! * `chunk` — the candidates of one chunk.
 //! * `ties` — equal keys in the order of the second column.
+//! * `jump`, `outline` — many records to be skipped, by counting.
 //! * `absent` — slots without a key.
 //! * `aggregate` — sums, bounds and quantiles over the same columns.
 
 mod absent;
 mod aggregate;
 mod chunk;
+mod jump;
 mod order;
+mod outline;
 mod stream;
 mod ties;
 

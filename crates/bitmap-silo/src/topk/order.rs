@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::absent;
+use super::jump::{JUMP_MIN, Jump, Landing};
 use super::stream::{Begin, Candidates, Stream};
 use super::ties::Ties;
 use crate::column::{ColumnView, Direction, Zone};
@@ -159,8 +160,8 @@ impl<'a, E> TopK<'a, E> {
         self.page(0, limit)
     }
 
-    /// The `limit` records after the first `offset` ones. Costs as much as all of them: pages far
-    /// down are reached by cursor.
+    /// The `limit` records after the first `offset` ones. Many are counted, not walked: about a nanosecond
+    /// for each entry of the order before the page, and a look at the filter in every chunk.
     ///
     /// # Errors
     /// What the sources fail with.
@@ -221,9 +222,20 @@ impl<'a, E> TopK<'a, E> {
 
     /// The records with keys, in order, until the page is full.
     fn collect_keys(&self, page: &mut Page) -> Result<(), E> {
+        let mut begin = self.begin();
+        if let (Begin::At(from), true) = (begin, page.skipped_yet() >= JUMP_MIN) {
+            let jump = Jump::new(self.sort, self.filter, self.direction).ties(self.tie);
+            match jump.run(from, self.last_key(), page)? {
+                Landing::At(key) => begin = Begin::At(key),
+                Landing::End => return Ok(()),
+            }
+            if page.is_full() {
+                return Ok(());
+            }
+        }
         let candidates =
             Candidates { source: self.sort, filter: self.filter, equals: None, direction: self.direction };
-        let mut stream = Stream::new(candidates, self.tie, self.begin(), Some(self.last_key()));
+        let mut stream = Stream::new(candidates, self.tie, begin, Some(self.last_key()));
         let mut before = None;
         while !page.is_full() {
             let Some(entry) = stream.next(None)? else { break };
@@ -250,6 +262,17 @@ pub(super) struct Page {
 impl Page {
     pub(super) fn is_full(&self) -> bool {
         self.hits.len() >= self.limit
+    }
+
+    /// Records that are still to be skipped.
+    pub(super) fn skipped_yet(&self) -> usize {
+        self.skip
+    }
+
+    /// Skips so many records, which are no more than those to be skipped.
+    pub(super) fn skip(&mut self, count: usize) {
+        debug_assert!(count <= self.skip, "records of the page are answered");
+        self.skip = self.skip.saturating_sub(count);
     }
 
     /// Records that are still wanted, those to be skipped included.

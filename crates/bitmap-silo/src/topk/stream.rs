@@ -299,6 +299,6 @@ impl<'a, E> Stream<'a, E> {
 }
 
 /// Whether chunks follow each other without overlap.
-fn are_disjoint(zones: &[Zone]) -> bool {
+pub(super) fn are_disjoint(zones: &[Zone]) -> bool {
     zones.array_windows().all(|[before, after]| before.highest < after.lowest)
 }

@@ -5,6 +5,7 @@ pub(crate) mod bulk;
 pub(crate) mod frame_buffer;
 pub(crate) mod iter;
 pub(crate) mod keyspace;
+pub(crate) mod place;
 pub(crate) mod reader;
 pub(crate) mod silo;
 pub(crate) mod snapshot;

@@ -51,6 +51,8 @@ enum Verified {
     BlockedFrame = 0,
     FullBlock = 1,
     LastBlock = 2,
+    /// All blocks of a value: noted at its frame.
+    WholeValue = 3,
 }
 
 impl Segment {
@@ -257,6 +259,19 @@ impl Segment {
         if !frame.is_blocked() || range.is_empty() {
             return Ok(());
         }
+        if range == (0..frame.value_len()) {
+            // One look for all blocks, once they were verified.
+            let mut outcome = Ok(());
+            self.verify_once(u64::from(word) * WORD, Verified::WholeValue, || {
+                outcome = self.verify_blocks(word, frame, range);
+                outcome.is_ok()
+            });
+            return outcome;
+        }
+        self.verify_blocks(word, frame, range)
+    }
+
+    fn verify_blocks(&self, word: u32, frame: &FrameView<'_>, range: Range<usize>) -> Result<()> {
         let value_start = u64::from(word) * WORD + frame.value_offset() as u64;
         let last = frame.block_count() - 1;
         for block in range.start / BLOCK_LEN..=(range.end - 1) / BLOCK_LEN {

@@ -1,7 +1,9 @@
 //! The records as of one moment.
 
 use bitmap_silo::column::{ColumnView, Zone, Zones};
-use bitmap_silo::store::{Field as StoreField, StoreError, StoreReader, StoredBitmap, StoredColumn};
+use bitmap_silo::store::{
+    Field as StoreField, FieldsAt, StoreError, StoreReader, StoredBitmap, StoredColumn,
+};
 use bitmap_silo::topk::SortSource;
 use bitmap_silo::{BitmapView, Expr, Query};
 use datasilo::{IntKey, Snapshot};
@@ -26,6 +28,8 @@ pub struct View<'e> {
     snapshot: Snapshot,
     /// Slots below this were given out.
     slot_count: u64,
+    /// The fields of the index store at this moment.
+    fields: FieldsAt,
 }
 
 /// A column of a view, made ready for orders.
@@ -48,9 +52,9 @@ impl SortSource for Column<'_> {
 }
 
 impl Column<'_> {
-    /// The key of a slot.
-    pub(crate) fn get(&self, slot: u32) -> Result<Option<u64>> {
-        Ok(self.stored.get(slot)?)
+    /// The column of the chunk that a slot lies in.
+    fn chunk_of(&self, slot: u32) -> Result<ColumnView<'_>> {
+        Ok(self.stored.page((slot >> 16) as u16)?)
     }
 
     /// Calls `f` with every slot that has a key, and the key.
@@ -76,7 +80,8 @@ impl<'e> View<'e> {
         if slot_count > 1 << 32 {
             return Err(Error::damaged("slots", "more than 2^32"));
         }
-        Ok(Self { engine, snapshot, slot_count })
+        let fields = engine.store.fields_at(&snapshot)?;
+        Ok(Self { engine, snapshot, slot_count, fields })
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
@@ -88,8 +93,9 @@ impl<'e> View<'e> {
         self.slot_count
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "callers pass on what reads of a store fail with")]
     pub(crate) fn reader(&self) -> Result<StoreReader<'_>> {
-        Ok(self.engine.store.reader(&self.snapshot)?)
+        Ok(self.engine.store.reader_with(&self.snapshot, &self.fields))
     }
 
     /// The indexes of the field at a position.
@@ -225,11 +231,25 @@ impl<'e> View<'e> {
         if self.engine.schema().id.is_string() {
             return slots.iter().map(|slot| self.id_of(*slot)).collect();
         }
-        let id = |slot: &u32| match ids.get(*slot)?.map(|key| value_of_key(kind, key)) {
-            Some(Value::Int(x)) => Ok(Id::Int(x)),
-            _ => Err(Error::damaged("indexes", format!("slot {slot} has no id"))),
-        };
-        slots.iter().map(id).collect()
+        // A page is looked up once for all of its slots.
+        let mut order: Vec<usize> = (0..slots.len()).collect();
+        order.sort_unstable_by_key(|at| slots.get(*at).copied());
+        let mut found = vec![Id::Int(0); slots.len()];
+        let mut page: Option<(u32, ColumnView<'_>)> = None;
+        for at in order {
+            let (Some(slot), Some(to)) = (slots.get(at).copied(), found.get_mut(at)) else { continue };
+            let view = match &page {
+                Some((chunk, view)) if *chunk == slot >> 16 => view,
+                _ => &page.insert((slot >> 16, ids.chunk_of(slot)?)).1,
+            };
+            #[expect(clippy::cast_possible_truncation, reason = "the slot within its chunk")]
+            let key = view.get(slot as u16);
+            *to = match key.map(|key| value_of_key(kind, key)) {
+                Some(Value::Int(x)) => Id::Int(x),
+                _ => return Err(Error::damaged("indexes", format!("slot {slot} has no id"))),
+            };
+        }
+        Ok(found)
     }
 
     /// Slots below the number of slots without a record, at most so many.

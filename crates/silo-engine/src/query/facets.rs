@@ -1,10 +1,12 @@
 //! The most frequent values of a field among the matching records.
 
+use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use bitmap_silo::column::Direction;
-use bitmap_silo::{BitmapBuf, BitmapView, Query as BitmapQuery};
+use bitmap_silo::{BitmapBuf, BitmapView, Query as BitmapQuery, count_groups};
 
 use super::request::{Answer, FacetCount, FacetRequest, Query};
 use crate::document::FieldSet;
@@ -18,6 +20,12 @@ use crate::value::{Value, sort_key, value_of_key};
 const DOCUMENTS_MAX: u64 = 20_000;
 /// Documents that are read at once.
 const DOCUMENTS_STEP: usize = 1_024;
+/// Values of a field up to which their bitmaps, once found, are kept until they are counted.
+const KEPT_MAX: usize = 1_024;
+/// Values that are counted in one pass over the answer: twice as many as are wanted, within these bounds.
+const STEP_MIN: usize = 64;
+/// The most of them.
+const STEP_MAX: usize = 256;
 
 /// Values and counts by their order in the answer: most frequent first, then ascending.
 struct Counts(Vec<(u64, Value)>);
@@ -41,7 +49,7 @@ impl View<'_> {
         answer: &mut Answer,
     ) -> Result<()> {
         let schema = self.engine.schema();
-        let mut matching = None;
+        let matching = OnceCell::new();
         for request in &query.facets {
             let Some(at) = schema.position(&request.field) else {
                 return Err(Error::Query(schema.unknown_field(&request.field)));
@@ -54,13 +62,10 @@ impl View<'_> {
                     field.name
                 )));
             }
-            let matching: Option<&BitmapBuf> = match filter {
-                Some(filter) => Some(matching.get_or_insert_with(|| filter.to_bitmap())),
-                None => None,
-            };
             let counts = if indexes.filter.is_some() {
-                self.bitmap_facet(at, field, request, matching)?
+                self.bitmap_facet(at, field, request, filter, &matching)?
             } else {
+                let matching = filter.map(|filter| matching.get_or_init(|| filter.to_bitmap()));
                 self.many_facet(at, field, matching, total)?.finish(request.limit)
             };
             answer.facets.push((request.field.clone(), counts));
@@ -70,50 +75,68 @@ impl View<'_> {
 
     /// Counts by the bitmaps of the values, those with most records first, until no other value can be
     /// among the first.
-    fn bitmap_facet(
+    fn bitmap_facet<'q>(
         &self,
         at: usize,
         field: &Field,
         request: &FacetRequest,
-        matching: Option<&BitmapBuf>,
+        filter: Option<&'q BitmapQuery<'q>>,
+        matching: &'q OnceCell<BitmapBuf>,
     ) -> Result<Vec<FacetCount>> {
         let Some(index) = &self.indexes(at)?.filter else { return Ok(Vec::new()) };
         let reader = self.reader()?;
-        let mut candidates = Vec::new();
-        for code in reader.values(index)?.to_vec() {
+        let codes = reader.values(index)?.to_vec();
+        let keeps = codes.len() <= KEPT_MAX;
+        let mut candidates = Vec::with_capacity(codes.len());
+        for code in codes {
             let bitmap = reader.bitmap(index, code)?;
-            candidates.push((bitmap.len(), code));
+            let len = bitmap.len();
+            if len > 0 {
+                candidates.push((len, code, keeps.then_some(bitmap)));
+            }
         }
-        candidates.sort_unstable_by(|x, y| y.cmp(x));
+        candidates.sort_unstable_by_key(|(len, code, _)| Reverse((*len, *code)));
         let limit = request.limit.unwrap_or(usize::MAX);
         // Counts so far, ascending by count, at most `limit` and those equal to the last of them.
         let mut found: Vec<(u64, u32)> = Vec::new();
-        let mut threshold = 0;
-        for (len, code) in candidates {
-            if len < threshold || len == 0 {
-                break;
+        let step = limit.saturating_mul(2).clamp(STEP_MIN, STEP_MAX);
+        let evaluated;
+        let filter = match filter {
+            // More than once over the answer: it is made once.
+            Some(filter) if candidates.len() > step => {
+                let matching = matching.get_or_init(|| filter.to_bitmap());
+                evaluated = BitmapQuery::new(matching, self.slot_count());
+                Some(&evaluated)
             }
-            let count = match matching {
-                None => len,
-                Some(matching) => {
-                    let bitmap = reader.bitmap(index, code)?;
-                    BitmapView::from(matching).intersection_len(&bitmap.view())
+            filter => filter,
+        };
+        let mut threshold = 0;
+        for mut candidates in candidates.chunks_mut(step) {
+            let wanted = candidates.partition_point(|(len, ..)| *len >= threshold);
+            candidates = candidates.get_mut(..wanted).unwrap_or_default();
+            let counts: Vec<u64> = match filter {
+                None => candidates.iter().map(|(len, ..)| *len).collect(),
+                Some(filter) => {
+                    for (_, code, bitmap) in candidates.iter_mut().filter(|(.., bitmap)| bitmap.is_none()) {
+                        *bitmap = Some(reader.bitmap(index, *code)?);
+                    }
+                    let views: Vec<BitmapView<'_>> =
+                        candidates.iter().filter_map(|(.., bitmap)| Some(bitmap.as_ref()?.view())).collect();
+                    count_groups(filter, &views, !field.multi)
                 }
             };
-            if count == 0 || count < threshold {
-                continue;
+            found.extend(counts.into_iter().zip(candidates.iter().map(|(_, code, _)| *code)));
+            found.retain(|(count, _)| *count > 0);
+            threshold = cut(&mut found, limit);
+            if wanted < step {
+                break;
             }
-            found.push((count, code));
-            if found.len() >= limit.saturating_mul(2).max(64) {
-                threshold = cut(&mut found, limit);
-            } else if found.len() >= limit {
-                // The exact place of the last one is worth knowing only now and then.
-                if found.len() == limit {
-                    threshold = found.iter().map(|(count, _)| *count).min().unwrap_or(0);
+            if !keeps {
+                for (.., bitmap) in candidates {
+                    *bitmap = None;
                 }
             }
         }
-        cut(&mut found, limit);
         let mut counts = Counts(Vec::with_capacity(found.len()));
         for (count, code) in found {
             let value = self.engine.terms.value(self.snapshot(), field.number(), field.kind, code)?;

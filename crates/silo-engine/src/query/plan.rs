@@ -50,6 +50,9 @@ enum Node<'v> {
 /// writes nothing, a union does.
 const COUNTED_APART: usize = 6;
 
+/// A flag is tested by its other value where that one has so many times fewer records.
+const DENSE_RATIO: u64 = 16;
+
 /// How a part of a filter was evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explain {
@@ -249,6 +252,8 @@ impl<'v> Planner<'v, '_> {
             return Ok(Plan::new(Node::Nothing, "a contradiction"));
         }
         let (mut keep, mut remove, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
+        // Flags that nearly all records have, and what to take away in their place.
+        let mut dense = Vec::new();
         for part in parts {
             match part {
                 Predicate::Leaf(leaf) => {
@@ -258,7 +263,10 @@ impl<'v> Planner<'v, '_> {
                     }
                     let found = self.leaf(leaf)?;
                     if !leaf.negated {
-                        keep.push(found);
+                        match self.rare_complement(leaf, &found)? {
+                            Some(rare) => dense.push((found, rare)),
+                            None => keep.push(found),
+                        }
                         continue;
                     }
                     if !found.is_nothing() {
@@ -273,6 +281,13 @@ impl<'v> Planner<'v, '_> {
             }
             if keep.last().is_some_and(Plan::is_nothing) {
                 return Ok(Plan::new(Node::Nothing, describe_all(self.schema, parts)));
+            }
+        }
+        for (found, rare) in dense {
+            if keep.is_empty() {
+                keep.push(found);
+            } else {
+                remove.extend(rare);
             }
         }
         keep.sort_by_cached_key(Plan::estimate);
@@ -338,6 +353,30 @@ impl<'v> Planner<'v, '_> {
                 None => Err(Error::Query(format!("{:?} has no column", field.name(self.schema)))),
             },
         }
+    }
+
+    /// Where a test holds for nearly all records: the few with the other value, and those without any. A list
+    /// is erased from a chunk faster than runs are cut out.
+    fn rare_complement(&self, leaf: &Leaf, found: &Plan<'v>) -> Result<Option<Vec<Plan<'v>>>> {
+        let (Test::Keys(keys), FieldRef::Field(at)) = (&leaf.test, leaf.field) else { return Ok(None) };
+        let (Some(field), [key], Some(index)) =
+            (self.schema.fields.get(at), keys.as_slice(), &self.view.indexes(at)?.filter)
+        else {
+            return Ok(None);
+        };
+        if field.kind != FieldType::Bool || field.multi {
+            return Ok(None);
+        }
+        let other = self.view.reader()?.bitmap(index, u32::from(*key == 0))?;
+        if other.len().saturating_mul(DENSE_RATIO) > found.estimate() {
+            return Ok(None);
+        }
+        let label = format!("{} = {}", field.name, *key == 0);
+        let mut rare: Vec<Plan<'v>> = self.nulls(leaf.field)?.into_iter().collect();
+        if !other.is_empty() {
+            rare.push(Plan::new(Node::Stored(Box::new(other)), label));
+        }
+        Ok(Some(rare))
     }
 
     /// Records without a value in a field; nothing where there is none.

@@ -8,7 +8,7 @@ use core::arch::x86_64::{
 };
 
 use super::{instantiate, lists};
-use crate::kernels::{Bits, Clause, Kernels, LIST_SLACK, Le16, WordOp, Words, scalar};
+use crate::kernels::{Bits, Clause, Kernels, LIST_SLACK, Le16, Ranks, WordOp, Words, ranks, scalar};
 
 pub(super) static TABLE: Kernels = Kernels {
     name: "avx2",
@@ -27,6 +27,8 @@ pub(super) static TABLE: Kernels = Kernels {
     subtract,
     probe,
     probe_count,
+    rank,
+    count_runs,
     set_list,
     extract16,
     extract32,
@@ -39,6 +41,12 @@ instantiate! {
     "popcnt,lzcnt,bmi1,bmi2", lists:
     fn probe(list: &[Le16], bits: &Bits, wanted: bool, out: &mut [u16]) -> usize;
     fn probe_count(list: &[Le16], bits: &Bits) -> usize;
+}
+
+instantiate! {
+    "popcnt,lzcnt,bmi1,bmi2", ranks:
+    fn rank(bits: &Bits, ranks: &mut Ranks);
+    fn count_runs(ranks: &Ranks, runs: &[[u8; 4]]) -> u32;
 }
 
 instantiate! {

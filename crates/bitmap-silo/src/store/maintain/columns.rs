@@ -19,7 +19,7 @@ impl Store {
         report: &mut MaintainReport,
     ) -> StoreResult<()> {
         let snapshot = silo.snapshot();
-        let column = StoredColumn::new(&self.spaces, self.cache(), &snapshot, field);
+        let column = StoredColumn::new(&self.spaces, self.cache(), self.places(), &snapshot, field);
         let before = column.zones()?;
         let mut zones = Vec::with_capacity(before.zones().len());
         let mut batch = silo.batch();
