@@ -40,7 +40,7 @@ pub const EXPERIMENT: Experiment = Experiment {
         ),
     ],
     baseline: "floor",
-    limit: "the floor is the limit",
+    limit: "the floor",
     memory: false,
     decision: "The goal is 1.5 times the floor in every class, from mapped files and with updates. Classes that the floor answers in microseconds pay the fixed cost of a query (parsing, planning, some look-ups in the store), and an offset is walked: these are next. The floor itself is not tuned for counts and time ranges.",
     shapes: |scale| CLASSES.map(|class| Shape::new(class, rows_at(scale), "rows", 100.0, 250)).into(),
