@@ -114,11 +114,16 @@ pub(crate) struct List {
 impl List {
     #[expect(clippy::unnecessary_wraps, reason = "as the other verbs")]
     pub(crate) fn run(&self) -> Result<()> {
-        for experiment in EXPERIMENTS {
-            println!("{}: {}", experiment.name, experiment.question);
+        for experiment in EXPERIMENTS.iter().chain(peers::PEERS) {
+            let name = experiment.name;
+            let verb =
+                name.strip_prefix("peers-").map_or(format!("run {name}"), |kind| format!("peers {kind}"));
+            println!("{name} (bench-lab {verb}): {}", experiment.question);
+            println!("  shapes at {} scale", self.scale.name());
             for shape in (experiment.shapes)(self.scale) {
-                println!("    shape {:<28} {} {}", shape.name, shape.items, shape.unit);
+                println!("    {:<28} {} {}", shape.name, shape.items, shape.unit);
             }
+            println!("  strategies");
             for (name, what) in experiment.strategies {
                 let mark = if *name == experiment.baseline { " (baseline)" } else { "" };
                 println!("    {name:<28} {what}{mark}");

@@ -32,7 +32,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         ("G-lists-shards", "E, joined shard by shard in parallel"),
         ("ours-chunks", "each thread builds stored bitmaps of its own chunks; parts are concatenated"),
         ("ours-values", "each thread builds stored bitmaps of its own values; nothing to join"),
-        ("ours-postings", "pairs sorted by radix, then cut into postings pages: what a field of index `high` is"),
+        (
+            "ours-postings",
+            "pairs sorted by radix, then cut into postings pages: what a field of index `high` is",
+        ),
         ("limit-copy", "reading the pairs once and copying the bytes of the result"),
     ],
     baseline: "A-maps",

@@ -17,7 +17,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "cardinality",
     question: "From how many values on is a field kept in postings pages instead of one bitmap for each value, a load being measured end to end?",
     strategies: &[
-        ("ours-bitmaps", "the engine loads rows of id, level and the field with index `filter`: a bitmap for each value"),
+        (
+            "ours-bitmaps",
+            "the engine loads rows of id, level and the field with index `filter`: a bitmap for each value",
+        ),
         ("ours-postings", "the same with index `high`: postings pages"),
         ("limit-unindexed", "the same with the field in documents only"),
     ],
@@ -37,13 +40,14 @@ const ASKED: usize = 51;
 
 fn shapes(scale: Scale) -> Vec<Shape> {
     let rows = scale.pick(100_000, 1_460_000, 14_600_000);
-    ["5", "500", "31k", "300k", "2M"].map(|name| Shape::new(name, rows, "rows", 2_500.0, 250)).into()
+    ["5", "500", "10k", "31k", "300k", "2M"].map(|name| Shape::new(name, rows, "rows", 2_500.0, 250)).into()
 }
 
 fn value_count(shape: &str) -> u32 {
     match shape {
         "5" => 5,
         "500" => 500,
+        "10k" => 10_000,
         "31k" => 31_000,
         "300k" => 300_000,
         _ => 2_000_000,

@@ -50,11 +50,20 @@ const FINDINGS: &[Finding] = &[
         ("load", "ours-chunks"),
     ),
     parallel_scan("Warm, no advice: regions in parallel against one thread", "medium-warm-none"),
-    parallel_scan("Warm, sequential advice: regions in parallel against one thread", "medium-warm-sequential"),
+    parallel_scan(
+        "Warm, sequential advice: regions in parallel against one thread",
+        "medium-warm-sequential",
+    ),
     parallel_scan("Cold, no advice: regions in parallel against one thread", "medium-cold-none"),
-    parallel_scan("Cold, sequential advice: regions in parallel against one thread", "medium-cold-sequential"),
+    parallel_scan(
+        "Cold, sequential advice: regions in parallel against one thread",
+        "medium-cold-sequential",
+    ),
     parallel_scan("Cold, random advice: regions in parallel against one thread", "medium-cold-random"),
-    parallel_scan("Cold, all asked for at once: regions in parallel against one thread", "medium-cold-willneed"),
+    parallel_scan(
+        "Cold, all asked for at once: regions in parallel against one thread",
+        "medium-cold-willneed",
+    ),
     parallel_scan(
         "4.4 GB, cold, sequential advice: regions in parallel against one thread",
         "production-cold-sequential",

@@ -147,8 +147,7 @@ impl Data {
             column.iter().for_each(|value| counts[usize::from(*value)] += 1);
             counts
         };
-        let sorted =
-            |value: fn(&Row) -> u32| Sorted::new(rows.iter().map(value).collect(), &packed, &models);
+        let sorted = |value: fn(&Row) -> u32| Sorted::new(rows.iter().map(value).collect(), &packed, &models);
         Self {
             levels: LEVELS.iter().map(|level| slots(true, &|row| row.level == *level)).collect(),
             by_model: (0..BASE_MODELS.len() as u8)

@@ -100,7 +100,9 @@ impl<'a> Filter<'a> {
             }
             Clause::Number(field, numbers) if field == "nsfwLevel" && !negated => {
                 let wanted = |place: usize| numbers.contains(&u32::from(LEVELS[place]));
-                self.take_packed(|byte| usize::from(byte & 7) < LEVELS.len() && wanted(usize::from(byte & 7)));
+                self.take_packed(|byte| {
+                    usize::from(byte & 7) < LEVELS.len() && wanted(usize::from(byte & 7))
+                });
                 let sets = (0..LEVELS.len()).filter(|place| wanted(*place)).map(|place| &data.levels[place]);
                 self.small.push(AnyOf { sets: sets.collect(), negated });
             }
@@ -113,7 +115,9 @@ impl<'a> Filter<'a> {
                 self.take_packed(|byte| kind == Some(usize::from(byte >> 3 & 3)));
                 self.by_type = true;
             }
-            Clause::Text(field, text) if field == "baseModel" => self.take_models(negated, |name| name == text),
+            Clause::Text(field, text) if field == "baseModel" => {
+                self.take_models(negated, |name| name == text)
+            }
             Clause::Prefix(field, text) if field == "baseModel" => {
                 self.take_models(negated, |name| name.starts_with(text.as_str()));
             }
@@ -180,9 +184,8 @@ impl<'a> Filter<'a> {
         let tags = self.tags.iter().enumerate().filter(|(_, tags)| !tags.negated);
         let tags = tags.map(|(at, tags)| (Listed::Tag(at), tags.len()));
         let user = self.user.map(|user| (Listed::User, user.len() as u64));
-        let times = self
-            .times
-            .map(|(low, high)| (Listed::Times, self.data.sort_at.range(low, high).len() as u64));
+        let times =
+            self.times.map(|(low, high)| (Listed::Times, self.data.sort_at.range(low, high).len() as u64));
         tags.chain(user).chain(times).min_by_key(|(_, count)| *count)
     }
 

@@ -98,7 +98,9 @@ impl Floor {
                 // A word is about as quick as a slot.
                 *count = match model.words.as_ref().filter(|words| model.len() > words.len() as u64) {
                     Some(words) => common(&matches, words),
-                    None => model.bitmap.iter().map(|slot| matches[slot as usize / 64] >> (slot % 64) & 1).sum(),
+                    None => {
+                        model.bitmap.iter().map(|slot| matches[slot as usize / 64] >> (slot % 64) & 1).sum()
+                    }
                 };
             }
         }
