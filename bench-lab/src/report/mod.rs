@@ -81,7 +81,7 @@ pub fn write(experiments: &[&Experiment], results: &Path, pages: &Path) -> Resul
             "| [{name}]({name}.md) | {} | {} | {} |\n",
             experiment.question,
             page::answer(experiment, &shown),
-            page::engine(&shown).unwrap_or_default()
+            page::engine(&shown, true).unwrap_or_default()
         );
         written.push(name.to_owned());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Shown;
 use crate::lab::Experiment;
-use crate::lab::results::ShapeResult;
+use crate::lab::results::{ShapeResult, StrategyResult};
 use crate::lab::table;
 
 /// The answer in a sentence: which strategy is fastest where, against the baseline.
@@ -19,18 +19,12 @@ pub(super) fn answer(experiment: &Experiment, shown: &Shown) -> String {
     let mut winners: Vec<(&str, Vec<(&str, f64)>)> = winners.into_iter().collect();
     winners.sort_by_key(|(_, shapes)| std::cmp::Reverse(shapes.len()));
     let clause = |(strategy, shapes): &(&str, Vec<(&str, f64)>)| {
-        let names: Vec<&str> = shapes.iter().map(|(name, _)| *name).collect();
-        let low = shapes.iter().map(|(_, factor)| *factor).fold(f64::INFINITY, f64::min);
-        let high = shapes.iter().map(|(_, factor)| *factor).fold(0.0, f64::max);
+        let names = some_of(shapes.iter().map(|(name, _)| *name), shown.shapes.len());
         if *strategy == experiment.baseline {
-            return format!("nothing beats `{strategy}` on {}", names.join(", "));
+            return format!("nothing beats `{strategy}` on {names}");
         }
-        let factor = if table::digits(low) == table::digits(high) {
-            table::digits(low)
-        } else {
-            format!("{} to {}", table::digits(low), table::digits(high))
-        };
-        format!("`{strategy}` is {factor} times as fast as `{}` on {}", experiment.baseline, names.join(", "))
+        let factor = range(&shapes.iter().map(|(_, factor)| *factor).collect::<Vec<_>>());
+        format!("`{strategy}` is {factor} times as fast as `{}` on {names}", experiment.baseline)
     };
     let clauses: Vec<String> = winners.iter().map(clause).collect();
     let mut sentence = clauses.join("; ");
@@ -40,49 +34,69 @@ pub(super) fn answer(experiment: &Experiment, shown: &Shown) -> String {
     sentence + "."
 }
 
-/// How the engine's best strategy compares with the best of the others; nothing where one of the two is missing.
-pub(super) fn engine(shown: &Shown) -> Option<String> {
-    let (mut faster, mut equal, mut slower) = (Vec::new(), Vec::new(), Vec::new());
-    for (_, shape) in &shown.shapes {
-        let best = |ours: bool| {
-            let strategies = shape.strategies.iter().filter(|strategy| {
-                strategy.strategy.starts_with("ours") == ours && !strategy.strategy.starts_with("limit")
-            });
-            strategies.min_by(|a, b| a.median().total_cmp(&b.median()))
-        };
-        let (Some(ours), Some(other)) = (best(true), best(false)) else { continue };
-        let factor = other.median() / ours.median();
-        match factor {
-            _ if factor > 1.05 => faster.push(factor),
-            _ if factor < 0.95 => slower.push(format!(
-                "{} ({} times as slow as `{}`)",
-                shape.shape,
-                table::digits(1.0 / factor),
-                other.strategy
-            )),
-            _ => equal.push(shape.shape.clone()),
-        }
+/// Names of shapes, or how many they are.
+fn some_of<'a>(names: impl ExactSizeIterator<Item = &'a str>, of: usize) -> String {
+    match names.len() {
+        count if count == of && of > 1 => "every shape".to_owned(),
+        0..=4 => names.collect::<Vec<_>>().join(", "),
+        count => format!("{count} of {of} shapes"),
     }
-    let count = faster.len() + equal.len() + slower.len();
-    let of_shapes = |some: usize| {
-        if some == count { "every shape".to_owned() } else { format!("{some} of {count} shapes") }
+}
+
+/// Lowest to highest.
+fn range(factors: &[f64]) -> String {
+    let low = table::digits(factors.iter().copied().fold(f64::INFINITY, f64::min));
+    let high = table::digits(factors.iter().copied().fold(0.0, f64::max));
+    if low == high { low } else { format!("{low} to {high}") }
+}
+
+/// The fastest of the engine's strategies, or of the others, limits and the floor left out.
+fn best(shape: &ShapeResult, ours: bool) -> Option<&StrategyResult> {
+    let strategies = shape.strategies.iter().filter(|strategy| {
+        let name = strategy.strategy.as_str();
+        name.starts_with("ours") == ours && !name.starts_with("limit") && name != "floor"
+    });
+    strategies.min_by(|a, b| a.median().total_cmp(&b.median()))
+}
+
+/// Where the engine can be compared with others: shape, how many times as fast it is as the best of them, and which that is.
+fn against_others(shown: &Shown) -> Vec<(&str, f64, &str)> {
+    let compared = shown.shapes.iter().filter_map(|(_, shape)| {
+        let (ours, other) = (best(shape, true)?, best(shape, false)?);
+        Some((shape.shape.as_str(), other.median() / ours.median(), other.strategy.as_str()))
+    });
+    compared.collect()
+}
+
+/// The same in words; `briefly` without the names of shapes. Nothing where there is nothing to compare.
+pub(super) fn engine(shown: &Shown, briefly: bool) -> Option<String> {
+    let factors = against_others(shown);
+    let chosen = |holds: fn(f64) -> bool| -> Vec<(&str, f64, &str)> {
+        factors.iter().copied().filter(|(_, factor, _)| holds(*factor)).collect()
+    };
+    let faster = chosen(|factor| factor > 1.05);
+    let equal = chosen(|factor| (0.95..=1.05).contains(&factor));
+    let slower = chosen(|factor| factor < 0.95);
+    let names = |some: &[(&str, f64, &str)]| {
+        let list: Vec<String> = some.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        some_of(list.iter().map(String::as_str), factors.len())
     };
     let mut clauses = Vec::new();
     if !faster.is_empty() {
-        let low = faster.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = faster.iter().copied().fold(0.0, f64::max);
-        let range = if table::digits(low) == table::digits(high) {
-            table::digits(low)
-        } else {
-            format!("{} to {}", table::digits(low), table::digits(high))
-        };
-        clauses.push(format!("{range} times as fast on {}", of_shapes(faster.len())));
+        let factors: Vec<f64> = faster.iter().map(|(_, factor, _)| *factor).collect();
+        clauses.push(format!("{} times as fast on {}", range(&factors), names(&faster)));
     }
     if !equal.is_empty() {
-        clauses.push(format!("as fast within 5 % on {}", equal.join(", ")));
+        clauses.push(format!("as fast within 5 % on {}", names(&equal)));
     }
-    if !slower.is_empty() {
-        clauses.push(format!("slower on {}", slower.join(", ")));
+    if !slower.is_empty() && briefly {
+        let factors: Vec<f64> = slower.iter().map(|(_, factor, _)| 1.0 / factor).collect();
+        clauses.push(format!("{} times as slow on {}", range(&factors), names(&slower)));
+    } else if !slower.is_empty() {
+        let slower = slower.iter().map(|(name, factor, other)| {
+            format!("{name} ({} times as slow as `{other}`)", table::digits(1.0 / factor))
+        });
+        clauses.push(format!("slower on {}", slower.collect::<Vec<_>>().join(", ")));
     }
     (!clauses.is_empty()).then(|| clauses.join("; ") + ".")
 }
@@ -128,7 +142,7 @@ pub(super) fn page(experiment: &Experiment, shown: &Shown) -> String {
     let name = experiment.name;
     let mut text = format!("# {name}\n\n**Question.** {}\n\n", experiment.question);
     text += &format!("**Answer.** {}\n\n", answer(experiment, shown));
-    if let Some(engine) = engine(shown) {
+    if let Some(engine) = engine(shown, false) {
         text += &format!("**The engine's best strategy against the best of the others.** It is {engine}\n\n");
     }
     text += &format!("**What the engine does because of it.** {}\n\n", experiment.decision);
