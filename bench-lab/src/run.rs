@@ -152,6 +152,11 @@ fn named(names: &[String]) -> Result<Vec<&'static Experiment>> {
         .collect()
 }
 
+/// Seconds for people.
+fn duration(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+}
+
 /// Which peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
@@ -179,6 +184,13 @@ impl Peers {
             Kind::Query => {
                 let settings = self.measuring.settings()?;
                 let experiment = &peers::query::EXPERIMENT;
+                eprintln!(
+                    "{} at {} scale on {} threads: about {}",
+                    experiment.name,
+                    settings.scale.name(),
+                    settings.threads,
+                    duration(peers::query::estimate(&settings))
+                );
                 let mut result = self.measuring.result(experiment.name, experiment.baseline, &settings)?;
                 result.shapes = peers::query::run(&settings)?;
                 self.measuring.publish(&result)
@@ -212,7 +224,7 @@ impl Measuring {
             experiments.len(),
             settings.scale.name(),
             settings.threads,
-            if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+            duration(seconds)
         );
         for experiment in experiments {
             if runner::shapes_of(experiment, &settings).is_empty() {

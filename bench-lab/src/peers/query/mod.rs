@@ -146,6 +146,17 @@ fn engines(settings: &Settings, workload: &Workload, scratch: &Path) -> Result<V
     Ok(engines)
 }
 
+/// Seconds that a run takes, roughly: engines load for longer than they are asked.
+#[must_use]
+pub fn estimate(settings: &Settings) -> f64 {
+    let wanted =
+        |name: &str| settings.strategies.is_empty() || settings.strategies.iter().any(|own| own == name);
+    let microseconds =
+        [("floor", 4.0), ("ours", 10.0), ("duckdb", 8.0), ("tantivy", 14.0), ("tantivy-sorted", 16.0)];
+    let loads = microseconds.iter().filter(|(name, _)| wanted(name)).map(|(_, each)| each).sum::<f64>();
+    10.0 + rows_at(settings.scale) as f64 * loads * 1.2 / 1e6
+}
+
 /// Runs all queries on all engines; a wrong answer ends the run.
 pub fn run(settings: &Settings) -> Result<Vec<ShapeResult>> {
     let workload = Workload::new(rows_at(settings.scale), 10, settings.seed);

@@ -116,7 +116,7 @@ impl<'a> Filter<'a> {
                 self.by_type = true;
             }
             Clause::Text(field, text) if field == "baseModel" => {
-                self.take_models(negated, |name| name == text)
+                self.take_models(negated, |name| name == text);
             }
             Clause::Prefix(field, text) if field == "baseModel" => {
                 self.take_models(negated, |name| name.starts_with(text.as_str()));
