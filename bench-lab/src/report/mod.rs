@@ -78,9 +78,10 @@ pub fn write(experiments: &[&Experiment], results: &Path, pages: &Path) -> Resul
         std::fs::write(pages.join(format!("{name}.svg")), plot::plot(experiment, &shown))?;
         std::fs::write(pages.join(format!("{name}.md")), page::page(experiment, &shown))?;
         index += &format!(
-            "| [{name}]({name}.md) | {} | {} | {} |\n",
+            "| [{name}]({name}.md) | {} | {} {} | {} |\n",
             experiment.question,
             page::answer(experiment, &shown),
+            page::limits(experiment, &shown).unwrap_or_default(),
             page::engine(&shown, true).unwrap_or_default()
         );
         written.push(name.to_owned());

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Shown;
-use crate::lab::Experiment;
 use crate::lab::results::{ShapeResult, StrategyResult};
 use crate::lab::table;
+use crate::lab::{Experiment, Scale};
 
 /// The answer in a sentence: which strategy is fastest where, against the baseline.
 pub(super) fn answer(experiment: &Experiment, shown: &Shown) -> String {
@@ -32,6 +32,23 @@ pub(super) fn answer(experiment: &Experiment, shown: &Shown) -> String {
         sentence = first.to_uppercase() + &sentence[1..];
     }
     sentence + "."
+}
+
+/// What was measured on less than all the real data: a smaller scale, and shapes that are missing.
+pub(super) fn limits(experiment: &Experiment, shown: &Shown) -> Option<String> {
+    let scale = shown.runs.last()?.scale;
+    let mut sentences = Vec::new();
+    if scale != Scale::Production {
+        sentences.push(format!("Measured at {} scale only, not at the real size.", scale.name()));
+    }
+    let shapes = (experiment.shapes)(scale);
+    let missing =
+        shapes.iter().filter(|shape| !shown.shapes.iter().any(|(_, known)| known.shape == shape.name));
+    let missing: Vec<&str> = missing.map(|shape| shape.name.as_str()).collect();
+    if !missing.is_empty() {
+        sentences.push(format!("Not measured yet: {}.", missing.join(", ")));
+    }
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
 /// Names of shapes, or how many they are.
@@ -142,6 +159,9 @@ pub(super) fn page(experiment: &Experiment, shown: &Shown) -> String {
     let name = experiment.name;
     let mut text = format!("# {name}\n\n**Question.** {}\n\n", experiment.question);
     text += &format!("**Answer.** {}\n\n", answer(experiment, shown));
+    if let Some(limits) = limits(experiment, shown) {
+        text += &format!("**How far it goes.** {limits}\n\n");
+    }
     if let Some(engine) = engine(shown, false) {
         text += &format!("**The engine's best strategy against the best of the others.** It is {engine}\n\n");
     }
