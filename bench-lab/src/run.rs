@@ -70,12 +70,14 @@ impl Measuring {
         })
     }
 
+    fn directory(&self) -> PathBuf {
+        let usual = if self.scale == Scale::Small { "results/tmp" } else { "results" };
+        self.results.clone().unwrap_or_else(|| PathBuf::from(usual))
+    }
+
     /// Keeps and prints a result.
     pub(crate) fn publish(&self, result: &RunResult) -> Result<()> {
-        let dir = self.results.clone().unwrap_or_else(|| {
-            PathBuf::from(if self.scale == Scale::Small { "results/tmp" } else { "results" })
-        });
-        let path = result.save(&dir)?;
+        let path = result.save(&self.directory())?;
         match self.format {
             Output::Table => print!("{}", table::run(result)),
             Output::Json => println!("{}", serde_json::to_string(result)?),
@@ -231,7 +233,14 @@ impl Measuring {
                 continue;
             }
             let mut result = self.result(experiment.name, experiment.baseline, &settings)?;
-            result.shapes = runner::run(experiment, &settings)?;
+            for shape in runner::shapes_of(experiment, &settings) {
+                let one = Settings { shapes: vec![shape.name], ..settings.clone() };
+                result.shapes.extend(runner::run(experiment, &one)?);
+                // What was measured is kept, whatever happens to later shapes.
+                if !result.shapes.is_empty() {
+                    result.save(&self.directory())?;
+                }
+            }
             self.publish(&result)?;
         }
         Ok(())
