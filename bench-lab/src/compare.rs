@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use bench_lab::lab::results::{RunResult, load_all};
-use bench_lab::lab::statistics::independent_ratio;
+use bench_lab::lab::results::{RunResult, ShapeResult, StrategyResult, load_all};
+use bench_lab::lab::statistics::{independent_ratio, median};
 use bench_lab::lab::table::{digits, markdown, seconds};
 use clap::Args;
 
@@ -34,24 +34,47 @@ fn newest(path: &Path) -> Result<Vec<RunResult>> {
     Ok(kept)
 }
 
+/// Times as ratios to the baseline's of the same rounds; as they are where a run has no baseline, and those of the baseline itself.
+fn relative(shape: &ShapeResult, strategy: &StrategyResult, run: &RunResult) -> Vec<f64> {
+    match shape.strategy(&run.baseline) {
+        Some(baseline) if strategy.strategy != run.baseline => {
+            strategy.wall.iter().zip(&baseline.wall).map(|(mine, theirs)| mine / theirs).collect()
+        }
+        _ => strategy.wall.clone(),
+    }
+}
+
 impl Compare {
     pub(crate) fn run(&self) -> Result<()> {
         let (old, new) = (newest(&self.old)?, newest(&self.new)?);
         let mut table = vec![
-            ["experiment", "shape", "strategy", "old", "new", "new to old", "interval", ""]
-                .map(str::to_owned)
-                .to_vec(),
+            [
+                "experiment",
+                "shape",
+                "strategy",
+                "old",
+                "new",
+                "new to old",
+                "beside the baseline",
+                "interval",
+                "",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
         ];
         for new in &new {
             let same = |old: &&RunResult| old.experiment == new.experiment && old.scale == new.scale;
             let Some(old) = old.iter().find(same) else { continue };
             for shape in &new.shapes {
-                let Some(before) = old.shapes.iter().find(|before| before.shape == shape.shape) else {
+                let Some(old_shape) = old.shapes.iter().find(|before| before.shape == shape.shape) else {
                     continue;
                 };
                 for strategy in &shape.strategies {
-                    let Some(before) = before.strategy(&strategy.strategy) else { continue };
-                    let (ratio, low, high) = independent_ratio(&strategy.wall, &before.wall);
+                    let Some(before) = old_shape.strategy(&strategy.strategy) else { continue };
+                    let times = median(&strategy.wall) / median(&before.wall);
+                    // The machine may be busier now: each time counts as a ratio to the baseline's of its own round.
+                    let (ratio, low, high) =
+                        independent_ratio(&relative(shape, strategy, new), &relative(old_shape, before, new));
                     let verdict = match () {
                         () if high < 1.0 => "faster",
                         () if low > 1.0 => "slower",
@@ -63,6 +86,7 @@ impl Compare {
                         strategy.strategy.clone(),
                         seconds(before.median()),
                         seconds(strategy.median()),
+                        digits(times),
                         digits(ratio),
                         format!("{}–{}", digits(low), digits(high)),
                         verdict.to_owned(),

@@ -70,12 +70,14 @@ impl Measuring {
         })
     }
 
+    fn directory(&self) -> PathBuf {
+        let usual = if self.scale == Scale::Small { "results/tmp" } else { "results" };
+        self.results.clone().unwrap_or_else(|| PathBuf::from(usual))
+    }
+
     /// Keeps and prints a result.
     pub(crate) fn publish(&self, result: &RunResult) -> Result<()> {
-        let dir = self.results.clone().unwrap_or_else(|| {
-            PathBuf::from(if self.scale == Scale::Small { "results/tmp" } else { "results" })
-        });
-        let path = result.save(&dir)?;
+        let path = result.save(&self.directory())?;
         match self.format {
             Output::Table => print!("{}", table::run(result)),
             Output::Json => println!("{}", serde_json::to_string(result)?),
@@ -114,11 +116,16 @@ pub(crate) struct List {
 impl List {
     #[expect(clippy::unnecessary_wraps, reason = "as the other verbs")]
     pub(crate) fn run(&self) -> Result<()> {
-        for experiment in EXPERIMENTS {
-            println!("{}: {}", experiment.name, experiment.question);
+        for experiment in EXPERIMENTS.iter().chain(peers::PEERS) {
+            let name = experiment.name;
+            let verb =
+                name.strip_prefix("peers-").map_or(format!("run {name}"), |kind| format!("peers {kind}"));
+            println!("{name} (bench-lab {verb}): {}", experiment.question);
+            println!("  shapes at {} scale", self.scale.name());
             for shape in (experiment.shapes)(self.scale) {
-                println!("    shape {:<28} {} {}", shape.name, shape.items, shape.unit);
+                println!("    {:<28} {} {}", shape.name, shape.items, shape.unit);
             }
+            println!("  strategies");
             for (name, what) in experiment.strategies {
                 let mark = if *name == experiment.baseline { " (baseline)" } else { "" };
                 println!("    {name:<28} {what}{mark}");
@@ -145,6 +152,11 @@ fn named(names: &[String]) -> Result<Vec<&'static Experiment>> {
         .iter()
         .map(|name| find(name).with_context(|| format!("there is no experiment {name}: see bench-lab list")))
         .collect()
+}
+
+/// Seconds for people.
+fn duration(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 
 /// Which peers.
@@ -174,6 +186,13 @@ impl Peers {
             Kind::Query => {
                 let settings = self.measuring.settings()?;
                 let experiment = &peers::query::EXPERIMENT;
+                eprintln!(
+                    "{} at {} scale on {} threads: about {}",
+                    experiment.name,
+                    settings.scale.name(),
+                    settings.threads,
+                    duration(peers::query::estimate(&settings))
+                );
                 let mut result = self.measuring.result(experiment.name, experiment.baseline, &settings)?;
                 result.shapes = peers::query::run(&settings)?;
                 self.measuring.publish(&result)
@@ -207,14 +226,21 @@ impl Measuring {
             experiments.len(),
             settings.scale.name(),
             settings.threads,
-            if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+            duration(seconds)
         );
         for experiment in experiments {
             if runner::shapes_of(experiment, &settings).is_empty() {
                 continue;
             }
             let mut result = self.result(experiment.name, experiment.baseline, &settings)?;
-            result.shapes = runner::run(experiment, &settings)?;
+            for shape in runner::shapes_of(experiment, &settings) {
+                let one = Settings { shapes: vec![shape.name], ..settings.clone() };
+                result.shapes.extend(runner::run(experiment, &one)?);
+                // What was measured is kept, whatever happens to later shapes.
+                if !result.shapes.is_empty() {
+                    result.save(&self.directory())?;
+                }
+            }
             self.publish(&result)?;
         }
         Ok(())

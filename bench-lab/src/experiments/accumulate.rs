@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 
 use anyhow::Result;
+use bitmap_silo::postings::{PostingsError, PostingsPage, build_pages, par_sort_pairs};
+use bitmap_silo::store::PAGE_PAIRS;
 use bitmap_silo::{ValueBitmaps, store_into};
 use dashmap::DashMap;
 use datasilo::{IntKey, KeyspaceOptions, Options, Silo};
@@ -30,6 +32,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         ("G-lists-shards", "E, joined shard by shard in parallel"),
         ("ours-chunks", "each thread builds stored bitmaps of its own chunks; parts are concatenated"),
         ("ours-values", "each thread builds stored bitmaps of its own values; nothing to join"),
+        (
+            "ours-postings",
+            "pairs sorted by radix, then cut into postings pages: what a field of index `high` is",
+        ),
         ("limit-copy", "reading the pairs once and copying the bytes of the result"),
     ],
     baseline: "A-maps",
@@ -56,6 +62,8 @@ enum Made {
     Bitmaps(Vec<(u32, RoaringBitmap)>),
     Joined(Vec<Joined>),
     Values(Vec<(u32, ValueBitmaps)>),
+    /// Pages of postings, in order.
+    Postings(Vec<Vec<u8>>),
 }
 
 impl Made {
@@ -67,6 +75,25 @@ impl Made {
                     digest.add(0, u64::from(*value), digest_bitmap(bitmap));
                 }
             }
+            Self::Postings(pages) => {
+                let mut slots: Vec<u32> = Vec::new();
+                let mut last = None;
+                let mut whole = |value: Option<u64>, slots: &mut Vec<u32>| {
+                    if let Some(value) = value {
+                        digest.add(0, value, digest_slots(slots.drain(..)));
+                    }
+                };
+                for page in pages {
+                    let page = PostingsPage::open(page).unwrap();
+                    for posting in page.range(0..=u64::MAX) {
+                        if last != Some(posting.value) {
+                            whole(last.replace(posting.value), &mut slots);
+                        }
+                        slots.extend(posting.slots);
+                    }
+                }
+                whole(last, &mut slots);
+            }
             Self::Joined(_) | Self::Values(_) => self.for_each_stored(|value, bytes| {
                 let view = bitmap_silo::BitmapView::open(bytes).unwrap();
                 let slots = bitmap_silo::Query::new(view, 1 << 32).first(usize::MAX);
@@ -76,7 +103,7 @@ impl Made {
         digest.value()
     }
 
-    /// Value and stored bytes of each bitmap that is not empty.
+    /// Key and stored bytes of each entry that is not empty: bitmaps by value, pages by number.
     fn for_each_stored(&self, mut f: impl FnMut(u32, &[u8])) {
         match self {
             Self::Bitmaps(bitmaps) => bitmaps.iter().for_each(|(value, bitmap)| {
@@ -88,6 +115,7 @@ impl Made {
                 let all = (0..).zip(blocks.iter().flat_map(Joined::iter));
                 all.filter(|(_, bytes)| !bytes.is_empty()).for_each(|(value, bytes)| f(value, bytes));
             }
+            Self::Postings(pages) => (0..).zip(pages).for_each(|(number, page)| f(number, page)),
             Self::Values(parts) => {
                 for (first, part) in parts {
                     for (value, at) in (*first..).zip(0..part.value_count()) {
@@ -255,6 +283,40 @@ fn lists_shards(parts: &[Part<'_>]) -> Made {
     Made::Bitmaps((0..SHARDS).into_par_iter().flat_map_iter(one).collect())
 }
 
+/// Sorts all pairs, then cuts the pages of as many ranges of whole values as there are threads.
+fn postings(parts: &[Part<'_>]) -> Made {
+    let flat: Vec<Vec<(u64, u32)>> = parts
+        .par_iter()
+        .map(|part| {
+            let mut pairs = Vec::new();
+            part.for_each(|value, slot| pairs.push((u64::from(value), slot)));
+            pairs
+        })
+        .collect();
+    let mut pairs = flat.concat();
+    drop(flat);
+    par_sort_pairs(&mut pairs, &mut Vec::new());
+    let mut ranges = Vec::new();
+    let mut rest = &pairs[..];
+    let share = pairs.len().div_ceil(parts.len().max(1));
+    while !rest.is_empty() {
+        let value = rest[share.min(rest.len()) - 1].0;
+        let (range, after) = rest.split_at(rest.partition_point(|pair| pair.0 <= value));
+        ranges.push(range);
+        rest = after;
+    }
+    let pages = |range: &&[(u64, u32)]| {
+        let mut pages = Vec::new();
+        build_pages(range.iter().copied(), PAGE_PAIRS, |_, page| {
+            pages.push(page.to_vec());
+            Ok::<(), PostingsError>(())
+        })
+        .unwrap();
+        pages
+    };
+    Made::Postings(ranges.par_iter().flat_map_iter(pages).collect())
+}
+
 /// Writes the bitmaps into a new silo, synced: the end of a load.
 fn store(made: &Made, dir: &std::path::Path) -> Result<()> {
     let silo = Silo::open(dir, Options::new().background(false))?;
@@ -344,6 +406,7 @@ fn run(shape: &Shape, lab: &mut Lab<'_>) -> Result<()> {
             }),
         ),
         ("ours-values", Box::new(|_| Made::Values(build_by_values(source, value_count, threads)))),
+        ("ours-postings", Box::new(postings)),
     ];
     let mut strategies: Vec<Strategy<'_>> = works
         .into_iter()

@@ -1,6 +1,7 @@
 //! The experiments, one file each.
 
 mod accumulate;
+mod cardinality;
 mod compaction;
 mod doc_merge;
 mod evaluate;
@@ -27,6 +28,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     merge_maps::EXPERIMENT,
     accumulate::EXPERIMENT,
     filter_accumulate::EXPERIMENT,
+    cardinality::EXPERIMENT,
     sort_layers::EXPERIMENT,
     scan::EXPERIMENT,
     compaction::EXPERIMENT,

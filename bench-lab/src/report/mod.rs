@@ -3,8 +3,10 @@
 //! A page shows, for the largest scale that was run, the newest result of each shape. It ends with a digest of the results' files, by which a test
 //! tells whether it is older than they are.
 
+mod findings;
 mod page;
 mod plot;
+mod published;
 
 use std::path::{Path, PathBuf};
 
@@ -68,7 +70,7 @@ pub fn write(experiments: &[&Experiment], results: &Path, pages: &Path) -> Resul
     std::fs::create_dir_all(pages).with_context(|| format!("creating {}", pages.display()))?;
     let mut written = Vec::new();
     let mut index = String::from(
-        "# Results\n\nPages made by `cargo run --release -p bench-lab -- report` out of `results/`, one for each experiment of the lab.\n\n| experiment | question | answer |\n|---|---|---|\n",
+        "# Results\n\nPages made by `cargo run --release -p bench-lab -- report` out of `results/`, one for each experiment of the lab.\n\n| experiment | question | answer | the engine's best against the best of the others |\n|---|---|---|---|\n",
     );
     for experiment in experiments {
         let Some(shown) = shown(experiment, results)? else { continue };
@@ -76,9 +78,11 @@ pub fn write(experiments: &[&Experiment], results: &Path, pages: &Path) -> Resul
         std::fs::write(pages.join(format!("{name}.svg")), plot::plot(experiment, &shown))?;
         std::fs::write(pages.join(format!("{name}.md")), page::page(experiment, &shown))?;
         index += &format!(
-            "| [{name}]({name}.md) | {} | {} |\n",
+            "| [{name}]({name}.md) | {} | {} {} | {} |\n",
             experiment.question,
-            page::answer(experiment, &shown)
+            page::answer(experiment, &shown),
+            page::limits(experiment, &shown).unwrap_or_default(),
+            page::engine(&shown, true).unwrap_or_default()
         );
         written.push(name.to_owned());
     }

@@ -114,6 +114,17 @@ impl Tantivy {
             }
         }
         writer.commit()?;
+        // One segment out of those that the writer's memory held, in the order of the documents.
+        let (column, mut segments) = (if by_reactions { KEYS[1].1 } else { "imageId" }, Vec::new());
+        for reader in index.reader()?.searcher().segment_readers() {
+            let first = reader.fast_fields().u64(column)?.first(0).unwrap_or(0);
+            segments.push((if by_reactions { !first } else { first }, reader.segment_id()));
+        }
+        segments.sort_unstable();
+        if segments.len() > 1 {
+            let ids: Vec<_> = segments.into_iter().map(|(_, id)| id).collect();
+            writer.merge(&ids).wait()?;
+        }
         writer.wait_merging_threads()?;
         Ok(Self { searcher: index.reader()?.searcher(), fields, by_reactions })
     }
@@ -196,6 +207,9 @@ impl Tantivy {
         segments.sort_unstable();
         let mut found = Vec::new();
         for (_, at) in segments {
+            if found.len() == offset + limit {
+                break;
+            }
             let mut matches = weight.scorer(self.searcher.segment_reader(at), 1.0)?;
             let mut doc = matches.doc();
             while doc != TERMINATED && found.len() < offset + limit {

@@ -104,7 +104,7 @@ impl Rows<'_> {
     }
 }
 
-/// Most values for which every chunk gets a bitset per value.
+/// Most values for which every chunk gets a bitset per value (docs/adr/0010).
 const BITSETS_MAX: u32 = 64;
 /// Fewest rows per value, on average, for which rows are grouped chunk by chunk.
 const CHUNKED_ROWS_MIN: usize = 64;

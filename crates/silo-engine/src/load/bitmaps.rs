@@ -16,7 +16,7 @@ use super::order::{ByRank, Cell};
 use super::spool::{Kept, Spool};
 use crate::error::{Error, Result};
 
-/// Slots in a part: some chunks, so that a part of ten values a record fits in about 100 MB.
+/// Slots in a part (docs/adr/0010): some chunks, so that a part of ten values a record fits in about 100 MB.
 const PART_SLOTS: usize = 16 << 16;
 /// Bytes of bitmaps that are put together at a time.
 const GROUP_BYTES: usize = 4 << 20;

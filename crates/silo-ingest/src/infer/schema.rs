@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::join::JoinText;
 use crate::spec::Multi;
 
-/// Up to so many values a field gets a bitmap for each.
+/// Up to so many values a field gets a bitmap for each (docs/adr/0010).
 const MOST_BITMAPS: u64 = 10_000;
 /// Sets tend to be asked for by value: their limit is higher.
 const MOST_SET_BITMAPS: u64 = 50_000;

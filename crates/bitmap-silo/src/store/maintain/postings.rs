@@ -13,7 +13,7 @@ use crate::store::keys::{BitmapId, Key};
 use crate::store::lists::StoredPostings;
 use crate::store::value::{Header, store_slots};
 
-/// Most pairs and markers of a page after upkeep.
+/// Most pairs and markers of a page after upkeep; docs/adr/0010 has when a field is kept in pages.
 pub const PAGE_PAIRS: usize = 16_384;
 /// Pairs of one value in a page that is too large from which the value gets a bitmap of its own.
 pub const HEAVY_FROM: usize = PAGE_PAIRS / 2;
