@@ -1,7 +1,7 @@
 //! Changes records of a silo while a thread queries it: acknowledged changes a second, and what queries take with and
-//! without them. `cargo bench -p silo-engine --bench updates -- DIR [SECONDS] [RECORDS A BATCH]`; the silo is
-//! changed, so let DIR be a copy. Its schema says what changes: numbers get other values, sets gain and lose
-//! some.
+//! without them. `cargo bench -p silo-engine --bench updates -- DIR [SECONDS] [RECORDS A BATCH] [RECORDS A SECOND]`; the
+//! silo is changed, so let DIR be a copy. Its schema says what changes: numbers get other values, sets gain and lose
+//! some. Without a rate, changes come as fast as they are taken.
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a benchmark prints")]
 
 use std::collections::HashSet;
@@ -117,12 +117,13 @@ fn main() {
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let Some(dir) = args.next() else {
         println!(
-            "no silo named: cargo bench -p silo-engine --bench updates -- DIR [SECONDS] [RECORDS A BATCH]"
+            "no silo named: cargo bench -p silo-engine --bench updates -- DIR [SECONDS] [RECORDS A BATCH] [RECORDS A SECOND]"
         );
         return;
     };
     let seconds: f64 = args.next().map_or(5.0, |text| text.parse().unwrap());
     let per_batch: usize = args.next().map_or(64, |text| text.parse().unwrap());
+    let most_a_second: f64 = args.next().map_or(f64::INFINITY, |text| text.parse().unwrap());
     let started = Instant::now();
     let engine = Engine::open(&dir).unwrap();
     println!("opened in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
@@ -153,6 +154,9 @@ fn main() {
             }
             engine.apply(&batch, Durability::Process).unwrap();
             changes += per_batch;
+            #[expect(clippy::cast_precision_loss, reason = "a rate")]
+            let due = Duration::from_secs_f64(changes as f64 / most_a_second);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
         }
         let took = started.elapsed().as_secs_f64();
         stop.store(true, Ordering::Relaxed);
