@@ -25,5 +25,6 @@ mod query;
 mod tally;
 
 pub use chunkwise::ChunkFilter;
+pub(crate) use chunkwise::Factors;
 pub use explain::Explanation;
 pub use query::Query;
