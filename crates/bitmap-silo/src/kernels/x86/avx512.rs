@@ -22,6 +22,7 @@ pub(super) static TABLE: Kernels = Kernels {
     name: "avx512",
     assign,
     combine,
+    append,
     count,
     popcount,
     product,
@@ -208,6 +209,37 @@ fn product_count(clauses: &[Clause<'_>]) -> u32 {
     }
     // SAFETY: the table is offered only where these features were detected.
     unsafe { inner(clauses) }
+}
+
+fn append(op: WordOp, a: &Bits, b: &Bits, out: &mut Vec<u8>) -> u32 {
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn inner(a: &Bits, b: &Bits, out: &mut Vec<u8>, f: impl Fn(__m512i, __m512i) -> __m512i) -> u32 {
+        out.reserve(size_of::<Bits>());
+        let target = out.spare_capacity_mut().as_mut_ptr().cast::<__m512i>();
+        let (a, b) = (a.as_ptr().cast::<__m512i>(), b.as_ptr().cast::<__m512i>());
+        let mut total = _mm512_setzero_si512();
+        for i in 0..VECTORS {
+            // SAFETY: `i < VECTORS`; both bitsets are `VECTORS` vectors of 64 bytes, and room for as
+            // many was reserved behind the vector's elements. No access needs an alignment.
+            unsafe {
+                let v = f(_mm512_loadu_si512(a.add(i)), _mm512_loadu_si512(b.add(i)));
+                _mm512_storeu_si512(target.add(i), v);
+                total = _mm512_add_epi64(total, _mm512_popcnt_epi64(v));
+            }
+        }
+        // SAFETY: the loop has written all bytes of a bitset behind the elements, inside the capacity.
+        unsafe { out.set_len(out.len() + size_of::<Bits>()) };
+        total_of(total)
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe {
+        match op {
+            WordOp::And => inner(a, b, out, |a, b| _mm512_and_si512(a, b)),
+            WordOp::Or => inner(a, b, out, |a, b| _mm512_or_si512(a, b)),
+            WordOp::Xor => inner(a, b, out, |a, b| _mm512_xor_si512(a, b)),
+            WordOp::AndNot => inner(a, b, out, |a, b| _mm512_andnot_si512(b, a)),
+        }
+    }
 }
 
 #[inline]
