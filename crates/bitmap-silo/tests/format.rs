@@ -1,10 +1,6 @@
 //! Blobs that other libraries wrote, with and without run containers and offset header.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed unwrap or index is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod oracle;
 

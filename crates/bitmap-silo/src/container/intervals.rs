@@ -86,14 +86,14 @@ pub(crate) fn union(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the sink's counters belong in registers")]
 fn walk_both(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u32, u32)) {
-    let (mut i, mut j) = (0, 0);
+    let (mut a_index, mut b_index) = (0, 0);
     let (mut x, mut y) = (bounds_at(a, 0), bounds_at(b, 0));
-    while i < a.len() && j < b.len() {
-        let (next_x, next_y) = (bounds_at(a, i + 1), bounds_at(b, j + 1));
+    while a_index < a.len() && b_index < b.len() {
+        let (next_x, next_y) = (bounds_at(a, a_index + 1), bounds_at(b, b_index + 1));
         sink(x.0.max(y.0), x.1.min(y.1));
         let (moves_x, moves_y) = (x.1 <= y.1, y.1 <= x.1);
-        i += usize::from(moves_x);
-        j += usize::from(moves_y);
+        a_index += usize::from(moves_x);
+        b_index += usize::from(moves_y);
         x = if moves_x { next_x } else { x };
         y = if moves_y { next_y } else { y };
     }

@@ -16,7 +16,7 @@ pub fn made_blob(data: &[u8]) -> Vec<u8> {
 }
 
 fn blob(input: &mut Input<'_>) -> Vec<u8> {
-    if input.u8() % 8 == 0 {
+    if input.one_in(8) {
         return input.part().to_vec();
     }
     let count = usize::from(input.u8() % 7);
@@ -37,7 +37,7 @@ fn blob(input: &mut Input<'_>) -> Vec<u8> {
                 push_runs(input, &mut bodies)
             }
         };
-        if input.u8() % 16 == 0 {
+        if input.one_in(16) {
             cardinality = u32::from(input.edge16());
         }
         let [rank_low, rank_high, ..] = cardinality.wrapping_sub(1).to_le_bytes();
@@ -66,14 +66,14 @@ fn blob(input: &mut Input<'_>) -> Vec<u8> {
         }
     }
     bytes.extend_from_slice(&bodies);
-    if input.u8() % 2 == 0 {
+    if input.one_in(2) {
         input.damage(&mut bytes);
     }
     bytes
 }
 
 fn push_list(input: &mut Input<'_>, bodies: &mut Vec<u8>) -> u32 {
-    let count = 1 + u32::from(input.u8()) * if input.u8() % 4 == 0 { 16 } else { 1 };
+    let count = 1 + u32::from(input.u8()) * if input.one_in(4) { 16 } else { 1 };
     let (mut value, gap) = (input.edge16(), u16::from(input.u8() % 32) + 1);
     if u32::from(value) + count * u32::from(gap) > 0xffff {
         value = 0;
@@ -101,7 +101,7 @@ fn push_bitset(input: &mut Input<'_>, bodies: &mut Vec<u8>) -> u32 {
 }
 
 fn push_runs(input: &mut Input<'_>, bodies: &mut Vec<u8>) -> u32 {
-    let count = u16::from(input.u8() % 40) * if input.u8() % 8 == 0 { 16 } else { 1 };
+    let count = u16::from(input.u8() % 40) * if input.one_in(8) { 16 } else { 1 };
     bodies.extend_from_slice(&count.to_le_bytes());
     let (mut first, mut total) = (u16::from(input.u8()), 0_u32);
     for _ in 0..count {
@@ -169,10 +169,11 @@ fn exercise(view: &FrozenBitmap<'_>) {
     }
 }
 
-/// Two bitmaps that the strict reader accepts: every operation equals that of `roaring`.
+/// Bitmaps that the strict reader accepts: every operation equals that of `roaring`.
 ///
 /// # Panics
 /// Where it does not.
+#[expect(clippy::many_single_char_names, reason = "operands have no better names")]
 pub fn algebra(data: &[u8]) {
     let mut input = Input(data);
     let blobs = [blob(&mut input), blob(&mut input), blob(&mut input)];
@@ -195,7 +196,7 @@ pub fn algebra(data: &[u8]) {
     assert_eq!(x.intersection_len(&y), p.intersection_len(q));
     assert_eq!(union_len([x, y, z]), (p | q | r).len());
     let ops: Vec<(u32, bool)> =
-        (0..input.u8()).map(|_| (input.edge32() % (8 << 16), input.u8() % 2 == 0)).collect();
+        (0..input.u8()).map(|_| (input.edge32() % (8 << 16), input.one_in(2))).collect();
     let delta = Delta::from_ops(ops.iter().copied());
     let mut patched = p.clone();
     for (slot, set) in ops {
@@ -231,7 +232,7 @@ pub fn hostile_views(data: &[u8]) {
     let mut input = Input(data);
     let blobs = [any_form(&mut input), any_form(&mut input), any_form(&mut input)];
     let views: Vec<BitmapView<'_>> = blobs.iter().filter_map(|bytes| BitmapView::open(bytes).ok()).collect();
-    let ops = (0..input.u8()).map(|_| (input.edge32() % (8 << 16), input.u8() % 2 == 0));
+    let ops = (0..input.u8()).map(|_| (input.edge32() % (8 << 16), input.one_in(2)));
     let delta = Delta::from_ops(ops.collect::<Vec<_>>());
     let [Some(a), Some(b), Some(c)] = [0, 1, 2].map(|at| views.get(at % views.len().max(1)).copied()) else {
         return;

@@ -41,6 +41,11 @@ impl<'a> Input<'a> {
         u32::from_le_bytes(self.number())
     }
 
+    /// True for one byte in so many.
+    fn one_in(&mut self, many: u8) -> bool {
+        self.u8().is_multiple_of(many)
+    }
+
     /// A number that is often near an edge.
     fn edge(&mut self) -> u64 {
         match self.u8() % 8 {

@@ -13,12 +13,12 @@ use crate::view::BitmapView;
 
 /// Bytes of a column page: those of the input, or of a page with some damage.
 fn page_bytes(input: &mut Input<'_>) -> Vec<u8> {
-    if input.u8() % 8 == 0 {
+    if input.one_in(8) {
         return input.part().to_vec();
     }
     let (mut slots, mut keys) = (Vec::new(), Vec::new());
-    let step = 1 + u16::from(input.u8() % 4) * if input.u8() % 4 == 0 { 3000 } else { 1 };
-    let count = usize::from(input.u8()) * if input.u8() % 8 == 0 { 40 } else { 1 };
+    let step = 1 + u16::from(input.u8() % 4) * if input.one_in(4) { 3000 } else { 1 };
+    let count = usize::from(input.u8()) * if input.one_in(8) { 40 } else { 1 };
     let (base, mask) = (input.edge() / 2, input.edge());
     let mut random = input.edge() | 1;
     let mut slot = 0_u16;
@@ -62,7 +62,7 @@ pub fn column(data: &[u8]) {
     let Ok(page) = ColumnPage::open(&bytes) else { return };
     let valid = page.validate().is_ok();
     let ops: Vec<(u16, Option<u64>)> =
-        (0..input.u8() % 16).map(|_| (input.edge16(), (input.u8() % 2 == 0).then(|| input.edge()))).collect();
+        (0..input.u8() % 16).map(|_| (input.edge16(), (input.one_in(2)).then(|| input.edge()))).collect();
     let delta = Arc::new(ColumnDelta::from_ops(ops));
     for view in [ColumnView::from(page), ColumnView::new(Some(page), Some(Arc::clone(&delta)))] {
         look(&view, valid, &mut input);
@@ -141,14 +141,18 @@ fn look(view: &ColumnView<'_>, valid: bool, input: &mut Input<'_>) {
 /// Where two ways to ask a valid page answer differently.
 pub fn postings(data: &[u8]) {
     let mut input = Input(data);
-    let bytes = if input.u8() % 8 == 0 { input.part().to_vec() } else { postings_bytes(&mut input) };
+    let bytes = if input.one_in(8) { input.part().to_vec() } else { postings_bytes(&mut input) };
     let Ok(page) = PostingsPage::open(&bytes) else { return };
     let valid = page.validate().is_ok();
     let delta = PostingsDelta::from_ops(posting_ops(&mut input, 8));
     for view in [PostingsView::from(page), PostingsView::patched(page, &delta)] {
         // A page may claim very many pairs in few bytes.
         if view.len() > 1 << 16 {
-            let _ = view.range(0..=u64::MAX).take(10).map(|posting| posting.slots.take(10).count()).count();
+            let _ = view
+                .range(0..=u64::MAX)
+                .take(10)
+                .map(|posting| posting.slots.take(10).count())
+                .sum::<usize>();
             continue;
         }
         look_up(&view, valid, &mut input);
@@ -170,7 +174,7 @@ pub fn postings(data: &[u8]) {
 fn postings_bytes(input: &mut Input<'_>) -> Vec<u8> {
     let mut ops = posting_ops(input, 64);
     let (value, slot, step) = (input.edge(), input.edge32(), input.edge() % 5);
-    let count = u32::from(input.u8()) * if input.u8() % 8 == 0 { 20 } else { 1 };
+    let count = u32::from(input.u8()) * if input.one_in(8) { 20 } else { 1 };
     for index in 0..count {
         let value = value.wrapping_add(u64::from(index / 3) * step);
         ops.push(PostingOp::Add { value, slot: slot.wrapping_add(index * 2) });
@@ -201,7 +205,7 @@ fn look_up(view: &PostingsView<'_>, valid: bool, input: &mut Input<'_>) {
     let all: Vec<(u64, Option<u32>, Vec<u32>)> = view.range(0..=u64::MAX).map(owned).collect();
     let mut back: Vec<_> = view.range_descending(0..=u64::MAX).map(owned).collect();
     let (low, high) = (input.edge(), input.edge());
-    let ranged = (view.range_count(low..=high), view.range(low..=high).map(owned).count());
+    let ranged = (view.range_count(low..=high), view.range(low..=high).map(owned).collect::<Vec<_>>().len());
     let mut probes: Vec<u64> = (0..8).map(|_| input.edge()).collect();
     probes.extend(all.iter().map(|(value, ..)| *value).take(8));
     for value in probes {

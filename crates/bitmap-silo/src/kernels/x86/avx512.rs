@@ -354,31 +354,37 @@ fn extract16(bits: &Bits, out: &mut [u16]) -> usize {
         // SAFETY: `POSITIONS` has the 64 bytes that the load reads.
         let positions = unsafe { _mm512_loadu_si512(POSITIONS.as_ptr().cast()) };
         let mut len = 0;
-        for (base, bytes) in (0_i32..).step_by(64).zip(bits) {
-            let word = u64::from_le_bytes(*bytes);
-            if word == 0 {
+        let (groups, _) = bits.as_chunks::<8>();
+        for (group, first) in groups.iter().zip((0_i32..).step_by(512)) {
+            // SAFETY: the reference is to the 64 bytes that the load reads.
+            let words = unsafe { _mm512_loadu_si512(group.as_ptr().cast()) };
+            if _mm512_test_epi32_mask(words, words) == 0 {
                 continue;
             }
-            assert!(out.len() >= len + LIST_SLACK, "no room for the values of a word");
-            let ones = _mm512_maskz_compress_epi8(word, positions);
-            #[expect(clippy::cast_possible_truncation, reason = "wraps as two's complement")]
-            let base = _mm512_set1_epi16(base as i16);
-            let low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(ones));
-            // SAFETY: the assertion leaves room for 64 values from `len`; this stores 32.
-            unsafe {
-                _mm512_storeu_si512(out.as_mut_ptr().add(len).cast(), _mm512_or_si512(low, base));
-            }
-            let count = word.count_ones() as usize;
-            if count > 32 {
-                let high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(ones));
-                // SAFETY: the assertion leaves room for 64 values from `len`; these are the
-                // second 32 of them.
+            // Words without ones among others are not skipped: where they are is unpredictable.
+            for (bytes, base) in group.iter().zip((first..).step_by(64)) {
+                let word = u64::from_le_bytes(*bytes);
+                assert!(out.len() >= len + LIST_SLACK, "no room for the values of a word");
+                let ones = _mm512_maskz_compress_epi8(word, positions);
+                #[expect(clippy::cast_possible_truncation, reason = "wraps as two's complement")]
+                let base = _mm512_set1_epi16(base as i16);
+                let low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(ones));
+                // SAFETY: the assertion leaves room for 64 values from `len`; this stores 32.
                 unsafe {
-                    let to = out.as_mut_ptr().add(len + 32).cast();
-                    _mm512_storeu_si512(to, _mm512_or_si512(high, base));
+                    _mm512_storeu_si512(out.as_mut_ptr().add(len).cast(), _mm512_or_si512(low, base));
                 }
+                let count = word.count_ones() as usize;
+                if count > 32 {
+                    let high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(ones));
+                    // SAFETY: the assertion leaves room for 64 values from `len`; these are the
+                    // second 32 of them.
+                    unsafe {
+                        let to = out.as_mut_ptr().add(len + 32).cast();
+                        _mm512_storeu_si512(to, _mm512_or_si512(high, base));
+                    }
+                }
+                len += count;
             }
-            len += count;
         }
         len
     }
