@@ -108,13 +108,17 @@ fn windows(inputs: &[Input], size: usize) -> Vec<Vec<&Input>> {
 }
 
 fn from_bytes(report: &Report) {
-    if !report.wants("from bytes") {
+    if !report.concerns("from bytes") {
         return;
     }
     let sets = sets(report);
     for (size, musts) in [(2, [4.5, 1.0]), (4, [4.0, 1.0])] {
         let (mut to_roaring, mut to_croaring) = (Vec::new(), Vec::new());
         for (name, inputs) in &sets {
+            let row = format!("from bytes, AND of {size}: {name}");
+            if !report.wants(&row) {
+                continue;
+            }
             let groups = windows(inputs, size);
             let ways = vec![
                 way("ours", || {
@@ -154,7 +158,6 @@ fn from_bytes(report: &Report) {
                     groups.iter().map(and).sum()
                 }),
             ];
-            let row = format!("from bytes, AND of {size}: {name}");
             let ratios = report.row(&row, ways, &[Goal("roaring", 1.0), Goal("croaring", 0.0)]);
             to_roaring.push(ratios[0]);
             to_croaring.push(ratios[1]);
@@ -318,7 +321,7 @@ fn bandwidth(report: &Report) {
 }
 
 fn warm_operations(report: &Report) {
-    if !report.wants("warm") {
+    if !report.concerns("warm") {
         return;
     }
     let sets = sets(report);
@@ -420,6 +423,9 @@ fn warm_operations(report: &Report) {
         ];
         for (ways, (operation, roaring, croaring, _)) in rows.into_iter().zip(&mut means) {
             let row = format!("warm {operation}: {name}");
+            if !report.wants(&row) {
+                continue;
+            }
             let ratios = report.row(&row, ways, &[Goal("roaring", 0.75), Goal("croaring", 0.75)]);
             roaring.push(ratios[0]);
             croaring.push(ratios[1]);

@@ -46,25 +46,20 @@ fn main() {
     for (name, values) in
         [("counters", counters as fn(u32) -> Vec<u32>), ("times", times), ("uniform 14.6 M", uniform)]
     {
-        if concerns(&report, name) {
+        if report.concerns(name) {
             column_rows(&report, name, &values(small));
         }
     }
     for (name, values, must) in [("dense", uniform as fn(u32) -> Vec<u32>, 50.0), ("counters", counters, 6.0)]
     {
         let name = format!("layers of {name}");
-        if concerns(&report, &name) {
+        if report.concerns(&name) {
             layer_rows(&report, &name, &values(small), must);
         }
     }
-    if concerns(&report, "uniform 107 M") {
+    if report.concerns("uniform 107 M") {
         column_rows(&report, "uniform 107 M", &uniform(report.size(LARGE)));
     }
-}
-
-/// Whether rows on these data are wanted.
-fn concerns(report: &Report, data: &str) -> bool {
-    report.filter.as_deref().is_none_or(|filter| filter.contains(data) || data.contains(filter))
 }
 
 /// Measures a row if it is wanted.

@@ -3,7 +3,6 @@
 //! Counting two operands allocates nothing; the operations that make a bitmap are evaluations of
 //! one-level expressions.
 
-use crate::container::pair;
 use crate::eval::{Query, meet};
 use crate::expr::Expr;
 use crate::frozen::{BitmapBuf, FrozenBitmap};
@@ -81,6 +80,9 @@ impl<'a> BitmapView<'a> {
     /// Slots in both bitmaps.
     #[must_use]
     pub fn and(&self, other: &BitmapView<'a>) -> BitmapBuf {
+        if let (Base::Frozen(_), Base::Frozen(_)) = (&self.base, &other.base) {
+            return meet::intersection_of_patched(self, other);
+        }
         query(Expr::And(vec![Expr::Bitmap(*self), Expr::Bitmap(*other)])).to_bitmap()
     }
 
@@ -200,11 +202,9 @@ impl<'a> BitmapView<'a> {
                 from = Some(y);
                 continue;
             }
-            if a.load(x) != 0 && b.load(x) != 0 {
-                let in_both = pair::intersection_len(a.container(), b.container());
-                if visit(in_both) {
-                    return;
-                }
+            let in_both = meet::chunk_intersection_len(&mut a, &mut b, x);
+            if in_both != 0 && visit(in_both) {
+                return;
             }
             from = x.checked_add(1);
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::container::{ArrayRef, CHUNK_SLOTS, Scratch};
+use crate::container::{ArrayRef, BitsetRef, CHUNK_SLOTS, ContainerRef, Scratch};
 use crate::frozen::split_slot as split;
 
 /// Pending operations of one chunk: two disjoint ascending lists.
@@ -53,6 +53,37 @@ impl ChunkDelta {
             }
         });
         len + copy_values(rest, out.get_mut(len..).unwrap_or(&mut []))
+    }
+
+    /// How many slots the intersection of a chunk with another one gains and loses by the operations
+    /// on the first; each is asked for its bit on both sides.
+    pub(crate) fn gains_and_losses(&self, base: ContainerRef<'_>, other: ContainerRef<'_>) -> (u32, u32) {
+        fn count(slots: &[u16], counts: impl Fn(u16) -> bool) -> u32 {
+            slots.iter().map(|slot| u32::from(counts(*slot))).sum()
+        }
+        if let (ContainerRef::Bitset(x), ContainerRef::Bitset(y)) = (base, other) {
+            let gains = count(&self.sets, |slot| y.contains(slot) & !x.contains(slot));
+            return (gains, count(&self.clears, |slot| y.contains(slot) & x.contains(slot)));
+        }
+        let gains = count(&self.sets, |slot| other.contains(slot) && !base.contains(slot));
+        (gains, count(&self.clears, |slot| other.contains(slot) && base.contains(slot)))
+    }
+
+    /// Applies the operations on one side to the intersection of both in `scratch`, which has
+    /// `cardinality` slots, where `other` is the other side; answers how many it has then.
+    pub(crate) fn apply_to_intersection(
+        &self,
+        other: BitsetRef<'_>,
+        scratch: &mut Scratch,
+        cardinality: u32,
+    ) -> u32 {
+        let mut more = 0;
+        for slot in &self.sets {
+            if other.contains(*slot) {
+                more += scratch.put(&[*slot], true);
+            }
+        }
+        cardinality.saturating_add(more).saturating_sub(scratch.put(&self.clears, false))
     }
 
     /// Number of slots to be set.

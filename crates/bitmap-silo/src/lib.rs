@@ -76,3 +76,7 @@ pub use frozen::{BitmapBuf, BitmapWriter, Chunks, FrozenBitmap, Iter};
 pub use kernels::instruction_set;
 pub use small::{SmallBitmap, VARINTS_MAX, store_into};
 pub use view::BitmapView;
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -179,6 +179,18 @@ impl<'a> Source<'a> {
         cardinality
     }
 
+    /// The stored container of the chunk of `key`, to which the source was moved by
+    /// [`seek`](Self::seek), and the operations on top of it; nothing where the base is no blob.
+    #[inline]
+    pub(crate) fn stored(&self, key: u16) -> Option<(ContainerRef<'a>, Option<&'a ChunkDelta>)> {
+        let Base::Frozen(view) = &self.view.base else { return None };
+        let container = match view.container_at(self.index) {
+            Some((found, container)) if found == key => container,
+            _ => ContainerRef::EMPTY,
+        };
+        Some((container, self.view.delta.and_then(|delta| delta.chunk_at(self.delta, key))))
+    }
+
     /// Whether the chunk loaded last is the base's own, unchanged.
     pub(crate) fn is_lent(&self) -> bool {
         matches!(self.current, Current::Lent(_))

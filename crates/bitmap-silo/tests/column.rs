@@ -277,3 +277,20 @@ fn bytes_are_those_of_the_specification() {
     bytes.extend([5_u64, 7].iter().flat_map(|word| word.to_le_bytes()));
     assert_eq!(zones, bytes);
 }
+
+#[test]
+fn folding_a_page_whose_order_lies_makes_a_page_that_opens() {
+    let model: Model = (0..600_u16).map(|n| (n * 3, u64::from(n) * 7919 % 1009)).collect();
+    let bytes = page_of(&model);
+    let samples = 8 * model.len().div_ceil(256);
+    let order = bytes.len() - samples - 2 * model.len();
+    let delta = ColumnDelta::from_ops([(3, Some(5)), (4, Some(2000)), (9, None)]);
+    for (at, slot) in [(0, 0xffff_u16), (1, 1), (256, 0xffff), (512, 65_000), (599, 3), (300, 9)] {
+        let mut lying = bytes.clone();
+        lying[order + 2 * at..][..2].copy_from_slice(&slot.to_le_bytes());
+        let page = ColumnPage::open(&lying).unwrap();
+        assert!(page.validate().is_err());
+        let folded = fold(&page, &delta);
+        assert_eq!(ColumnPage::open(&folded).unwrap().len(), 600);
+    }
+}

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use bitmap_silo::column::{Direction, PageBuilder};
 use bitmap_silo::postings::{PagesBuilder, PostingsError, build_pages};
-use bitmap_silo::store::{Field, FieldKind, Store, StoreBatch, StoreError, Upkeep};
+use bitmap_silo::store::{Field, FieldKind, MaintainReport, Store, StoreBatch, StoreError, Upkeep};
 use bitmap_silo::{BitmapBuf, Query, Rows, build_values};
 use datasilo::{Durability, IntKey, KeyspaceOptions, Options, Silo, Snapshot, Strictness};
 use rand::rngs::SmallRng;
@@ -397,6 +397,45 @@ fn a_load_from_threads_is_published_at_once_and_changed_afterwards() {
     world.compare(&world.silo().snapshot(), &model, &mut rng);
     world.store().maintain(world.silo(), Upkeep::All).unwrap();
     world.compare(&world.silo().snapshot(), &model, &mut rng);
+    world.check();
+}
+
+#[test]
+fn upkeep_tightens_the_zones_of_chunks_written_to() {
+    let world = World::new();
+    let mut ops = StoreBatch::new();
+    for slot in (0..4 << 16).step_by(101) {
+        ops.set_key(&world.keys, slot, 1000 + u64::from(slot));
+    }
+    world.commit(&mut ops);
+    // Far outside, and back again.
+    for key in [5, 1 << 40, 70_000] {
+        ops.set_key(&world.keys, 1 << 16 | 9, key);
+        world.commit(&mut ops);
+    }
+    for slot in (2 << 16..3 << 16).filter(|slot| slot % 101 == 0) {
+        ops.clear_key(&world.keys, slot);
+    }
+    world.commit(&mut ops);
+    let zones = || {
+        let snapshot = world.silo().snapshot();
+        let reader = world.store().reader(&snapshot).unwrap();
+        let zones = reader.column(&world.keys).unwrap().zones().unwrap();
+        zones.zones().iter().map(|zone| (zone.chunk, zone.lowest, zone.highest)).collect::<Vec<_>>()
+    };
+    assert_eq!(zones()[1], (1, 5, 1 << 40));
+    assert_eq!(zones().len(), 4);
+    world.silo().checkpoint().unwrap();
+    let report = world.store().maintain(world.silo(), Upkeep::Touched).unwrap();
+    assert_eq!(report.emptied_chunks, 1);
+    let lowest_of = |chunk: u64| 1000 + (chunk << 16).div_ceil(101) * 101;
+    let highest_of = |chunk: u64| 1000 + (((chunk + 1) << 16) - 1) / 101 * 101;
+    assert_eq!(
+        zones(),
+        [0, 1, 3].map(|chunk: u16| (chunk, lowest_of(chunk.into()), highest_of(chunk.into())))
+    );
+    // Nothing was written to since.
+    assert_eq!(world.store().maintain(world.silo(), Upkeep::Touched).unwrap(), MaintainReport::default());
     world.check();
 }
 

@@ -1,4 +1,7 @@
 //! Paired measuring: contenders take turns, medians are compared.
+//!
+//! All work is done by one thread, and its processor time is taken: what else runs on a machine then
+//! matters less.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -8,7 +11,9 @@
     reason = "times are small and positive, and there is at least one sample"
 )]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use cpu_time::ThreadTime;
 
 /// One way to do a piece of work; answers a checksum that all ways must agree on.
 pub(crate) struct Way<'a> {
@@ -35,7 +40,7 @@ pub(crate) fn medians(ways: &mut [Way<'_>], effort: Effort) -> Vec<f64> {
     for way in ways.iter_mut() {
         let answer = (way.run)();
         assert_eq!(*expected.get_or_insert(answer), answer, "{} answers otherwise", way.name);
-        let start = Instant::now();
+        let start = ThreadTime::now();
         std::hint::black_box((way.run)());
         let once = start.elapsed().as_secs_f64().max(1e-9);
         repeats.push((effort.sample.as_secs_f64() / once).clamp(1.0, 1e6) as usize);
@@ -43,7 +48,7 @@ pub(crate) fn medians(ways: &mut [Way<'_>], effort: Effort) -> Vec<f64> {
     let mut times = vec![Vec::new(); ways.len()];
     for _ in 0..effort.samples {
         for ((way, repeats), times) in ways.iter_mut().zip(&repeats).zip(&mut times) {
-            let start = Instant::now();
+            let start = ThreadTime::now();
             for _ in 0..*repeats {
                 std::hint::black_box((way.run)());
             }

@@ -25,6 +25,11 @@ impl Report {
         self.filter.as_deref().is_none_or(|filter| row.contains(filter))
     }
 
+    /// Whether any row whose name starts with this may be wanted.
+    pub(crate) fn concerns(&self, rows: &str) -> bool {
+        self.filter.as_deref().is_none_or(|filter| filter.contains(rows) || rows.contains(filter))
+    }
+
     /// Measures ways of which the first is ours; prints and answers the ratios to the best way of
     /// each peer, whose ways' names start with its name.
     pub(crate) fn row(&self, name: &str, mut ways: Vec<Way<'_>>, goals: &[Goal]) -> Vec<f64> {

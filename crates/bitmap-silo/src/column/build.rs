@@ -154,7 +154,9 @@ pub(super) fn encode_into(
             } else {
                 slots.partition_point(|slot| slot < low)
             };
-            out.extend_from_slice(&keys[rank].to_le_bytes());
+            // An order that nobody validated may name slots without keys.
+            let key = keys.get(rank).copied().unwrap_or(max);
+            out.extend_from_slice(&key.to_le_bytes());
         }
     }
 }

@@ -21,9 +21,20 @@ pub fn fold(page: &ColumnPage<'_>, delta: &ColumnDelta) -> Vec<u8> {
     let (Some(min), Some(max)) = (keys.iter().min(), keys.iter().max()) else {
         return out;
     };
-    let order = (!keys.is_sorted()).then(|| merged_order(page, delta));
+    let order = (!keys.is_sorted()).then(|| {
+        let merged = merged_order(page, delta);
+        // The order of a page that nobody validated may name slots without keys, or some twice.
+        if merged.len() == slots.len() { merged } else { sorted_order(&slots, &keys) }
+    });
     encode_into(&slots, &keys, (*min, *max), order.as_deref(), &mut out);
     out
+}
+
+/// The slots by their keys.
+fn sorted_order(slots: &[u16], keys: &[u64]) -> Vec<u16> {
+    let mut entries: Vec<(u64, u16)> = keys.iter().copied().zip(slots.iter().copied()).collect();
+    entries.sort_unstable();
+    entries.into_iter().map(|(_, low)| low).collect()
 }
 
 /// The page's order without the changed slots, merged with theirs.

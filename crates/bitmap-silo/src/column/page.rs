@@ -2,8 +2,9 @@
 
 use super::error::ColumnError;
 use super::presence::{self, Presence, index, low16};
+use super::walk::Direction;
 use crate::container::{CHUNK_SLOTS, Scratch};
-use crate::kernels::Le16;
+use crate::kernels::{Le16, prefetch};
 
 /// First byte of a page.
 pub(super) const TAG_PAGE: u8 = 0xc1;
@@ -200,6 +201,41 @@ impl<'a> ColumnPage<'a> {
     #[inline]
     pub fn get(&self, low: u16) -> Option<u64> {
         self.value(self.presence.rank(low)?)
+    }
+
+    /// Starts loading what the key of a slot is read from, as far as that is known without reading.
+    #[inline]
+    pub(crate) fn prefetch(&self, low: u16) {
+        match &self.presence {
+            Presence::Prefix(_) => prefetch(self.values, usize::from(low) * self.width as usize / 8),
+            Presence::List(_) => {}
+            Presence::Bitset { bits, ranks, .. } => {
+                prefetch(*bits, usize::from(low >> 6));
+                prefetch(*ranks, usize::from(low >> 6));
+            }
+        }
+    }
+
+    /// Starts loading the first slots of a walk over everything.
+    pub(crate) fn prefetch_order(&self, direction: Direction) {
+        let first = match direction {
+            Direction::Ascending => 0,
+            Direction::Descending => (self.count as usize).saturating_sub(1),
+        };
+        match self.order {
+            Some(order) => prefetch(order, first),
+            None => prefetch(self.values, first * self.width as usize / 8),
+        }
+    }
+
+    /// The first slots of such a walk, where an order is stored.
+    pub(crate) fn first_slots(&self, direction: Direction, count: usize) -> impl Iterator<Item = u16> + 'a {
+        let order = self.order.unwrap_or(&[]);
+        let part = match direction {
+            Direction::Ascending => order.get(..count.min(order.len())),
+            Direction::Descending => order.get(order.len().saturating_sub(count)..),
+        };
+        part.unwrap_or(&[]).iter().map(|low| u16::from_le_bytes(*low))
     }
 
     /// The key of the present slot with `rank` present ones below it.

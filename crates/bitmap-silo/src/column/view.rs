@@ -76,6 +76,20 @@ impl<'a> ColumnView<'a> {
         }
     }
 
+    /// Calls `f` with those of the slots that have a key and the key, in the order of the slots.
+    #[inline]
+    pub(crate) fn for_each_of(&self, slots: &[u16], mut f: impl FnMut(u16, u64)) {
+        let mut offer = |low: u16, key: Option<u64>| {
+            if let Some(key) = key {
+                f(low, key);
+            }
+        };
+        match &self.delta {
+            None => slots.iter().for_each(|low| offer(*low, self.page.get(*low))),
+            Some(_) => slots.iter().for_each(|low| offer(*low, self.get(*low))),
+        }
+    }
+
     /// Calls `f` with every slot that has a key and the key, in slot order.
     pub fn for_each(&self, mut f: impl FnMut(u16, u64)) {
         let Some(delta) = &self.delta else {

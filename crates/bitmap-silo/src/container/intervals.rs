@@ -78,40 +78,50 @@ pub(crate) fn union(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u16, u16)
     }
 }
 
+/// Walks two lists of runs and hands each pair under way, as (first, last) of what is common to both,
+/// to `sink`; the pair has nothing in common where that ends before it begins.
+///
+/// Which side moves on is unpredictable, so nothing branches on it; and the runs behind the pair are
+/// loaded before that is known, so that a step does not wait for its loads.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the sink's counters belong in registers")]
+fn walk_both(a: &[[u8; 4]], b: &[[u8; 4]], mut sink: impl FnMut(u32, u32)) {
+    let (mut a_index, mut b_index) = (0, 0);
+    let (mut x, mut y) = (bounds_at(a, 0), bounds_at(b, 0));
+    while a_index < a.len() && b_index < b.len() {
+        let (next_x, next_y) = (bounds_at(a, a_index + 1), bounds_at(b, b_index + 1));
+        sink(x.0.max(y.0), x.1.min(y.1));
+        let (moves_x, moves_y) = (x.1 <= y.1, y.1 <= x.1);
+        a_index += usize::from(moves_x);
+        b_index += usize::from(moves_y);
+        x = if moves_x { next_x } else { x };
+        y = if moves_y { next_y } else { y };
+    }
+}
+
 /// Writes the runs in both `a` and `b`. Every step stores and only counts where the runs overlap,
 /// which is as unpredictable as which side moves on.
-#[inline]
+#[inline(never)]
 pub(crate) fn intersect_into(a: &[[u8; 4]], b: &[[u8; 4]], sink: &mut RunSink<'_>) {
     let (pairs, _) = sink.list.as_chunks_mut::<2>();
-    let (mut i, mut j, mut len, mut cardinality) = (0, 0, 0, 0);
-    while i < a.len() && j < b.len() {
-        let ((a_first, a_last), (b_first, b_last)) = (bounds_at(a, i), bounds_at(b, j));
-        let (first, last) = (a_first.max(b_first), a_last.min(b_last));
+    let (mut len, mut cardinality) = (0, 0);
+    walk_both(a, b, |first, last| {
         if let Some(pair) = pairs.get_mut(len) {
             let (start, more) = as_slots(first, last.wrapping_sub(first));
             *pair = [start, more];
         }
-        let overlaps = first <= last;
-        len += usize::from(overlaps);
+        len += usize::from(first <= last);
         cardinality += (last + 1).saturating_sub(first);
-        i += usize::from(a_last <= b_last);
-        j += usize::from(b_last <= a_last);
-    }
+    });
     (sink.len, sink.cardinality) = (len, cardinality);
 }
 
 /// Number of values in both `a` and `b`.
-#[inline]
+#[inline(never)]
 pub(crate) fn intersection_len(a: &[[u8; 4]], b: &[[u8; 4]]) -> u32 {
-    let (mut i, mut j, mut total) = (0, 0, 0_u32);
-    while i < a.len() && j < b.len() {
-        let ((a_first, a_last), (b_first, b_last)) = (bounds_at(a, i), bounds_at(b, j));
-        // Runs of bytes that nobody validated may overlap.
-        let both = (a_last.min(b_last) + 1).saturating_sub(a_first.max(b_first));
-        total = total.saturating_add(both);
-        i += usize::from(a_last <= b_last);
-        j += usize::from(b_last <= a_last);
-    }
+    let mut total = 0_u32;
+    // Runs of bytes that nobody validated may overlap.
+    walk_both(a, b, |first, last| total = total.saturating_add((last + 1).saturating_sub(first)));
     total
 }
 

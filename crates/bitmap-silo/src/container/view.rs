@@ -6,7 +6,7 @@
 //! containers (ascending values, ascending and disjoint runs, true cardinality) do the answers
 //! agree with each other.
 
-use crate::kernels::{Bits, Le16, kernels};
+use crate::kernels::{Bits, Le16, kernels, prefetch};
 
 /// The three encodings of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +86,8 @@ impl<'a> BitsetRef<'a> {
         self.bits.get(index).map_or(0, |w| u64::from_le_bytes(*w))
     }
 
-    fn contains(self, slot: u16) -> bool {
+    #[inline]
+    pub(crate) fn contains(self, slot: u16) -> bool {
         self.word(usize::from(slot >> 6)) >> (slot & 63) & 1 == 1
     }
 
@@ -289,6 +290,14 @@ impl ContainerRef<'_> {
             Self::Array(a) => a.get(a.lower_bound(slot)) == Some(slot),
             Self::Bitset(b) => b.contains(slot),
             Self::Runs(r) => r.contains(slot),
+        }
+    }
+
+    /// Starts loading what tells whether `slot` is in, where that is one word.
+    #[inline]
+    pub(crate) fn prefetch(self, slot: u16) {
+        if let Self::Bitset(b) = self {
+            prefetch(b.bits, usize::from(slot >> 6));
         }
     }
 

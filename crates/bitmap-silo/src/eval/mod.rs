@@ -27,6 +27,7 @@ mod query;
 mod tally;
 
 pub use chunkwise::ChunkFilter;
+pub(crate) use chunkwise::Factors;
 pub use explain::Explanation;
 pub use groups::count_groups;
 pub use query::Query;

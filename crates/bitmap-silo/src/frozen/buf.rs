@@ -1,5 +1,6 @@
 //! A blob in memory.
 
+use super::header::Header;
 use super::view::FrozenBitmap;
 use crate::error::BitmapError;
 
@@ -72,12 +73,12 @@ impl BitmapBuf {
     /// Number of slots; O(containers).
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.view().len()
+        Header::parse(self.as_bytes()).map_or(0, |header| header.len())
     }
 
     /// Whether no slot is in.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.view().is_empty()
+        Header::parse(self.as_bytes()).map_or(true, |header| header.container_count() == 0)
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Header<'a> {
 
 impl<'a> Header<'a> {
     /// Reads the header; checks nothing but that it is there in full.
+    #[inline]
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, BitmapError> {
         let (cookie, rest) = take_array::<4>("the cookie", bytes, bytes.len())?;
         let [low, high] = [[cookie[0], cookie[1]], [cookie[2], cookie[3]]];
@@ -67,6 +68,12 @@ impl<'a> Header<'a> {
     #[inline]
     pub(super) fn container_count(&self) -> usize {
         self.descriptions.len()
+    }
+
+    /// Sum of the recorded cardinalities.
+    pub(super) fn len(&self) -> u64 {
+        let last_ranks = self.descriptions.iter().map(|d| u64::from(u16::from_le_bytes([d[2], d[3]])));
+        last_ranks.sum::<u64>() + self.descriptions.len() as u64
     }
 
     /// Key of container `index`, or zero past the end.

@@ -39,7 +39,7 @@ impl<'a> FrozenBitmap<'a> {
             offset += len;
         }
         if header.offsets.is_none() {
-            view.layout = Layout::Few(view.few_starts()?);
+            view.layout = Layout::Few;
         }
         view.bytes = bytes.get(..offset).unwrap_or(bytes);
         Ok(view)

@@ -1,6 +1,6 @@
 //! The view over a blob.
 
-use super::header::{Header, OFFSETS_FROM};
+use super::header::Header;
 use crate::container::encode::body_bytes;
 use crate::container::{ARRAY_MAX, ArrayRef, BitsetRef, ContainerKind, ContainerRef, RunsRef};
 use crate::error::BitmapError;
@@ -10,8 +10,8 @@ use crate::error::BitmapError;
 pub(super) enum Layout {
     /// By the offset header, which was checked.
     Table,
-    /// At these offsets, the last followed by its end: the blob is too small for a header of them.
-    Few([u32; OFFSETS_FROM]),
+    /// By walking from the first body: the blob is too small for a header of offsets.
+    Few,
     /// By walking from the first body: the offset header lies.
     Walk,
 }
@@ -49,9 +49,8 @@ impl<'a> FrozenBitmap<'a> {
         let end = if header.offsets.is_some() {
             view.check_table()?
         } else {
-            let starts = view.few_starts()?;
-            view.layout = Layout::Few(starts);
-            starts.get(header.container_count()).copied().map_or(bytes.len(), |end| end as usize)
+            view.layout = Layout::Few;
+            view.walk(header.container_count())?
         };
         view.check_keys()?;
         view.bytes = bytes.get(..end).unwrap_or(bytes);
@@ -128,20 +127,6 @@ impl<'a> FrozenBitmap<'a> {
         Ok(offset)
     }
 
-    /// Where the bodies of a blob without offset header start, and where the last ends.
-    pub(super) fn few_starts(&self) -> Result<[u32; OFFSETS_FROM], BitmapError> {
-        let mut starts = [0; OFFSETS_FROM];
-        let mut offset = self.header.bodies_start;
-        for (index, start) in starts.iter_mut().enumerate() {
-            *start =
-                u32::try_from(offset).map_err(|_| BitmapError::malformed("bodies past 32 bits", offset))?;
-            if index < self.header.container_count() {
-                offset += self.header.body_bytes_at(index, self.bytes, offset)?;
-            }
-        }
-        Ok(starts)
-    }
-
     /// The bytes of the blob, without what followed it.
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
@@ -199,17 +184,14 @@ impl<'a> FrozenBitmap<'a> {
     }
 
     /// Start and end of the body of container `index`.
+    #[inline]
     fn extent(&self, index: usize) -> Option<(usize, usize)> {
         match self.layout {
             Layout::Table => {
                 let start = self.header.offset(index)?;
                 Some((start, self.header.offset(index + 1).unwrap_or(self.bytes.len())))
             }
-            Layout::Few(starts) => match starts.get(index..index + 2) {
-                Some([start, end]) => Some((*start as usize, *end as usize)),
-                _ => None,
-            },
-            Layout::Walk => {
+            Layout::Few | Layout::Walk => {
                 let start = self.walk(index).ok()?;
                 let len = self.header.body_bytes_at(index, self.bytes, start).ok()?;
                 Some((start, start + len))
@@ -307,6 +289,9 @@ impl<'a> FrozenBitmap<'a> {
     /// Number of slots in the bitmap; O(containers).
     #[must_use]
     pub fn len(&self) -> u64 {
+        if !self.recount {
+            return self.header.len();
+        }
         (0..self.container_count()).map(|index| u64::from(self.cardinality_at(index))).sum()
     }
 

@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 use super::buf::BitmapBuf;
 use super::header::{OFFSETS_FROM, header_bytes, write_cookie};
 use crate::container::encode::{Layout, encode_into};
-use crate::container::{ARRAY_MAX, CHUNK_SLOTS, ContainerKind, ContainerRef};
+use crate::container::{ARRAY_MAX, BitsetRef, CHUNK_SLOTS, ContainerKind, ContainerRef, Scratch};
 use crate::error::BitmapError;
+use crate::kernels::{WordOp, kernels};
 
 /// What the header will say of one container.
 #[derive(Clone, Copy, Debug)]
@@ -90,24 +91,57 @@ impl BitmapWriter {
             ContainerRef::Bitset(_) if cardinality <= ARRAY_MAX => container.counted(),
             ContainerRef::Bitset(_) => cardinality.min(CHUNK_SLOTS),
         };
-        let Some(last_rank) = cardinality.checked_sub(1) else {
+        if cardinality == 0 {
             return Ok(());
-        };
-        if let Some(last) = self.entries.last()
-            && last.key >= key
-        {
-            return Err(BitmapError::ChunkOrder { last: last.key, got: key });
         }
-        let start = to_u32(self.bodies().len());
+        self.check_order(key)?;
+        let start = self.bytes.len();
         let kind = encode_into(container, cardinality, layout, &mut self.bytes);
+        self.note(key, cardinality, kind, start);
+        Ok(())
+    }
+
+    /// Appends the chunk with the slots in both bitsets, computed where the blob takes it.
+    pub(crate) fn push_both(
+        &mut self,
+        key: u16,
+        a: BitsetRef<'_>,
+        b: BitsetRef<'_>,
+    ) -> Result<(), BitmapError> {
+        self.check_order(key)?;
+        let start = self.bytes.len();
+        let cardinality = (kernels().append)(WordOp::And, a.bits(), b.bits(), &mut self.bytes);
+        if cardinality <= ARRAY_MAX {
+            let mut words = Scratch::new();
+            if let Some((bits, [])) =
+                self.bytes.get(start..).and_then(|tail| tail.as_chunks().0.split_first_chunk())
+            {
+                words.load(BitsetRef::new(bits, cardinality).into());
+            }
+            self.bytes.truncate(start);
+            return self.push_counted(key, words.as_bitset(cardinality).into(), cardinality);
+        }
+        self.note(key, cardinality, ContainerKind::Bitset, start);
+        Ok(())
+    }
+
+    /// Whether a chunk may come next.
+    fn check_order(&self, key: u16) -> Result<(), BitmapError> {
+        match self.entries.last() {
+            Some(last) if last.key >= key => Err(BitmapError::ChunkOrder { last: last.key, got: key }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes a container that was written from `start` of the room and bodies on.
+    fn note(&mut self, key: u16, cardinality: u32, kind: ContainerKind, start: usize) {
         self.has_runs |= kind == ContainerKind::Runs;
         self.entries.push(Entry {
             key,
-            last_rank: u16::try_from(last_rank).unwrap_or(u16::MAX),
+            last_rank: u16::try_from(cardinality.saturating_sub(1)).unwrap_or(u16::MAX),
             has_runs: kind == ContainerKind::Runs,
-            start,
+            start: to_u32(start - self.gap),
         });
-        Ok(())
     }
 
     /// Forgets what was written and keeps the memory.

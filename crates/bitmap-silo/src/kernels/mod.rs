@@ -5,6 +5,7 @@
 //! never ask which one they got. The scalar table is the specification: the wide tables are the
 //! same loops compiled for more instructions, except where written out by hand.
 
+mod prefetch;
 mod ranks;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -12,6 +13,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
+pub(crate) use prefetch::prefetch;
 pub(crate) use ranks::{Ranks, no_ranks};
 
 /// Words of a bitset container, little-endian, at any alignment.
@@ -51,6 +53,8 @@ pub(crate) struct Kernels {
     pub(crate) assign: fn(WordOp, &mut Words, &Bits),
     /// `out = a op b`; answers the cardinality of the result.
     pub(crate) combine: fn(WordOp, &Bits, &Bits, &mut Words) -> u32,
+    /// Appends the bytes of `a op b` to a vector; answers the cardinality of the result.
+    pub(crate) append: fn(WordOp, &Bits, &Bits, &mut Vec<u8>) -> u32,
     /// Cardinality of `a op b`, without a store.
     pub(crate) count: fn(WordOp, &Bits, &Bits) -> u32,
     /// Cardinality of one bitset.
@@ -195,6 +199,13 @@ mod tests {
                         let n = (wide.combine)(op, a, b, &mut x);
                         assert_eq!(n, (scalar.combine)(op, a, b, &mut y), "{}", wide.name);
                         assert_eq!(x, y, "{}", wide.name);
+                        for table in [wide, &scalar] {
+                            let mut bytes = vec![7; 3];
+                            assert_eq!(n, (table.append)(op, a, b, &mut bytes), "{}", table.name);
+                            let (words, rest) = bytes[3..].as_chunks();
+                            assert!(rest.is_empty() && bytes[..3] == [7; 3], "{}", table.name);
+                            assert!(words.iter().copied().eq(x.map(u64::to_le_bytes)), "{}", table.name);
+                        }
                         assert_eq!(n, (wide.count)(op, a, b), "{}", wide.name);
                         assert_eq!(n, (scalar.count)(op, a, b));
                         let mut z = a.map(u64::from_le_bytes);

@@ -21,6 +21,7 @@ pub(super) static TABLE: Kernels = Kernels {
     name: "scalar",
     assign,
     combine,
+    append,
     count,
     popcount,
     product,
@@ -88,6 +89,13 @@ pub(super) fn combine(op: WordOp, a: &Bits, b: &Bits, out: &mut Words) -> u32 {
         WordOp::Xor => combine_with(a, b, out, |a, b| a ^ b),
         WordOp::AndNot => combine_with(a, b, out, |a, b| a & !b),
     }
+}
+
+pub(super) fn append(op: WordOp, a: &Bits, b: &Bits, out: &mut Vec<u8>) -> u32 {
+    let mut words = [0; 1024];
+    let cardinality = combine(op, a, b, &mut words);
+    out.extend_from_slice(crate::container::view::as_bits(&words).as_flattened());
+    cardinality
 }
 
 #[inline(always)]
@@ -239,46 +247,90 @@ pub(super) fn run_count(bits: &Bits) -> u32 {
     total as u32
 }
 
-/// Smallest index at or after `from` whose value is at least `target`, by doubling steps.
+/// How many times longer a list must be for searching it to pay.
+pub(super) const SEARCH_RATIO: usize = 32;
+
+/// How many times longer a list must be for halving it for several values at once to pay.
+const HALVING_RATIO: usize = 128;
+
+/// Values of a short list that are searched for at once in a very long one: each step of a search
+/// waits for the one before it, so searches in turns take little longer than one.
+const SEARCHED: usize = 4;
+
+/// Indices of the first values that are at least the targets, by halving.
 #[inline(always)]
-pub(super) fn gallop(list: &[Le16], from: usize, target: u16) -> usize {
-    let mut step = 1;
-    let mut low = from;
-    let mut high = from;
+fn lower_bounds(list: &[Le16], targets: [u16; SEARCHED]) -> [usize; SEARCHED] {
+    let mut low = [0; SEARCHED];
+    let mut len = list.len();
+    while len > 1 {
+        let half = len / 2;
+        for (low, target) in low.iter_mut().zip(targets) {
+            // By arithmetic, since which way it goes is unpredictable.
+            *low += half & usize::from(value(list[*low + half - 1]) < target).wrapping_neg();
+        }
+        len -= half;
+    }
+    for (low, target) in low.iter_mut().zip(targets) {
+        *low += usize::from(list.get(*low).is_some_and(|v| value(*v) < target));
+    }
+    low
+}
+
+/// Searches by halving, some values at once.
+#[inline(always)]
+fn search_groups(short: &[Le16], long: &[Le16], mut sink: impl FnMut(u16, bool)) {
+    let mut long = long;
+    let (groups, rest) = short.as_chunks::<SEARCHED>();
+    let mut last = [[0xff, 0xff]; SEARCHED];
+    last.iter_mut().zip(rest).for_each(|(to, v)| *to = *v);
+    let counted = groups.iter().map(|group| (group, SEARCHED)).chain([(&last, rest.len())]);
+    for (group, count) in counted {
+        let targets = group.map(value);
+        let found = lower_bounds(long, targets);
+        for (target, at) in targets.into_iter().zip(found).take(count) {
+            sink(target, long.get(at).is_some_and(|v| value(*v) == target));
+        }
+        long = &long[found[SEARCHED - 1].min(long.len())..];
+    }
+}
+
+/// Smallest index whose value is at least `target`, by doubling steps.
+#[inline(always)]
+fn gallop(list: &[Le16], target: u16) -> usize {
+    let (mut low, mut high, mut step) = (0, 0, 1);
     while high < list.len() && value(list[high]) < target {
         low = high + 1;
         high += step;
         step *= 2;
     }
-    let high = high.min(list.len());
-    low + list[low..high].partition_point(|v| value(*v) < target)
+    low + list[low..high.min(list.len())].partition_point(|v| value(*v) < target)
 }
 
-/// How many times longer a list must be for galloping through it to pay.
-pub(super) const GALLOP_RATIO: usize = 32;
-
+/// Searches the long list for each value of the short one and hands on whether it is there.
 #[inline(always)]
-fn intersect_gallop(short: &[Le16], long: &[Le16], mut sink: impl FnMut(u16)) {
-    let mut at = 0;
+fn search_each(short: &[Le16], long: &[Le16], mut sink: impl FnMut(u16, bool)) {
+    if short.len() * HALVING_RATIO < long.len() {
+        return search_groups(short, long, sink);
+    }
+    let mut long = long;
     for v in short {
         let v = value(*v);
-        at = gallop(long, at, v);
-        if at == long.len() {
-            break;
-        }
-        if value(long[at]) == v {
-            sink(v);
-        }
+        long = &long[gallop(long, v)..];
+        sink(v, long.first().is_some_and(|found| value(*found) == v));
     }
 }
 
-/// The galloping intersection where the lengths call for it.
+/// The searching intersection where the lengths call for it.
 #[inline(always)]
-pub(super) fn intersect_skewed(a: &[Le16], b: &[Le16], sink: impl FnMut(u16)) -> bool {
+pub(super) fn intersect_skewed(a: &[Le16], b: &[Le16], mut sink: impl FnMut(u16)) -> bool {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    let skewed = short.len() * GALLOP_RATIO < long.len();
+    let skewed = short.len() * SEARCH_RATIO < long.len();
     if skewed {
-        intersect_gallop(short, long, sink);
+        search_each(short, long, |v, hit| {
+            if hit {
+                sink(v);
+            }
+        });
     }
     skewed
 }
@@ -330,19 +382,16 @@ pub(super) fn subtract_merge(a: &[Le16], b: &[Le16], mut sink: impl FnMut(u16, b
     }
 }
 
-/// The galloping difference where the lengths call for it.
+/// The searching difference where the lengths call for it.
 #[inline(always)]
 pub(super) fn subtract_skewed(a: &[Le16], b: &[Le16], mut sink: impl FnMut(u16)) -> bool {
-    let skewed = a.len() * GALLOP_RATIO < b.len();
+    let skewed = a.len() * SEARCH_RATIO < b.len();
     if skewed {
-        let mut at = 0;
-        for x in a {
-            let x = value(*x);
-            at = gallop(b, at, x);
-            if at == b.len() || value(b[at]) != x {
-                sink(x);
+        search_each(a, b, |v, hit| {
+            if !hit {
+                sink(v);
             }
-        }
+        });
     }
     skewed
 }

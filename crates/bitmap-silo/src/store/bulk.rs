@@ -317,7 +317,7 @@ impl StoreBulkWriter<'_> {
         for (field, zones) in news.zones {
             self.notes.own.zones.entry(field).or_default().extend(zones.zones());
         }
-        store.touched().note(ops.bitmaps().map(|ops| (ops.field, ops.value)), &news.pages);
+        store.touched().note(ops, &news.pages);
         Ok(())
     }
 

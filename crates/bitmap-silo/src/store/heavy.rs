@@ -18,7 +18,7 @@ pub(crate) fn encode_heavy(values: &BTreeSet<u64>) -> Vec<u8> {
     out
 }
 
-fn decode(bytes: &[u8]) -> Result<BTreeSet<u64>, &'static str> {
+pub(super) fn decode(bytes: &[u8]) -> Result<BTreeSet<u64>, &'static str> {
     if bytes.is_empty() {
         return Ok(BTreeSet::new());
     }

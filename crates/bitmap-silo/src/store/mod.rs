@@ -22,6 +22,8 @@ mod columns;
 mod decoded;
 mod error;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzed;
 mod handle;
 mod heavy;
 mod keys;
@@ -42,6 +44,8 @@ pub use check::StoreCheck;
 pub use columns::StoredColumn;
 pub use error::{StoreError, StoreResult};
 pub use fields::{Field, FieldKind};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzed::{parse_stored, store_operators};
 pub use handle::{FieldsAt, Store};
 pub use lists::{PostingLeaf, PostingSlots, StoredPostings};
 pub use maintain::{HEAVY_FROM, MaintainReport, PAGE_PAIRS, Upkeep};

@@ -279,7 +279,7 @@ impl<'s> Writer<'s> {
         for (field, zones) in news.zones.iter().filter(|(_, zones)| !zones.is_empty()) {
             batch.merge(&store.spaces.zones, Key::field(*field), zones.encode())?;
         }
-        store.touched().note(ops.bitmaps().map(|ops| (ops.field, ops.value)), &news.pages);
+        store.touched().note(ops, &news.pages);
         Ok(())
     }
 }

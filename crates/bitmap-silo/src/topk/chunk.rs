@@ -1,16 +1,19 @@
 //! The candidates of one chunk.
 
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use crate::column::{ColumnView, Direction, Walk};
 use crate::container::{ContainerRef, Scratch};
-use crate::eval::ChunkFilter;
+use crate::eval::{ChunkFilter, Factors};
 use crate::frozen::join_slot;
 
 /// Slots are gathered and looked up where the filter has at most so many in the chunk.
 const GATHER_MAX: u32 = 256;
 /// Entries for which the filter is asked slot by slot before it is evaluated for the chunk.
 const PROBES: u32 = 48;
+/// Slots at the start of a walk whose keys are asked for ahead.
+const FETCHED: usize = 4;
 
 /// The entry at which a chunk begins, in the direction; or after it.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,7 @@ pub(super) struct Chunk<'a> {
     /// Only slots whose key in this column is the one given, or that have none.
     equals: Option<(ColumnView<'a>, Option<u64>)>,
     entries: Entries<'a>,
-    passes: Passes,
+    passes: Passes<'a>,
     /// Entries taken since the chunk was opened.
     taken: u32,
     /// Whether the tie column ascends here, once that was asked.
@@ -42,51 +45,53 @@ pub(super) struct Chunk<'a> {
 enum Entries<'a> {
     /// All of the column, in its order.
     Walk(Box<Walk<'a>>),
-    /// Those of the filter; greatest first, so flipped where the lowest is best.
+    /// Those of the filter, the greatest first and flipped where the lowest is best; no heap until
+    /// one of them is taken, as most chunks give none.
+    Best(Vec<(u64, u16)>),
+    /// The same once one was taken.
     Gathered(BinaryHeap<(u64, u16)>),
 }
 
 /// How an entry is known to be in the filter.
 #[derive(Debug)]
-enum Passes {
+enum Passes<'a> {
     /// There is no filter, or entries were gathered from it.
     Always,
     /// By asking for the slot.
     Probe,
+    /// By asking the containers of a conjunction.
+    Factors(Factors<'a>),
     /// By the evaluated chunk, which has so many slots.
     Bits { words: Box<Scratch>, cardinality: u32 },
 }
 
 impl<'a> Chunk<'a> {
-    /// The chunk with its candidates from `start` on; the filter has at most `filter_bound` slots
-    /// in it.
+    /// The prepared chunk with its candidates from `start` on. `slots` are those that were gathered
+    /// of all prepared chunks.
     pub(super) fn new(
-        number: u16,
+        prepared: Prepared<'a>,
         direction: Direction,
-        view: ColumnView<'a>,
         equals: Option<(ColumnView<'a>, Option<u64>)>,
         start: Start,
-        filter: Option<&mut ChunkFilter<'_>>,
-        filter_bound: u32,
+        slots: &[u16],
     ) -> Self {
-        let none = Entries::Gathered(BinaryHeap::new());
+        let Prepared { number, view, candidates } = prepared;
         let mut chunk = Self {
             number,
             direction,
             view,
             equals,
-            entries: none,
+            entries: Entries::Best(Vec::new()),
             passes: Passes::Always,
             taken: 0,
             ties_ascend: None,
         };
-        match filter {
-            Some(filter) if filter_bound <= GATHER_MAX => chunk.gather(filter.evaluate(number), start),
-            Some(_) => {
-                chunk.passes = Passes::Probe;
+        match candidates {
+            Given::Slots(range) => chunk.gather(slots.get(range).unwrap_or(&[]), start),
+            Given::All(passes) => {
+                chunk.passes = passes;
                 chunk.walk(start);
             }
-            None => chunk.walk(start),
         }
         chunk
     }
@@ -102,21 +107,20 @@ impl<'a> Chunk<'a> {
     }
 
     /// Looks up the keys of slots, in place of walking on.
-    fn gather(&mut self, slots: ContainerRef<'_>, start: Start) {
-        let count = slots.cardinality() as usize;
-        let (mut lows, mut keys) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        slots.for_each(|low| lows.push(low));
-        self.view.get_many(&lows, &mut keys);
+    fn gather(&mut self, slots: &[u16], start: Start) {
         let direction = self.direction;
-        let mut found = Vec::with_capacity(count);
-        for (low, key) in lows.into_iter().zip(keys) {
-            let Some(key) = key else { continue };
+        let mut found = Vec::with_capacity(slots.len());
+        self.view.for_each_of(slots, |low, key| {
             let at = direction.compare(&(key, low), &(start.key, start.low));
             if at.is_gt() || (at.is_eq() && !start.past) {
                 found.push(flip(direction, (key, low)));
             }
+        });
+        let best = (0..found.len()).max_by_key(|index| found.get(*index));
+        if let Some(best) = best {
+            found.swap(0, best);
         }
-        self.entries = Entries::Gathered(found.into());
+        self.entries = Entries::Best(found);
         self.passes = Passes::Always;
     }
 
@@ -124,25 +128,43 @@ impl<'a> Chunk<'a> {
     pub(super) fn head(&self) -> Option<(u64, u16)> {
         match &self.entries {
             Entries::Walk(walk) => walk.peek(),
+            Entries::Best(found) => found.first().map(|entry| flip(self.direction, *entry)),
             Entries::Gathered(heap) => heap.peek().map(|entry| flip(self.direction, *entry)),
+        }
+    }
+
+    /// Removes the best entry.
+    #[inline]
+    fn pop(&mut self) -> Option<(u64, u16)> {
+        if let Entries::Best(found) = &mut self.entries {
+            self.entries = Entries::Gathered(std::mem::take(found).into());
+        }
+        match &mut self.entries {
+            Entries::Walk(walk) => walk.next(),
+            Entries::Gathered(heap) => heap.pop().map(|entry| flip(self.direction, entry)),
+            Entries::Best(_) => None,
+        }
+    }
+
+    /// Whether the filter has a slot of the chunk.
+    #[inline]
+    fn passes(&self, low: u16, filter: Option<&ChunkFilter<'_>>) -> bool {
+        match &self.passes {
+            Passes::Always => true,
+            Passes::Probe => filter.is_none_or(|filter| filter.contains(join_slot(self.number, low))),
+            Passes::Factors(factors) => {
+                factors.iter().all(|(container, negated)| container.contains(low) != *negated)
+            }
+            Passes::Bits { words, .. } => words.contains(low),
         }
     }
 
     /// Takes the best entry; answers it if it passes.
     #[inline]
     pub(super) fn take(&mut self, filter: Option<&mut ChunkFilter<'_>>) -> Option<(u64, u16)> {
-        let (key, low) = match &mut self.entries {
-            Entries::Walk(walk) => walk.next()?,
-            Entries::Gathered(heap) => flip(self.direction, heap.pop()?),
-        };
+        let (key, low) = self.pop()?;
         self.taken += 1;
-        let passes = match &self.passes {
-            Passes::Always => true,
-            Passes::Probe => {
-                filter.as_ref().is_none_or(|filter| filter.contains(join_slot(self.number, low)))
-            }
-            Passes::Bits { words, .. } => words.contains(low),
-        };
+        let passes = self.passes(low, filter.as_deref());
         if let Some(filter) = filter {
             self.settle(filter, Start { key, low, past: true });
         }
@@ -153,11 +175,11 @@ impl<'a> Chunk<'a> {
     /// Changes how the filter is asked, once the way so far has cost as much as the next.
     fn settle(&mut self, filter: &mut ChunkFilter<'_>, start: Start) {
         match &self.passes {
-            Passes::Probe if self.taken >= PROBES => {
+            Passes::Probe | Passes::Factors(_) if self.taken >= PROBES => {
                 let container = filter.evaluate(self.number);
                 let cardinality = container.cardinality();
                 if cardinality <= GATHER_MAX {
-                    self.gather(container, start);
+                    self.gather(&slots_of(container), start);
                 } else {
                     let mut words = Box::new(Scratch::new());
                     words.load(container);
@@ -171,7 +193,7 @@ impl<'a> Chunk<'a> {
                 else {
                     return;
                 };
-                self.gather(words.as_bitset(cardinality).into(), start);
+                self.gather(&slots_of(words.as_bitset(cardinality).into()), start);
             }
             _ => {}
         }
@@ -181,9 +203,81 @@ impl<'a> Chunk<'a> {
     pub(super) fn skip_to(&mut self, start: Start) {
         match &mut self.entries {
             Entries::Walk(_) => self.walk(start),
+            Entries::Best(found) => {
+                let first = flip(self.direction, (start.key, start.low));
+                found.retain(|entry| *entry <= first);
+                self.entries = Entries::Gathered(std::mem::take(found).into());
+            }
             Entries::Gathered(heap) => {
                 let first = flip(self.direction, (start.key, start.low));
                 heap.retain(|entry| *entry <= first);
+            }
+        }
+    }
+}
+
+fn slots_of(container: ContainerRef<'_>) -> Vec<u16> {
+    let mut slots = Vec::with_capacity(container.cardinality() as usize);
+    container.for_each(|low| slots.push(low));
+    slots
+}
+
+/// A chunk that may be opened next, and whose bytes were asked for.
+#[derive(Debug)]
+pub(super) struct Prepared<'a> {
+    /// The upper 16 bits of its slots.
+    pub(super) number: u16,
+    view: ColumnView<'a>,
+    candidates: Given<'a>,
+}
+
+/// Where the candidates of a chunk come from.
+#[derive(Debug)]
+enum Given<'a> {
+    /// From the filter: these of the slots gathered.
+    Slots(Range<usize>),
+    /// From the column, if they pass.
+    All(Passes<'a>),
+}
+
+impl<'a> Prepared<'a> {
+    /// Asks for what opening the chunk will read first; the filter has at most `filter_bound` slots
+    /// in it. Gathered slots are appended to `slots`.
+    pub(super) fn new(
+        number: u16,
+        direction: Direction,
+        view: ColumnView<'a>,
+        filter: Option<&mut ChunkFilter<'a>>,
+        filter_bound: u32,
+        slots: &mut Vec<u16>,
+    ) -> Self {
+        let candidates = match filter {
+            Some(filter) if filter_bound <= GATHER_MAX => {
+                let start = slots.len();
+                filter.evaluate(number).for_each(|low| {
+                    view.page().prefetch(low);
+                    slots.push(low);
+                });
+                Given::Slots(start..slots.len())
+            }
+            filter => {
+                view.page().prefetch_order(direction);
+                Given::All(match filter {
+                    Some(filter) => filter.factors(number).map_or(Passes::Probe, Passes::Factors),
+                    None => Passes::Always,
+                })
+            }
+        };
+        Self { number, view, candidates }
+    }
+
+    /// Asks for what the first entries lead to, once these are at hand.
+    pub(super) fn prefetch(&self, direction: Direction) {
+        let Given::All(passes) = &self.candidates else { return };
+        for low in self.view.page().first_slots(direction, FETCHED) {
+            self.view.page().prefetch(low);
+            if let Passes::Factors(factors) = passes {
+                factors.iter().for_each(|(container, _)| container.prefetch(low));
             }
         }
     }

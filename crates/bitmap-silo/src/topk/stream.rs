@@ -1,8 +1,8 @@
 //! Entries of all chunks of a column, best first.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
-use super::chunk::{Chunk, Start};
+use super::chunk::{Chunk, Prepared, Start};
 use super::order::SortSource;
 use crate::column::{ColumnView, Direction, Zone};
 use crate::container::CHUNK_SLOTS;
@@ -62,11 +62,12 @@ struct Place {
     key: u64,
     /// The chunk, flipped likewise: of equal keys, slots decide.
     chunk: u16,
-    /// Index among the opened chunks, or [`UNOPENED`].
+    /// Index among the opened chunks; of no meaning for others.
     index: usize,
 }
 
-const UNOPENED: usize = usize::MAX;
+/// Most chunks that are prepared before one of them is opened.
+const AHEAD_MAX: usize = 16;
 
 /// Entries that pass, by key and slot in the direction.
 pub(super) struct Stream<'a, E> {
@@ -78,8 +79,15 @@ pub(super) struct Stream<'a, E> {
     begin: Begin,
     /// The last key that belongs to the stream.
     last: Option<u64>,
+    /// Places of opened chunks that have entries left.
     heap: BinaryHeap<Place>,
     opened: Vec<Chunk<'a>>,
+    /// Places of chunks that were not looked at.
+    unopened: BinaryHeap<Place>,
+    /// Chunks taken from there, best first, whose bytes were asked for: their cache misses overlap.
+    ahead: VecDeque<(Place, Prepared<'a>)>,
+    /// What was gathered of those.
+    slots: Vec<u16>,
 }
 
 /// Greater for what comes first in the direction.
@@ -128,26 +136,50 @@ impl<'a, E> Stream<'a, E> {
             (!late && !early).then(|| Place {
                 key: flip_key(direction, best),
                 chunk: flip_chunk(direction, zone.chunk),
-                index: UNOPENED,
+                index: 0,
             })
         };
-        let heap: Vec<Place> = of.source.zones().iter().filter_map(place).collect();
-        let filter = of.filter.map(Query::chunk_filter);
-        Self { of, filter, tie, gathers_ties, begin, last, heap: heap.into(), opened: Vec::new() }
+        let unopened: Vec<Place> = of.source.zones().iter().filter_map(place).collect();
+        Self {
+            filter: of.filter.map(Query::chunk_filter),
+            of,
+            tie,
+            gathers_ties,
+            begin,
+            last,
+            heap: BinaryHeap::new(),
+            opened: Vec::new(),
+            unopened: unopened.into(),
+            ahead: VecDeque::new(),
+            slots: Vec::new(),
+        }
+    }
+
+    /// The best place of a chunk that was not opened.
+    fn best_unopened(&self) -> Option<&Place> {
+        self.ahead.front().map(|(place, _)| place).or_else(|| self.unopened.peek())
+    }
+
+    /// The best place, and whether its chunk is opened.
+    fn best(&self) -> Option<(Place, bool)> {
+        match (self.heap.peek(), self.best_unopened()) {
+            (Some(opened), Some(other)) if other >= opened => Some((*other, false)),
+            (Some(opened), _) => Some((*opened, true)),
+            (None, other) => other.map(|place| (*place, false)),
+        }
     }
 
     /// The next entry that passes; where a key is given, only one with that key.
     pub(super) fn next(&mut self, only: Option<u64>) -> Result<Option<Entry>, E> {
         let direction = self.of.direction;
-        while let Some(place) = self.heap.peek().copied() {
+        while let Some((place, is_opened)) = self.best() {
             let key = flip_key(direction, place.key);
             let ends = self.last.is_some_and(|last| direction.precedes(&last, &key));
             if ends || only.is_some_and(|only| only != key) {
                 return Ok(None);
             }
-            if place.index == UNOPENED {
-                self.heap.pop();
-                self.open(flip_chunk(direction, place.chunk))?;
+            if !is_opened {
+                self.open_next()?;
                 continue;
             }
             let Some(chunk) = self.opened.get_mut(place.index) else {
@@ -171,14 +203,35 @@ impl<'a, E> Stream<'a, E> {
         Ok(None)
     }
 
-    /// Opens a chunk and puts it into the heap, unless it has nothing to give.
-    fn open(&mut self, number: u16) -> Result<(), E> {
+    /// Prepares the chunks that come next: the more, the more were opened, so that few are prepared in
+    /// vain.
+    fn prepare(&mut self) -> Result<(), E> {
         let direction = self.of.direction;
-        let filter_bound = self.filter.as_ref().map(|filter| filter.bound(number));
-        if filter_bound == Some(0) {
-            return Ok(());
+        let depth = (self.opened.len() / 2).clamp(1, AHEAD_MAX);
+        self.slots.clear();
+        while self.ahead.len() < depth {
+            let Some(place) = self.unopened.pop() else { break };
+            let number = flip_chunk(direction, place.chunk);
+            let filter_bound = self.filter.as_ref().map_or(CHUNK_SLOTS, |filter| filter.bound(number));
+            if filter_bound != 0 {
+                let view = self.of.source.column(number)?;
+                let filter = self.filter.as_mut();
+                let prepared = Prepared::new(number, direction, view, filter, filter_bound, &mut self.slots);
+                self.ahead.push_back((place, prepared));
+            }
         }
-        let view = self.of.source.column(number)?;
+        self.ahead.iter().for_each(|(_, prepared)| prepared.prefetch(direction));
+        Ok(())
+    }
+
+    /// Opens the best chunk that is not, and puts it into the heap, unless it has nothing to give.
+    fn open_next(&mut self) -> Result<(), E> {
+        let direction = self.of.direction;
+        if self.ahead.is_empty() {
+            self.prepare()?;
+        }
+        let Some((place, prepared)) = self.ahead.pop_front() else { return Ok(()) };
+        let number = prepared.number;
         let equals = match self.of.equals {
             Some((source, key)) => Some((source.column(number)?, key)),
             None => None,
@@ -190,17 +243,11 @@ impl<'a, E> Stream<'a, E> {
         // Within a chunk, slots stand for ties only where those ascend.
         self.gathers_ties |= tie.as_ref().is_some_and(|tie| !tie.ascends());
         let start = self.start(number, tie.as_ref());
-        let filter = self.filter.as_mut();
-        let chunk =
-            Chunk::new(number, direction, view, equals, start, filter, filter_bound.unwrap_or(CHUNK_SLOTS));
+        let chunk = Chunk::new(prepared, direction, equals, start, &self.slots);
         if let Some((key, _)) = chunk.head() {
-            let place = Place {
-                key: flip_key(direction, key),
-                chunk: flip_chunk(direction, number),
-                index: self.opened.len(),
-            };
+            let key = flip_key(direction, key);
+            self.heap.push(Place { key, index: self.opened.len(), ..place });
             self.opened.push(chunk);
-            self.heap.push(place);
         }
         Ok(())
     }
@@ -259,7 +306,7 @@ impl<'a, E> Stream<'a, E> {
             return Ok(false);
         }
         let key = flip_key(self.of.direction, entry.key);
-        let more = self.heap.peek().is_some_and(|top| top.key == key);
+        let more = self.best().is_some_and(|(top, _)| top.key == key);
         // What has the cursor's key has not been compared with the cursor.
         Ok(more || matches!(self.begin, Begin::After { key, .. } if key == entry.key))
     }
@@ -279,22 +326,25 @@ impl<'a, E> Stream<'a, E> {
             Direction::Ascending => key.checked_add(1),
             Direction::Descending => key.checked_sub(1),
         };
+        self.unopened.extend(self.ahead.drain(..).map(|(place, _)| place));
         let Some(next) = next else {
             self.heap.clear();
+            self.unopened.clear();
             return;
         };
         self.begin = Begin::At(next);
         let (opened, flipped) = (&mut self.opened, flip_key(direction, next));
         let places = std::mem::take(&mut self.heap).into_vec().into_iter();
-        let places = places.filter_map(|mut place| {
-            if let Some(chunk) = opened.get_mut(place.index).filter(|_| place.index != UNOPENED) {
-                chunk.skip_to(Start { key: next, low: first_low(direction), past: false });
-                place.key = flip_key(direction, chunk.head()?.0);
-            }
-            place.key = place.key.min(flipped);
-            Some(place)
+        let places = places.filter_map(|place| {
+            let chunk = opened.get_mut(place.index)?;
+            chunk.skip_to(Start { key: next, low: first_low(direction), past: false });
+            let key = flip_key(direction, chunk.head()?.0);
+            Some(Place { key: key.min(flipped), ..place })
         });
         self.heap = places.collect::<Vec<_>>().into();
+        let unopened = std::mem::take(&mut self.unopened).into_vec().into_iter();
+        let unopened = unopened.map(|place| Place { key: place.key.min(flipped), ..place });
+        self.unopened = unopened.collect::<Vec<_>>().into();
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) static TABLE: Kernels = Kernels {
     name: "avx2",
     assign,
     combine,
+    append: scalar::append,
     count,
     popcount,
     product,

@@ -22,6 +22,7 @@ pub(super) static TABLE: Kernels = Kernels {
     name: "avx512",
     assign,
     combine,
+    append,
     count,
     popcount,
     product,
@@ -218,6 +219,37 @@ fn product_count(clauses: &[Clause<'_>]) -> u32 {
     unsafe { inner(clauses) }
 }
 
+fn append(op: WordOp, a: &Bits, b: &Bits, out: &mut Vec<u8>) -> u32 {
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn inner(a: &Bits, b: &Bits, out: &mut Vec<u8>, f: impl Fn(__m512i, __m512i) -> __m512i) -> u32 {
+        out.reserve(size_of::<Bits>());
+        let target = out.spare_capacity_mut().as_mut_ptr().cast::<__m512i>();
+        let (a, b) = (a.as_ptr().cast::<__m512i>(), b.as_ptr().cast::<__m512i>());
+        let mut total = _mm512_setzero_si512();
+        for i in 0..VECTORS {
+            // SAFETY: `i < VECTORS`; both bitsets are `VECTORS` vectors of 64 bytes, and room for as
+            // many was reserved behind the vector's elements. No access needs an alignment.
+            unsafe {
+                let v = f(_mm512_loadu_si512(a.add(i)), _mm512_loadu_si512(b.add(i)));
+                _mm512_storeu_si512(target.add(i), v);
+                total = _mm512_add_epi64(total, _mm512_popcnt_epi64(v));
+            }
+        }
+        // SAFETY: the loop has written all bytes of a bitset behind the elements, inside the capacity.
+        unsafe { out.set_len(out.len() + size_of::<Bits>()) };
+        total_of(total)
+    }
+    // SAFETY: the table is offered only where these features were detected.
+    unsafe {
+        match op {
+            WordOp::And => inner(a, b, out, |a, b| _mm512_and_si512(a, b)),
+            WordOp::Or => inner(a, b, out, |a, b| _mm512_or_si512(a, b)),
+            WordOp::Xor => inner(a, b, out, |a, b| _mm512_xor_si512(a, b)),
+            WordOp::AndNot => inner(a, b, out, |a, b| _mm512_andnot_si512(b, a)),
+        }
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2")]
 fn compress(x: __m128i, mask: u32) -> __m128i {
@@ -330,31 +362,37 @@ fn extract16(bits: &Bits, out: &mut [u16]) -> usize {
         // SAFETY: `POSITIONS` has the 64 bytes that the load reads.
         let positions = unsafe { _mm512_loadu_si512(POSITIONS.as_ptr().cast()) };
         let mut len = 0;
-        for (base, bytes) in (0_i32..).step_by(64).zip(bits) {
-            let word = u64::from_le_bytes(*bytes);
-            if word == 0 {
+        let (groups, _) = bits.as_chunks::<8>();
+        for (group, first) in groups.iter().zip((0_i32..).step_by(512)) {
+            // SAFETY: the reference is to the 64 bytes that the load reads.
+            let words = unsafe { _mm512_loadu_si512(group.as_ptr().cast()) };
+            if _mm512_test_epi32_mask(words, words) == 0 {
                 continue;
             }
-            assert!(out.len() >= len + LIST_SLACK, "no room for the values of a word");
-            let ones = _mm512_maskz_compress_epi8(word, positions);
-            #[expect(clippy::cast_possible_truncation, reason = "wraps as two's complement")]
-            let base = _mm512_set1_epi16(base as i16);
-            let low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(ones));
-            // SAFETY: the assertion leaves room for 64 values from `len`; this stores 32.
-            unsafe {
-                _mm512_storeu_si512(out.as_mut_ptr().add(len).cast(), _mm512_or_si512(low, base));
-            }
-            let count = word.count_ones() as usize;
-            if count > 32 {
-                let high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(ones));
-                // SAFETY: the assertion leaves room for 64 values from `len`; these are the
-                // second 32 of them.
+            // Words without ones among others are not skipped: where they are is unpredictable.
+            for (bytes, base) in group.iter().zip((first..).step_by(64)) {
+                let word = u64::from_le_bytes(*bytes);
+                assert!(out.len() >= len + LIST_SLACK, "no room for the values of a word");
+                let ones = _mm512_maskz_compress_epi8(word, positions);
+                #[expect(clippy::cast_possible_truncation, reason = "wraps as two's complement")]
+                let base = _mm512_set1_epi16(base as i16);
+                let low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(ones));
+                // SAFETY: the assertion leaves room for 64 values from `len`; this stores 32.
                 unsafe {
-                    let to = out.as_mut_ptr().add(len + 32).cast();
-                    _mm512_storeu_si512(to, _mm512_or_si512(high, base));
+                    _mm512_storeu_si512(out.as_mut_ptr().add(len).cast(), _mm512_or_si512(low, base));
                 }
+                let count = word.count_ones() as usize;
+                if count > 32 {
+                    let high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(ones));
+                    // SAFETY: the assertion leaves room for 64 values from `len`; these are the
+                    // second 32 of them.
+                    unsafe {
+                        let to = out.as_mut_ptr().add(len + 32).cast();
+                        _mm512_storeu_si512(to, _mm512_or_si512(high, base));
+                    }
+                }
+                len += count;
             }
-            len += count;
         }
         len
     }

@@ -1,5 +1,7 @@
 //! Zones that are wider than they need be.
 
+use std::collections::BTreeSet;
+
 use datasilo::{Durability, Silo};
 
 use super::MaintainReport;
@@ -11,11 +13,12 @@ use crate::store::keys::Key;
 
 impl Store {
     /// Puts the true bounds of a column in place of those that changes have widened, and removes chunks
-    /// without keys.
+    /// without keys: of the chunks named, or of all. Of named ones, a count that alone is too high stays.
     pub(super) fn measure_zones(
         &self,
         silo: &Silo,
         field: u32,
+        touched: Option<&BTreeSet<u16>>,
         report: &mut MaintainReport,
     ) -> StoreResult<()> {
         let snapshot = silo.snapshot();
@@ -23,18 +26,26 @@ impl Store {
         let before = column.zones()?;
         let mut zones = Vec::with_capacity(before.zones().len());
         let mut batch = silo.batch();
+        let mut changed = false;
         for zone in before.zones() {
+            if touched.is_some_and(|touched| !touched.contains(&zone.chunk)) {
+                zones.push(*zone);
+                continue;
+            }
             let page = column.page(zone.chunk)?;
             if let (Some(lowest), Some(highest)) = (page.min(), page.max()) {
-                zones.push(Zone { chunk: zone.chunk, count: page.len(), lowest, highest });
+                let measured = Zone { chunk: zone.chunk, count: page.len(), lowest, highest };
+                let bounds_differ = (lowest, highest) != (zone.lowest, zone.highest);
+                changed |= bounds_differ || (touched.is_none() && measured != *zone);
+                zones.push(measured);
             } else {
                 batch.delete(&self.spaces.columns, Key::column(field, zone.chunk))?;
                 report.emptied_chunks += 1;
+                changed = true;
             }
         }
-        let zones = Zones::of(zones);
-        if zones != *before {
-            batch.put(&self.spaces.zones, Key::field(field), zones.encode())?;
+        if changed {
+            batch.put(&self.spaces.zones, Key::field(field), Zones::of(zones).encode())?;
             silo.commit(&mut batch, Durability::Process)?;
         }
         Ok(())

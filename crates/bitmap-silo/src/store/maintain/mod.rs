@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use datasilo::Silo;
 use roaring::RoaringBitmap;
 
+use super::batch::StoreBatch;
 use super::error::StoreResult;
 use super::fields::FieldKind;
 use super::handle::{Routes, Store};
@@ -28,14 +29,20 @@ const STEP_OPS: usize = 50_000;
 pub(crate) struct Touched {
     /// Values of bitmap fields, by field.
     bitmaps: BTreeMap<u32, RoaringBitmap>,
+    /// Chunks of columns, by field.
+    columns: BTreeMap<u32, BTreeSet<u16>>,
     /// Pages of postings fields, by field.
     postings: BTreeMap<u32, BTreeSet<u32>>,
 }
 
 impl Touched {
-    pub(crate) fn note(&mut self, bitmaps: impl Iterator<Item = (u32, u32)>, pages: &[(u32, u32)]) {
-        for (field, value) in bitmaps {
-            self.bitmaps.entry(field).or_default().insert(value);
+    /// Notes what operations on bitmaps and columns, and on these pages of postings, touch.
+    pub(crate) fn note(&mut self, ops: &StoreBatch, pages: &[(u32, u32)]) {
+        for ops in ops.bitmaps() {
+            self.bitmaps.entry(ops.field).or_default().insert(ops.value);
+        }
+        for ops in ops.columns() {
+            self.columns.entry(ops.field).or_default().insert(ops.chunk);
         }
         for (field, page) in pages {
             self.postings.entry(*field).or_default().insert(*page);
@@ -44,12 +51,16 @@ impl Touched {
 
     pub(crate) fn forget(&mut self, field: u32) {
         self.bitmaps.remove(&field);
+        self.columns.remove(&field);
         self.postings.remove(&field);
     }
 
     fn add(&mut self, other: Self) {
         for (field, values) in other.bitmaps {
             *self.bitmaps.entry(field).or_default() |= values;
+        }
+        for (field, chunks) in other.columns {
+            self.columns.entry(field).or_default().extend(chunks);
         }
         for (field, pages) in other.postings {
             self.postings.entry(field).or_default().extend(pages);
@@ -60,7 +71,8 @@ impl Touched {
 /// What [`Store::maintain`] looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upkeep {
-    /// What was written to through this handle since the last upkeep.
+    /// What was written to through this handle since the last upkeep; of columns, the zones of the
+    /// chunks written to.
     Touched,
     /// Everything: costs a look-up per value and page, and a pass over all columns, whose zones are
     /// measured anew.
@@ -124,8 +136,9 @@ impl Store {
                     }
                 }
                 FieldKind::Column => {
-                    if upkeep == Upkeep::All {
-                        self.measure_zones(silo, id, report)?;
+                    let touched = touched.columns.get(&id).filter(|_| upkeep == Upkeep::Touched);
+                    if touched.is_some() || upkeep == Upkeep::All {
+                        self.measure_zones(silo, id, touched, report)?;
                     }
                 }
                 FieldKind::Postings => {
