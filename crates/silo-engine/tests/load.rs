@@ -247,7 +247,7 @@ fn rows_that_cannot_create_a_record_are_refused() {
             let values = if id_kind == "string" {
                 let texts: Vec<String> = numbers.iter().map(|x| format!("n{x}")).collect();
                 let ends = texts.iter().scan(0, |end, text| {
-                    *end += text.len() as u32;
+                    *end += u32::try_from(text.len()).unwrap();
                     Some(*end)
                 });
                 Values::Text { ends: ends.collect(), bytes: texts.concat().into_bytes() }

@@ -137,13 +137,13 @@ impl AddedRows {
                 let Room { keys, slots, packed, .. } = room;
                 ids.read_block(at, spool, packed, keys)?;
                 slots.clear();
-                let mut resolved = Resolved { block: at, slots: u64::MAX..0, unknown: None };
+                let (mut lowest, mut behind) = (u64::MAX, 0);
                 let mut unknown: Vec<u64> = Vec::new();
                 for (row, key) in keys.numbers.iter().enumerate() {
                     if let Some(slot) = cursor.get(*key)? {
                         let slot = u64::from(slot);
                         slots.numbers.push(slot);
-                        resolved.slots = resolved.slots.start.min(slot)..resolved.slots.end.max(slot + 1);
+                        (lowest, behind) = (lowest.min(slot), behind.max(slot + 1));
                     } else {
                         slots.nulls.resize(keys.numbers.len().div_ceil(64), 0);
                         if let Some(word) = slots.nulls.get_mut(row / 64) {
@@ -156,8 +156,8 @@ impl AddedRows {
                 found.append(spool, at as u64, slots.numbers.len(), slots, packed)?;
                 unknown.sort_unstable();
                 unknown.dedup();
-                resolved.unknown = unknown.first().copied().zip(unknown.last().copied());
-                Ok((resolved, unknown))
+                let ends = unknown.first().copied().zip(unknown.last().copied());
+                Ok((Resolved { block: at, slots: lowest..behind, unknown: ends }, unknown))
             };
         let folded: Vec<(Vec<Resolved>, Vec<u64>)> = (0..ids.blocks())
             .into_par_iter()
@@ -384,9 +384,9 @@ mod tests {
         {
             let part = part_slots(slots, numbers);
             assert!(part.is_multiple_of(CHUNK_SLOTS) && (1..=PART_CHUNKS).contains(&(part / CHUNK_SLOTS)));
-            let average = numbers as f64 / slots.max(1) as f64;
+            let of_part = u128::from(part) * u128::from(numbers) / u128::from(slots.max(1));
             assert!(
-                part == CHUNK_SLOTS || part as f64 * average <= 1.1 * PART_NUMBERS as f64,
+                part == CHUNK_SLOTS || of_part <= u128::from(PART_NUMBERS) * 11 / 10,
                 "{slots} {numbers}"
             );
         }

@@ -140,10 +140,14 @@ impl Adds<'_, '_> {
             let mut window = Window::default();
             rows.for_each(|slot, numbers| {
                 if self.indexes.filter.is_some() {
-                    numbers.iter().for_each(|number| bitmaps.push(slot, BitmapOf::Number(*number)));
+                    for number in numbers {
+                        bitmaps.push(slot, BitmapOf::Number(*number));
+                    }
                 }
                 if let Some(high) = &self.indexes.high {
-                    numbers.iter().for_each(|number| ops.add(high, *number, slot));
+                    for number in numbers {
+                        ops.add(high, *number, slot);
+                    }
                 }
                 if u64::from(slot) < self.added.first_new {
                     done.changed += 1;

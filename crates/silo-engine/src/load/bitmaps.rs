@@ -141,7 +141,9 @@ pub(super) fn build_bitmaps(
                     Cell::Null => part.push(slot, BitmapOf::Null),
                     Cell::Numbers([]) => part.push(slot, BitmapOf::Empty),
                     Cell::Numbers(list) if numbers => {
-                        list.iter().for_each(|number| part.push(slot, BitmapOf::Number(*number)));
+                        for number in list {
+                            part.push(slot, BitmapOf::Number(*number));
+                        }
                     }
                     Cell::Numbers(_) => {}
                 }

@@ -77,7 +77,8 @@ fn check_values(values: &Values, rows: usize, kind: FieldType, multi: bool) -> R
             let (lowest, highest) =
                 numbers.iter().fold((i64::MAX, i64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
             let fits = |raw: i64| (low..=high).contains(&integer_of(kind, raw));
-            if !numbers.is_empty() && !(fits(lowest) && fits(highest)) {
+            let all_fit = numbers.is_empty() || (fits(lowest) && fits(highest));
+            if !all_fit {
                 return Err(format!("a number is out of range for type {}", kind.name()));
             }
             numbers.len() == rows

@@ -197,7 +197,9 @@ pub(super) fn append_added(
     };
     let list_of_each = || ends.iter().zip(1..).all(|(end, row)| *end == row);
     if nulls.is_empty() && chosen.len() == ends.len() && list_of_each() {
-        chosen.iter().for_each(|row| push_end(*row, *row as usize + 1));
+        for row in chosen {
+            push_end(*row, *row as usize + 1);
+        }
         block.numbers.extend(items.iter().map(|raw| key_of_bits(field.kind, *raw)));
     } else {
         for row in chosen {
