@@ -206,3 +206,23 @@ fn check_finds_strays_and_false_bounds() {
     let view = SlicedView::new((&buf.existence).into(), layers, &tight).unwrap();
     assert_eq!(view.check(), Err(SlicedError::Zone { chunk: 1 }));
 }
+
+#[test]
+fn a_layer_that_names_a_slot_twice_makes_no_panic() {
+    let mut bytes = Vec::new();
+    for word in [12_346_u32, 1, 3 << 16, 16] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    for low in [5_u16, 5, 5, 6] {
+        bytes.extend_from_slice(&low.to_le_bytes());
+    }
+    let layer = BitmapView::open(&bytes).unwrap();
+    let existence: BitmapBuf = [5, 6].into_iter().collect();
+    let zones = bitmap_silo::column::Zones::of_entries([(5, 1), (6, 1)]);
+    let view = SlicedView::new((&existence).into(), vec![layer, layer], &zones).unwrap();
+    assert!(view.check().is_err());
+    for q in [0.0, 0.5, 1.0] {
+        let _ = view.quantile(None, q);
+    }
+    let _ = (view.totals(None), view.count(Comparison::Between(0, 2), None));
+}

@@ -79,7 +79,8 @@ impl<'a> SlicedView<'a> {
             for (chunk, words) in &chunks {
                 let here = source.seek(*chunk) == Some(*chunk) && source.load(*chunk) > 0;
                 let ones = if here { words.count_and(source.container()) } else { 0 };
-                without += u64::from(words.cardinality() - ones);
+                // Bytes that are wrong may count a slot more than once.
+                without += u64::from(words.cardinality().saturating_sub(ones));
                 with.push(ones);
             }
             let one = rank >= without;
