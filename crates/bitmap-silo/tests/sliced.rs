@@ -225,4 +225,7 @@ fn a_layer_that_names_a_slot_twice_makes_no_panic() {
         let _ = view.quantile(None, q);
     }
     let _ = (view.totals(None), view.count(Comparison::Between(0, 2), None));
+    for direction in [Direction::Ascending, Direction::Descending] {
+        assert!(view.top(None, direction, 1).len() <= 1);
+    }
 }

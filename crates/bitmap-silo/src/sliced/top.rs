@@ -67,7 +67,8 @@ impl<'a> SlicedView<'a> {
         for (bit, layer) in layers.containers().enumerate().rev() {
             let ones = left.count_and(layer) as usize;
             let better = match direction {
-                Direction::Ascending => left.cardinality() as usize - ones,
+                // Bytes that are wrong may count a slot more than once.
+                Direction::Ascending => (left.cardinality() as usize).saturating_sub(ones),
                 Direction::Descending => ones,
             };
             let among_better = rank <= better;
