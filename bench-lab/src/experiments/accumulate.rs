@@ -42,7 +42,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     limit: "reading the pairs once and copying the bytes of the result",
     memory: true,
     decision: "A field with few values is built by chunks (`bitmap_silo::build_values` on each thread's chunks, then `concatenate`), one with \
-        many values by values or as postings pages. The `load` shape shows that the order holds end to end, from CSV text to a synced silo.",
+        many values by values or as postings pages. Whole loads, from CSV text to a synced silo, are the experiment `load`.",
     shapes,
     run,
 };

@@ -28,8 +28,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     baseline: "read-merge-write",
     limit: "documents that are whole from the start, loaded once",
     memory: true,
-    decision: "A load joins its files first (lists by slot) and writes each document once. Later files for records that exist are merges: operands that a \
-        checkpoint folds.",
+    decision: "What is known when a load begins is joined first, and each document is written once. A later file of values for records that exist is gathered to one list \
+        for each slot; each document is then read, grown and written once, and the index is told which frame it replaces. Operands would be cheaper to write, but each \
+        read of a document would pay for them until they are folded.",
     shapes,
     run,
 };

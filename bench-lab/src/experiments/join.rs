@@ -26,7 +26,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     baseline: "map-of-rows",
     limit: "reading the file once (to build), or as many rows in file order (to look up)",
     memory: true,
-    decision: "Joins by integer key use a dense vector of places where keys are dense enough, else a hash map of places; rows stay in the mapped file.",
+    decision: "Joins read the second file once into columns, rows grouped by key: integer keys that lie close together are the index of a dense vector, others go through \
+        a hash table of groups. Only the columns that are asked for are kept in memory, not rows as text.",
     shapes,
     run,
 };

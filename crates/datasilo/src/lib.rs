@@ -69,6 +69,9 @@ pub use stats::{
     BackupReport, CheckpointReport, CompactionReport, KeyspaceStats, RecoveryReport, RepairReport,
     SegmentStats, Stats,
 };
+/// For the crates above: the only place that asks for cache lines ahead of use.
+#[doc(hidden)]
+pub use storage::prefetch;
 pub use storage::{MappedRegion, OsStorage, Storage, StorageFile};
 
 #[cfg(any(test, feature = "fuzzing"))]

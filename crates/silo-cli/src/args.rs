@@ -128,7 +128,8 @@ A line of the file is one query:
   {\"name\": \"two tags\", \"filter\": \"tags = 4 AND tags = 9\", \"sort\": \"score:desc\", \"limit\": 50,
    \"offset\": 0, \"cursor\": null, \"facets\": [\"kind:10\"], \"count\": false}
 Each is run once to warm up, which also counts its matches, then --repeat times; times are microseconds. Matches are
-counted again in each run only where \"count\" is true, which asks for the count alone.
+counted again in each run only where \"count\" is true, which asks for the count alone. Queries whose names have
+the same beginning up to a slash (\"two tags/1\", \"two tags/2\") are summed up as a group.
 
 Example:
   silo bench shop.silo --queries queries.ndjson --repeat 100 --threads 2 --format json";

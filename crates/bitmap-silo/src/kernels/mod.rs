@@ -5,7 +5,6 @@
 //! never ask which one they got. The scalar table is the specification: the wide tables are the
 //! same loops compiled for more instructions, except where written out by hand.
 
-mod prefetch;
 mod ranks;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -13,7 +12,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
-pub(crate) use prefetch::prefetch;
+pub(crate) use datasilo::prefetch;
 pub(crate) use ranks::{Ranks, no_ranks};
 
 /// Words of a bitset container, little-endian, at any alignment.

@@ -1,7 +1,7 @@
 //! Where the column pages of a field lie, remembered for a generation of the silo.
 //!
 //! A top-k opens some hundred pages of microseconds' worth of work each, so that looking them up would be a good
-//! part of it. What is remembered is only where a page lies: 32 bytes for each page that was read.
+//! part of it. What is remembered is only where a page lies: 40 bytes for each page that was read.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

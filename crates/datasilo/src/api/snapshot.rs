@@ -73,10 +73,6 @@ impl<'s> Value<'s> {
         Ok(self.frame.frame.value().get(range).unwrap_or_default())
     }
 
-    pub(crate) fn frame(&self) -> &FrameRef<'s> {
-        &self.frame
-    }
-
     /// All of it, without verifying blocks.
     #[must_use]
     pub fn bytes_unverified(&self) -> &'s [u8] {

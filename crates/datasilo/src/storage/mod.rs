@@ -17,7 +17,7 @@ pub(crate) use advice::{Access, READ_AHEAD, advise};
 pub(crate) use file::{DirFiles, SiloFile};
 pub use mapping::MappedRegion;
 pub use os::OsStorage;
-pub(crate) use prefetch::prefetch;
+pub use prefetch::prefetch;
 
 /// Operations on names in a directory.
 pub trait Storage: Debug + Send + Sync {

@@ -3,7 +3,7 @@
 
 /// Starts loading the cache line where `items[at]` begins; nothing happens beyond the end.
 #[inline]
-pub(crate) fn prefetch<T>(items: &[T], at: usize) {
+pub fn prefetch<T>(items: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(item) = items.get(at) {
         // SAFETY: the pointer comes from a live reference; a prefetch reads nothing visible.

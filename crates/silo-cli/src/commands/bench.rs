@@ -92,6 +92,16 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
                 ]);
             }
             writeln!(out, "{table}")?;
+            let groups = groups(&timed);
+            if !groups.is_empty() {
+                let mut table =
+                    TextTable::new(["group", "queries", "median of medians µs", "slowest median"]);
+                for Group { name, queries, median, slowest } in groups {
+                    let us = |time| format!("{:.1}", micros(time));
+                    table.row([name.to_owned(), human::count(queries as u64), us(median), us(slowest)]);
+                }
+                writeln!(out, "{table}")?;
+            }
             writeln!(
                 out,
                 "{} on {}: {rate:.0} queries/s",
@@ -191,6 +201,41 @@ impl Timed {
     }
 }
 
+/// Queries whose names have one beginning, up to a slash.
+struct Group<'t> {
+    name: &'t str,
+    queries: usize,
+    /// Of the medians of the queries.
+    median: Duration,
+    slowest: Duration,
+}
+
+/// The groups of several queries, in the order of their first.
+fn groups(timed: &[Timed]) -> Vec<Group<'_>> {
+    let mut medians: Vec<(&str, Vec<Duration>)> = Vec::new();
+    for query in timed {
+        let Some((name, _)) = query.name.split_once('/') else { continue };
+        let median = query.quantile(0.5);
+        match medians.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, medians)) => medians.push(median),
+            None => medians.push((name, vec![median])),
+        }
+    }
+    let several = medians.into_iter().filter(|(_, medians)| medians.len() > 1);
+    several
+        .map(|(name, mut medians)| {
+            medians.sort_unstable();
+            let median = medians.get((medians.len() - 1) / 2).copied().unwrap_or_default();
+            Group {
+                name,
+                queries: medians.len(),
+                median,
+                slowest: medians.last().copied().unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
 fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
@@ -204,8 +249,11 @@ fn to_json(timed: &[Timed], args: &BenchArgs, rate: f64) -> Json {
             "p99_us": tenths(query.quantile(0.99)), "max_us": tenths(query.quantile(1.0)),
         })
     });
+    let groups = groups(timed).into_iter().map(|Group { name, queries, median, slowest }| {
+        json!({ "name": name, "queries": queries, "median_us": tenths(median), "slowest_us": tenths(slowest) })
+    });
     json!({
-        "queries": queries.collect::<Vec<Json>>(), "repeat": args.repeat, "threads": args.threads,
+        "queries": queries.collect::<Vec<Json>>(), "groups": groups.collect::<Vec<Json>>(), "repeat": args.repeat, "threads": args.threads,
         "queries_per_second": rate.round(),
     })
 }

@@ -51,6 +51,31 @@ fn queries_are_timed() {
 }
 
 #[test]
+fn queries_with_one_beginning_are_summed_up() {
+    let place = Place::shop();
+    let line = |name: &str| format!("{{\"name\": \"{name}\", \"filter\": \"level = 1\"}}\n");
+    place.file("q", ["level/0", "alone/0", "level/1", "plain", "level/2"].map(line).concat());
+    let arguments = ["bench", "shop", "--queries", "q", "--repeat", "3"];
+    let report = place.json(&[&arguments[..], &["--format", "json"]].concat());
+    let medians = |names: &[&str]| -> Vec<f64> {
+        let queries = report["queries"].as_array().unwrap().iter();
+        let mut found: Vec<f64> = queries
+            .filter(|query| names.contains(&query["name"].as_str().unwrap()))
+            .map(|query| query["median_us"].as_f64().unwrap())
+            .collect();
+        found.sort_by(f64::total_cmp);
+        found
+    };
+    let of_level = medians(&["level/0", "level/1", "level/2"]);
+    assert_eq!(
+        report["groups"],
+        json!([{ "name": "level", "queries": 3, "median_us": of_level[1], "slowest_us": of_level[2] }])
+    );
+    let table = place.ok(&arguments);
+    assert!(table.contains("median of medians") && table.contains("│ level "), "{table}");
+}
+
+#[test]
 fn a_line_that_is_no_query_is_named() {
     let place = Place::shop();
     for (line, part) in [

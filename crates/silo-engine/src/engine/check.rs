@@ -187,7 +187,7 @@ impl View<'_> {
     /// Calls `f` with every entry that an index has.
     fn for_each_actual(&self, index: Index, mut f: impl FnMut(u64, u32)) -> Result<()> {
         let Some(field) = index.field(&self.engine.layout) else { return Ok(()) };
-        let reader = self.reader()?;
+        let reader = self.reader();
         match field.kind() {
             FieldKind::Column => self.column(field)?.for_each(|slot, key| f(key, slot)),
             FieldKind::Postings => {
@@ -312,7 +312,7 @@ impl Engine {
             report.files = Some(silo.check(Strictness::Strict)?);
         }
         let view = self.view()?;
-        let store: StoreCheck = view.reader()?.check()?;
+        let store: StoreCheck = view.reader().check()?;
         report.findings.extend(store.findings);
         for (index, wrong) in view.differing(&mut report)? {
             let name = index.describe(self);

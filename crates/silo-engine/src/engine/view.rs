@@ -93,9 +93,8 @@ impl<'e> View<'e> {
         self.slot_count
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "callers pass on what reads of a store fail with")]
-    pub(crate) fn reader(&self) -> Result<StoreReader<'_>> {
-        Ok(self.engine.store.reader_with(&self.snapshot, &self.fields))
+    pub(crate) fn reader(&self) -> StoreReader<'_> {
+        self.engine.store.reader_with(&self.snapshot, &self.fields)
     }
 
     /// The indexes of the field at a position.
@@ -106,12 +105,12 @@ impl<'e> View<'e> {
 
     /// Slots in a state.
     pub(crate) fn state(&self, state: State) -> Result<StoredBitmap<'_>> {
-        Ok(self.reader()?.bitmap(&self.engine.layout.state, state.code())?)
+        Ok(self.reader().bitmap(&self.engine.layout.state, state.code())?)
     }
 
     /// A column, by its field in the store.
     pub(crate) fn column(&self, field: &StoreField) -> Result<Column<'_>> {
-        let stored = self.reader()?.column(field)?;
+        let stored = self.reader().column(field)?;
         let zones = stored.zones()?;
         Ok(Column { stored, zones })
     }
@@ -148,7 +147,7 @@ impl<'e> View<'e> {
 
     /// The slot of a record.
     pub(crate) fn slot_of(&self, id: &Id) -> Result<Option<u32>> {
-        let postings = self.reader()?.postings(&self.engine.layout.slots)?;
+        let postings = self.reader().postings(&self.engine.layout.slots)?;
         match id {
             Id::Int(x) => Ok(postings.get_unique(integer_key(self.engine.schema().id.kind, *x))?),
             Id::Text(text) => {

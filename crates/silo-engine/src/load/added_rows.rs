@@ -130,7 +130,7 @@ impl AddedRows {
         lists: ColumnReader,
         spool: &Spool,
     ) -> Result<Self> {
-        let postings = view.reader()?.postings(&view.engine.layout.slots)?;
+        let postings = view.reader().postings(&view.engine.layout.slots)?;
         let found = SpooledColumn::default();
         let resolve =
             |cursor: &mut UniqueCursor<'_, '_>, room: &mut Room, at| -> Result<(Resolved, Vec<u64>)> {

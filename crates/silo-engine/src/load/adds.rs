@@ -1,7 +1,7 @@
 //! Publishing a load that adds integers to one field of records, such as a file of (record, tag) pairs.
 //!
-//! Part of the slots by part, documents are rewritten with the grown set spliced in, and bitmaps of the
-//! added values are built; then the bitmap of each value is united with the one that was there. Values of the field apart, the result is that of the rows one by one.
+//! Part of the slots by part, documents are rewritten with the grown set spliced in, and bitmaps of the added values are
+//! built; then the bitmap of each value is united with the one that was there. The result is that of the rows one by one.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -174,7 +174,7 @@ impl Adds<'_, '_> {
     /// Unites the bitmaps of the added values with those that are there.
     fn write_bitmaps(&self, parts: &[Part]) -> Result<()> {
         let Some(filter) = &self.indexes.filter else { return Ok(()) };
-        let reader = self.view.reader()?;
+        let reader = self.view.reader();
         emit_bitmaps(parts, self.spool, &|bitmap, stored| {
             let BitmapOf::Number(number) = bitmap else { return Ok(()) };
             let code = self.code(number)?;

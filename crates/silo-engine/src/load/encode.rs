@@ -298,7 +298,7 @@ impl<'a> Rows<'a> {
     /// The rows about records that the view does not have, refused because they bring no value for a field. Rows whose id
     /// is null are not among them.
     pub(super) fn unknown(&self, view: &View<'_>, schema: &Schema, lacking: &str) -> Result<Vec<Refusal>> {
-        let postings = view.reader()?.postings(&view.engine.layout.slots)?;
+        let postings = view.reader().postings(&view.engine.layout.slots)?;
         let mut cursor = postings.unique_cursor();
         let mut refusals = Vec::new();
         for row in (0..self.count).filter(|row| !is_null(self.id, *row)) {

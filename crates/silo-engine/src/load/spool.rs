@@ -340,16 +340,16 @@ impl ColumnReader {
     ) -> Result<(), E> {
         let first = self.starts.partition_point(|start| *start <= rows.start).saturating_sub(1);
         let (mut packed, mut block) = (Vec::new(), Block::default());
-        for (reference, start) in self.blocks.iter().zip(&self.starts).skip(first) {
-            if *start >= rows.end {
+        for at in first..self.blocks() {
+            let of_block = self.rows_of(at);
+            if of_block.start >= rows.end {
                 break;
             }
-            if start + reference.rows <= rows.start {
+            if of_block.end <= rows.start {
                 continue;
             }
-            spool.read(reference.extent, &mut packed)?;
-            block.unpack(&packed)?;
-            f(*start, reference.rows, &block)?;
+            self.read_block(at, spool, &mut packed, &mut block)?;
+            f(of_block.start, of_block.len(), &block)?;
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ impl View<'_> {
         matching: &'q OnceCell<BitmapBuf>,
     ) -> Result<Vec<FacetCount>> {
         let Some(index) = &self.indexes(at)?.filter else { return Ok(Vec::new()) };
-        let reader = self.reader()?;
+        let reader = self.reader();
         let codes = reader.values(index)?.to_vec();
         let keeps = codes.len() <= KEPT_MAX;
         let mut candidates = Vec::with_capacity(codes.len());
@@ -176,7 +176,7 @@ impl View<'_> {
                 }
             })?;
         } else if let Some(index) = &indexes.high {
-            let postings = self.reader()?.postings(index)?;
+            let postings = self.reader().postings(index)?;
             let _ = postings.for_each_in::<()>(0..=u64::MAX, Direction::Ascending, |key, slots| {
                 slots.filter(|slot| is_in(*slot)).for_each(|slot| note(key, slot));
                 ControlFlow::Continue(())

@@ -367,7 +367,7 @@ impl<'v> Planner<'v, '_> {
         if field.kind != FieldType::Bool || field.multi {
             return Ok(None);
         }
-        let other = self.view.reader()?.bitmap(index, u32::from(*key == 0))?;
+        let other = self.view.reader().bitmap(index, u32::from(*key == 0))?;
         if other.len().saturating_mul(DENSE_RATIO) > found.estimate() {
             return Ok(None);
         }
@@ -453,7 +453,7 @@ impl<'v> Planner<'v, '_> {
         }
         if let Some(index) = &indexes.filter {
             let codes = self.codes(field, test)?;
-            let reader = self.view.reader()?;
+            let reader = self.view.reader();
             let mut parts = Vec::with_capacity(codes.len());
             for code in codes {
                 let bitmap = reader.bitmap(index, code)?;
@@ -470,7 +470,7 @@ impl<'v> Planner<'v, '_> {
             return match test {
                 Test::Texts(texts) => self.texts(at, field, texts),
                 Test::Keys(keys) => {
-                    let postings = self.view.reader()?.postings(index)?;
+                    let postings = self.view.reader().postings(index)?;
                     let mut parts = Vec::with_capacity(keys.len());
                     for key in keys {
                         let slots = postings.slots(*key)?;
@@ -482,7 +482,7 @@ impl<'v> Planner<'v, '_> {
                     Ok(values_of(field, parts))
                 }
                 Test::Range(low, high) => {
-                    Ok(made(self.view.reader()?.postings(index)?.slots_in(*low..=*high)?))
+                    Ok(made(self.view.reader().postings(index)?.slots_in(*low..=*high)?))
                 }
                 _ => Err(Error::Query(format!(
                     "{:?} is text with an index of kind \"high\", which knows whole values only: use = or IN, or index it as \"filter\"",
@@ -528,7 +528,7 @@ impl<'v> Planner<'v, '_> {
                 if let (Some((low, high)), Some(index)) =
                     (direct_codes(kind, *low, *high), self.filter_index(field))
                 {
-                    let _ = view.reader()?.values(&index)?.for_each::<()>(|code| {
+                    let _ = view.reader().values(&index)?.for_each::<()>(|code| {
                         if (low..=high).contains(&code) {
                             codes.push(code);
                         }
@@ -572,7 +572,7 @@ impl<'v> Planner<'v, '_> {
     /// Records with one of some texts in a field that is indexed by hash: candidates are compared in their documents.
     fn texts(&self, at: usize, field: &Field, texts: &[String]) -> Result<Node<'v>> {
         let Some(index) = &self.view.indexes(at)?.high else { return Ok(Node::Nothing) };
-        let postings = self.view.reader()?.postings(index)?;
+        let postings = self.view.reader().postings(index)?;
         let mut wanted = FieldSet::none(self.schema);
         wanted.insert(at);
         let mut slots = Vec::new();

@@ -63,7 +63,7 @@ impl View<'_> {
         };
         let matching = filter.map(BitmapQuery::to_bitmap);
         if let Some(index) = &indexes.filter {
-            let reader = self.reader()?;
+            let reader = self.reader();
             for code in reader.values(index)?.to_vec() {
                 let bitmap = reader.bitmap(index, code)?;
                 let count = match &matching {
@@ -75,7 +75,7 @@ impl View<'_> {
             }
         } else if let Some(index) = &indexes.high {
             let view = matching.as_ref().map(bitmap_silo::BitmapBuf::view);
-            let postings = self.reader()?.postings(index)?;
+            let postings = self.reader().postings(index)?;
             let _ = postings.for_each_in::<()>(0..=u64::MAX, Direction::Ascending, |key, slots| {
                 let is_in = |slot: &u32| view.as_ref().is_none_or(|view| view.contains(*slot));
                 add(&value_of_key(field.kind, key), Some(key), slots.filter(is_in).count() as u64);
