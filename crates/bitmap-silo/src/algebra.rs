@@ -3,9 +3,11 @@
 //! Counting two operands allocates nothing; the operations that make a bitmap are evaluations of
 //! one-level expressions.
 
+use crate::delta::Delta;
 use crate::eval::{Query, meet};
 use crate::expr::Expr;
 use crate::frozen::{BitmapBuf, FrozenBitmap};
+use crate::pages::count_replaced;
 use crate::source::Source;
 use crate::view::{Base, BitmapView};
 
@@ -14,23 +16,6 @@ const UNIVERSE: u64 = 1 << 32;
 
 fn query(expr: Expr<'_>) -> Query<'_> {
     Query::new(expr, UNIVERSE)
-}
-
-/// A count of slots after the chunks of `keys`, which ascend, went from one bitmap to another.
-fn replaced(
-    count: u64,
-    before: &BitmapView<'_>,
-    after: &BitmapView<'_>,
-    keys: impl IntoIterator<Item = u16>,
-) -> u64 {
-    let (mut before, mut after) = (Source::new(before), Source::new(after));
-    let cardinality = |source: &mut Source<'_>, key| {
-        if source.seek(key) == Some(key) { u64::from(source.load(key)) } else { 0 }
-    };
-    keys.into_iter().fold(count, |count, key| {
-        // The recorded count may be of bytes that nobody validated.
-        count.saturating_sub(cardinality(&mut before, key)).saturating_add(cardinality(&mut after, key))
-    })
 }
 
 /// Slots in all of the bitmaps; empty where there is none.
@@ -114,19 +99,28 @@ impl<'a> BitmapView<'a> {
     /// operations touch.
     #[must_use]
     pub fn len(&self) -> u64 {
-        // Only touched chunks are looked at; the others count as recorded.
-        let mut total = match self.base {
-            Base::Pages(pages) => pages.iter().fold(0_u64, |total, page| {
-                let with_ops = BitmapView { base: Base::Pages(std::slice::from_ref(page)), delta: None };
-                total.saturating_add(replaced(page.base_len, &page.base, &with_ops, page.touched()))
-            }),
+        // Only touched chunks are looked at, and of those the slots with operations; the others count as recorded.
+        let total = match self.base {
+            Base::Pages(pages) => pages.iter().fold(0_u64, |total, page| total.saturating_add(page.len())),
             _ => self.base_len(),
         };
-        if let Some(delta) = self.delta {
-            let before = BitmapView { delta: None, ..*self };
-            total = replaced(total, &before, self, delta.keys());
-        }
-        total
+        let Some(delta) = self.delta else { return total };
+        let mut base = Source::new(&BitmapView { delta: None, ..*self });
+        delta.chunks().fold(total, |total, (key, ops)| {
+            let before = base.load_at(*key);
+            let container = base.container();
+            count_replaced(total, before, ops.count_after(before, |slot| container.contains(slot)))
+        })
+    }
+
+    /// Number of slots at most, whatever is pending, without a look at chunks: O(pages, chunks with operations in memory).
+    #[must_use]
+    pub fn len_bound(&self) -> u64 {
+        let base = match self.base {
+            Base::Pages(pages) => pages.iter().fold(0_u64, |total, page| total.saturating_add(page.len_bound())),
+            _ => self.base_len(),
+        };
+        base.saturating_add(self.delta.map_or(0, Delta::total_set_count))
     }
 
     /// Whether no slot is in; reads chunks until one has a slot.

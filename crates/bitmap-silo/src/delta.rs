@@ -27,7 +27,7 @@ impl ChunkDelta {
     }
 
     /// What the operations decide about a slot.
-    fn get(&self, slot: u16) -> Option<bool> {
+    pub(crate) fn get(&self, slot: u16) -> Option<bool> {
         if self.sets.binary_search(&slot).is_ok() {
             Some(true)
         } else if self.clears.binary_search(&slot).is_ok() {
@@ -53,6 +53,13 @@ impl ChunkDelta {
             }
         });
         len + copy_values(rest, out.get_mut(len..).unwrap_or(&mut []))
+    }
+
+    /// What a chunk of so many slots has after the operations, each of which is asked for its bit before them.
+    pub(crate) fn count_after(&self, cardinality: u32, before: impl Fn(u16) -> bool) -> u32 {
+        let gains: u32 = self.sets.iter().map(|slot| u32::from(!before(*slot))).sum();
+        let losses: u32 = self.clears.iter().map(|slot| u32::from(before(*slot))).sum();
+        cardinality.saturating_add(gains).saturating_sub(losses).min(CHUNK_SLOTS)
     }
 
     /// How many slots the intersection of a chunk with another one gains and loses by the operations
@@ -261,7 +268,8 @@ impl Delta {
         self.groups.is_empty()
     }
 
-    fn chunks(&self) -> impl DoubleEndedIterator<Item = &(u16, Arc<ChunkDelta>)> {
+    /// Chunks with operations, keys ascending.
+    pub(crate) fn chunks(&self) -> impl DoubleEndedIterator<Item = &(u16, Arc<ChunkDelta>)> {
         self.groups.iter().flat_map(|group| &group.chunks)
     }
 
@@ -269,6 +277,11 @@ impl Delta {
     #[must_use]
     pub fn op_count(&self) -> u64 {
         self.chunks().map(|(_, ops)| ops.op_count() as u64).sum()
+    }
+
+    /// Number of slots to be set; O(chunks).
+    pub(crate) fn total_set_count(&self) -> u64 {
+        self.chunks().map(|(_, ops)| ops.set_count() as u64).sum()
     }
 
     /// Number of chunks with an operation; O(groups).
@@ -328,7 +341,7 @@ impl Delta {
     }
 
     /// The operations of a chunk.
-    fn chunk(&self, key: u16) -> Option<&ChunkDelta> {
+    pub(crate) fn chunk(&self, key: u16) -> Option<&ChunkDelta> {
         let at = self.groups.binary_search_by_key(&(key >> GROUP_BITS), |group| group.number).ok()?;
         let chunks = &self.groups.get(at)?.chunks;
         let at = chunks.binary_search_by_key(&key, |(key, _)| *key).ok()?;

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use crate::delta::{Delta, DeltaPosition};
+use crate::delta::{ChunkDelta, Delta, DeltaPosition};
 use crate::frozen::split_slot;
+use crate::source::Source;
 use crate::view::{Base, BitmapView};
 
 /// Stored operations: slots to set and slots to clear, which are disjoint.
@@ -15,6 +16,23 @@ use crate::view::{Base, BitmapView};
 pub(crate) struct StoredOps<'a> {
     pub(crate) sets: BitmapView<'a>,
     pub(crate) clears: BitmapView<'a>,
+}
+
+impl StoredOps<'_> {
+    /// Fills in the operations of a chunk; keys asked for must not descend.
+    pub(crate) fn chunk_into(&self, at: &mut PagePosition, key: u16, ops: &mut ChunkDelta) {
+        let [sets, clears] = ops.lists_mut();
+        self.sets.stored_seek(&mut at.sets, key);
+        self.sets.stored_chunk_into(at.sets, key, sets);
+        self.clears.stored_seek(&mut at.clears, key);
+        self.clears.stored_chunk_into(at.clears, key, clears);
+    }
+}
+
+/// A number of slots, one chunk of which has `after` in place of `before`. The recorded count may be of bytes that
+/// nobody validated.
+pub(crate) fn count_replaced(total: u64, before: u32, after: u32) -> u64 {
+    total.saturating_sub(before.into()).saturating_add(after.into())
 }
 
 /// A part of a bitmap: the chunks from `first` to `last`.
@@ -51,6 +69,37 @@ impl Page<'_> {
         let delta = self.delta.as_ref().and_then(|delta| delta.seek_from(&mut at.delta, key));
         let sets = self.ops.as_ref().and_then(|ops| ops.sets.stored_seek(&mut at.sets, key));
         [base, sets, delta].into_iter().flatten().min().filter(|key| *key <= self.last)
+    }
+
+    /// Number of slots, exact: asks for the slots that operations touch.
+    pub(crate) fn len(&self) -> u64 {
+        let mut base = Source::new(&self.base);
+        let mut ops = ChunkDelta::default();
+        let mut at = PagePosition::default();
+        self.touched().into_iter().fold(self.base_len, |total, key| {
+            let before = base.load_at(key);
+            let container = base.container();
+            ops.lists_mut();
+            if let Some(stored) = &self.ops {
+                stored.chunk_into(&mut at, key, &mut ops);
+            }
+            let mut after = ops.count_after(before, |slot| container.contains(slot));
+            if let Some(delta) = &self.delta
+                && delta.seek_from(&mut at.delta, key) == Some(key)
+                && let Some(newer) = delta.chunk_at(at.delta, key)
+            {
+                let is_in = |slot| ops.get(slot).unwrap_or_else(|| container.contains(slot));
+                after = newer.count_after(after, is_in);
+            }
+            count_replaced(total, before, after)
+        })
+    }
+
+    /// Number of slots at most; O(chunks with operations in memory).
+    pub(crate) fn len_bound(&self) -> u64 {
+        let ops = self.ops.as_ref().map_or(0, |ops| ops.sets.base_len());
+        let delta = self.delta.as_ref().map_or(0, |delta| delta.total_set_count());
+        self.base_len.saturating_add(ops).saturating_add(delta)
     }
 
     /// Keys of the chunks with pending operations, ascending.

@@ -135,6 +135,15 @@ impl<'a> Source<'a> {
         self.load_slowly(key)
     }
 
+    /// Moves to the chunk of `key` and loads it; answers its cardinality. Keys asked for must not descend.
+    pub(crate) fn load_at(&mut self, key: u16) -> u32 {
+        if self.seek(key) == Some(key) {
+            return self.load(key);
+        }
+        self.current = Current::Lent(ContainerRef::EMPTY);
+        0
+    }
+
     fn load_slowly(&mut self, key: u16) -> u32 {
         self.visited += 1;
         if let Base::Range(first, last) = self.view.base
@@ -250,11 +259,7 @@ fn load_page<'a>(
     };
     let mut loaded = load_base(&page.base.base, at.base, key, &mut buf.left, &mut buf.words);
     if let Some(stored) = &page.ops {
-        let [sets, clears] = ops.lists_mut();
-        stored.sets.stored_chunk_into(at.sets, key, sets);
-        // They alone make no chunk, so that no search stopped at them.
-        stored.clears.stored_seek(&mut at.clears, key);
-        stored.clears.stored_chunk_into(at.clears, key, clears);
+        stored.chunk_into(at, key, ops);
         if !ops.is_empty() {
             loaded = Loaded::Made(patch(&loaded, ops, buf));
         }

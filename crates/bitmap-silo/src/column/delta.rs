@@ -23,10 +23,21 @@ const TIER_RATIO: usize = 4;
 /// A slot and its new key, or none.
 pub(super) type Op = (u16, Option<u64>);
 
+/// Words of a bit for each 64 slots of a chunk.
+const BLOCK_WORDS: usize = 16;
+
+/// Word and bit of a slot's block.
+#[inline]
+fn block_of(low: u16) -> (usize, u64) {
+    (usize::from(low >> 12), 1 << (low >> 6 & 63))
+}
+
 /// Changes with distinct slots, ascending.
 #[derive(Debug, Default)]
 pub(super) struct Tier {
     ops: Vec<Op>,
+    /// A bit for each 64 slots: whether any of them changes. Most look-ups end here.
+    blocks: [u64; BLOCK_WORDS],
     /// Indices of the changes that set a key, by (key, slot); sorted when first walked.
     order: OnceLock<Vec<u16>>,
 }
@@ -34,10 +45,20 @@ pub(super) struct Tier {
 impl Tier {
     fn new(ops: Vec<Op>) -> Arc<Self> {
         debug_assert!(ops.is_sorted_by(|a, b| a.0 < b.0), "slots ascend");
-        Arc::new(Self { ops, order: OnceLock::new() })
+        let mut blocks = [0; BLOCK_WORDS];
+        for (low, _) in &ops {
+            let (word, bit) = block_of(*low);
+            if let Some(to) = blocks.get_mut(word) {
+                *to |= bit;
+            }
+        }
+        Arc::new(Self { ops, blocks, order: OnceLock::new() })
     }
 
+    #[inline]
     fn get(&self, low: u16) -> Option<Op> {
+        let (word, bit) = block_of(low);
+        self.blocks.get(word).filter(|blocks| **blocks & bit != 0)?;
         let at = self.ops.binary_search_by_key(&low, |(slot, _)| *slot).ok()?;
         self.ops.get(at).copied()
     }

@@ -172,14 +172,17 @@ impl<'a> Walk<'a> {
     }
 
     /// The best head, and the tier it is of; none where it is the page's.
+    #[inline]
     fn best(&self) -> Option<((u64, u16), Option<usize>)> {
-        let heads = self.tiers.iter().enumerate().filter_map(|(index, rest)| Some((rest.head?, Some(index))));
-        self.base
-            .head
-            .map(|head| (head, None))
-            .into_iter()
-            .chain(heads)
-            .reduce(|best, other| if self.direction.precedes(&other.0, &best.0) { other } else { best })
+        let mut best = self.base.head.map(|head| (head, None));
+        for (index, rest) in self.tiers.iter().enumerate() {
+            if let Some(head) = rest.head
+                && best.is_none_or(|(best, _)| self.direction.precedes(&head, &best))
+            {
+                best = Some((head, Some(index)));
+            }
+        }
+        best
     }
 
     #[inline]

@@ -1,12 +1,10 @@
 //! A query asked about chunks in any order, and about single slots.
 
-use smallvec::SmallVec;
-
 use super::node::Node;
+use super::probe::ChunkProbe;
 use super::query::Query;
 use crate::container::{CHUNK_SLOTS, ContainerRef};
 use crate::expr::Expr;
-use crate::view::{Base, BitmapView};
 
 /// A query made ready to be asked about single slots and chunks, in any order.
 ///
@@ -32,12 +30,10 @@ impl<'a> ChunkFilter<'a> {
         contains(&self.expr, slot, u64::from(slot) < self.universe)
     }
 
-    /// The stored containers of a chunk that all have, or where negated must not have, a slot that
-    /// matches; none where the query is more than a conjunction of stored bitmaps.
-    pub(crate) fn factors(&self, chunk: u16) -> Option<Factors<'a>> {
-        let mut factors = Factors::new();
-        let within = (u64::from(chunk) + 1) << 16 <= self.universe;
-        factors_of(&self.expr, chunk, within, &mut factors).then_some(factors)
+    /// A chunk made ready to be asked slot by slot; none where the query is more than a conjunction of unions of stored
+    /// bitmaps.
+    pub(crate) fn probe(&self, chunk: u16) -> Option<ChunkProbe<'a>> {
+        ChunkProbe::of(&self.expr, chunk, self.universe)
     }
 
     /// At most how many slots of a chunk match, from what is recorded of the bitmaps' chunks;
@@ -66,41 +62,6 @@ impl<'a> ChunkFilter<'a> {
     #[must_use]
     pub fn highest_chunk(&self) -> u16 {
         super::query::highest_key(&self.expr, self.universe)
-    }
-}
-
-/// Containers of one chunk, each with whether its complement is meant.
-pub(crate) type Factors<'a> = SmallVec<[(ContainerRef<'a>, bool); 2]>;
-
-/// Collects the factors of a conjunction; answers whether it is one.
-fn factors_of<'a>(expr: &Expr<'a>, chunk: u16, within: bool, factors: &mut Factors<'a>) -> bool {
-    let stored = |expr: &Expr<'a>| match expr {
-        Expr::Bitmap(BitmapView { base: Base::Frozen(view), delta: None }) => {
-            Some(view.container(chunk).unwrap_or(ContainerRef::EMPTY))
-        }
-        _ => None,
-    };
-    match expr {
-        Expr::And(operands) if !operands.is_empty() => {
-            operands.iter().all(|operand| factors_of(operand, chunk, within, factors))
-        }
-        Expr::AndNot(keep, remove) => {
-            let Some(container) = stored(remove) else { return false };
-            factors.push((container, true));
-            factors_of(keep, chunk, within, factors)
-        }
-        Expr::Not(operand) if within => {
-            let Some(container) = stored(operand) else { return false };
-            factors.push((container, true));
-            true
-        }
-        other => match stored(other) {
-            Some(container) => {
-                factors.push((container, false));
-                true
-            }
-            None => false,
-        },
     }
 }
 

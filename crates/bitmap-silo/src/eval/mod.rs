@@ -12,6 +12,7 @@
 //! * [`filter`] — narrowing a list of candidates by the other operands.
 //! * [`meet`] — the intersection of frozen bitmaps without a tree.
 //! * [`chunkwise`] — chunks in any order, and single slots.
+//! * [`probe`] — one chunk that is asked slot by slot.
 //! * [`groups`] — how many slots of an answer are in each of many bitmaps.
 //! * [`tally`] — parity and threshold on one chunk.
 //! * [`explain`] — what an evaluation did.
@@ -22,12 +23,13 @@ mod filter;
 mod groups;
 pub(crate) mod meet;
 mod node;
+mod probe;
 mod product;
 mod query;
 mod tally;
 
 pub use chunkwise::ChunkFilter;
-pub(crate) use chunkwise::Factors;
 pub use explain::Explanation;
 pub use groups::count_groups;
+pub(crate) use probe::ChunkProbe;
 pub use query::Query;

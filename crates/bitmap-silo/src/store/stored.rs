@@ -69,6 +69,17 @@ impl StoredBitmap<'_> {
         }
     }
 
+    /// Number of slots at most, without a look at chunks: O(pages, chunks with operations in memory).
+    #[must_use]
+    pub fn len_bound(&self) -> u64 {
+        match &self.parts {
+            Parts::One { base_len, delta, .. } => {
+                base_len.saturating_add(delta.as_ref().map_or(0, |delta| delta.total_set_count()))
+            }
+            Parts::Pages(_) => self.view().len_bound(),
+        }
+    }
+
     /// Whether no slot is in.
     #[must_use]
     pub fn is_empty(&self) -> bool {

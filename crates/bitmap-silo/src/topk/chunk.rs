@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::column::{ColumnView, Direction, Walk};
 use crate::container::{ContainerRef, Scratch};
-use crate::eval::{ChunkFilter, Factors};
+use crate::eval::{ChunkFilter, ChunkProbe};
 use crate::frozen::join_slot;
 
 /// Slots are gathered and looked up where the filter has at most so many in the chunk.
@@ -57,10 +57,10 @@ enum Entries<'a> {
 enum Passes<'a> {
     /// There is no filter, or entries were gathered from it.
     Always,
-    /// By asking for the slot.
-    Probe,
-    /// By asking the containers of a conjunction.
-    Factors(Factors<'a>),
+    /// By asking for the slot in every bitmap.
+    Ask,
+    /// By asking for it in what was found of the chunk.
+    Probe(ChunkProbe<'a>),
     /// By the evaluated chunk, which has so many slots.
     Bits { words: Box<Scratch>, cardinality: u32 },
 }
@@ -151,10 +151,8 @@ impl<'a> Chunk<'a> {
     fn passes(&self, low: u16, filter: Option<&ChunkFilter<'_>>) -> bool {
         match &self.passes {
             Passes::Always => true,
-            Passes::Probe => filter.is_none_or(|filter| filter.contains(join_slot(self.number, low))),
-            Passes::Factors(factors) => {
-                factors.iter().all(|(container, negated)| container.contains(low) != *negated)
-            }
+            Passes::Ask => filter.is_none_or(|filter| filter.contains(join_slot(self.number, low))),
+            Passes::Probe(probe) => probe.contains(low),
             Passes::Bits { words, .. } => words.contains(low),
         }
     }
@@ -175,7 +173,7 @@ impl<'a> Chunk<'a> {
     /// Changes how the filter is asked, once the way so far has cost as much as the next.
     fn settle(&mut self, filter: &mut ChunkFilter<'_>, start: Start) {
         match &self.passes {
-            Passes::Probe | Passes::Factors(_) if self.taken >= PROBES => {
+            Passes::Ask | Passes::Probe(_) if self.taken >= PROBES => {
                 let container = filter.evaluate(self.number);
                 let cardinality = container.cardinality();
                 if cardinality <= GATHER_MAX {
@@ -263,7 +261,7 @@ impl<'a> Prepared<'a> {
             filter => {
                 view.page().prefetch_order(direction);
                 Given::All(match filter {
-                    Some(filter) => filter.factors(number).map_or(Passes::Probe, Passes::Factors),
+                    Some(filter) => filter.probe(number).map_or(Passes::Ask, Passes::Probe),
                     None => Passes::Always,
                 })
             }
@@ -276,8 +274,8 @@ impl<'a> Prepared<'a> {
         let Given::All(passes) = &self.candidates else { return };
         for low in self.view.page().first_slots(direction, FETCHED) {
             self.view.page().prefetch(low);
-            if let Passes::Factors(factors) = passes {
-                factors.iter().for_each(|(container, _)| container.prefetch(low));
+            if let Passes::Probe(probe) = passes {
+                probe.prefetch(low);
             }
         }
     }

@@ -120,8 +120,8 @@ impl<'v> Plan<'v> {
     pub(super) fn estimate(&self) -> u64 {
         match &self.node {
             Node::Nothing => 0,
-            Node::Stored(bitmap) => bitmap.len(),
-            Node::Postings(leaf) => leaf.view().len(),
+            Node::Stored(bitmap) => bitmap.len_bound(),
+            Node::Postings(leaf) => leaf.view().len_bound(),
             Node::Made(bitmap) => bitmap.len(),
             Node::Or(parts) | Node::OneOf(parts) => parts.iter().map(Plan::estimate).sum(),
             Node::And { keep, .. } => keep.iter().map(Plan::estimate).min().unwrap_or(0),
@@ -368,7 +368,7 @@ impl<'v> Planner<'v, '_> {
             return Ok(None);
         }
         let other = self.view.reader().bitmap(index, u32::from(*key == 0))?;
-        if other.len().saturating_mul(DENSE_RATIO) > found.estimate() {
+        if other.len_bound().saturating_mul(DENSE_RATIO) > found.estimate() {
             return Ok(None);
         }
         let label = format!("{} = {}", field.name, *key == 0);
