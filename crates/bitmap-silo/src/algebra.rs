@@ -117,7 +117,9 @@ impl<'a> BitmapView<'a> {
     #[must_use]
     pub fn len_bound(&self) -> u64 {
         let base = match self.base {
-            Base::Pages(pages) => pages.iter().fold(0_u64, |total, page| total.saturating_add(page.len_bound())),
+            Base::Pages(pages) => {
+                pages.iter().fold(0_u64, |total, page| total.saturating_add(page.len_bound()))
+            }
             _ => self.base_len(),
         };
         base.saturating_add(self.delta.map_or(0, Delta::total_set_count))

@@ -53,9 +53,7 @@ impl<'a> Stored<'a> {
     fn of(base: &Base<'a>, chunk: u16) -> Option<Self> {
         match base {
             Base::Empty => Some(Self::Container(ContainerRef::EMPTY)),
-            Base::Frozen(view) => {
-                Some(Self::Container(view.container(chunk).unwrap_or(ContainerRef::EMPTY)))
-            }
+            Base::Frozen(view) => Some(Self::Container(view.container(chunk).unwrap_or(ContainerRef::EMPTY))),
             Base::Small(view) => {
                 let slots = (view.lower_bound(u32::from(chunk) << 16)..).map_while(|at| view.get(at));
                 let of_chunk = slots.map(split_slot).take_while(|(key, _)| *key == chunk);
@@ -140,9 +138,7 @@ impl<'a> ChunkProbe<'a> {
                 operands.iter().all(|operand| self.conjoin(operand, chunk, within))
             }
             // What is taken away is asked last.
-            Expr::AndNot(keep, remove) => {
-                self.conjoin(keep, chunk, within) && self.add(remove, chunk, true)
-            }
+            Expr::AndNot(keep, remove) => self.conjoin(keep, chunk, within) && self.add(remove, chunk, true),
             Expr::Not(operand) => within && self.add(operand, chunk, true),
             other => self.add(other, chunk, false),
         }
@@ -180,6 +176,85 @@ impl<'a> ChunkProbe<'a> {
             if let Stored::Container(container) = &member.stored {
                 container.prefetch(low);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::super::Query;
+    use super::*;
+    use crate::delta::Delta;
+    use crate::frozen::BitmapBuf;
+    use crate::pages::StoredOps;
+
+    /// Slots of three chunks: few in the first, many in the second, runs in the third.
+    fn slots(rng: &mut SmallRng) -> BitmapBuf {
+        let mut slots: Vec<u32> = (0..20).map(|_| rng.random_range(0..1 << 16)).collect();
+        slots.extend((0..9000).map(|_| rng.random_range(1_u32 << 16..2 << 16)));
+        let start = rng.random_range(2_u32 << 16..(3 << 16) - 5000);
+        slots.extend(start..start + 4000);
+        slots.sort_unstable();
+        slots.dedup();
+        slots.into_iter().collect()
+    }
+
+    fn delta(rng: &mut SmallRng) -> Delta {
+        Delta::from_ops((0..300).map(|_| (rng.random_range(0..3 << 16), rng.random())))
+    }
+
+    #[test]
+    fn slots_asked_for_one_by_one_are_those_of_the_view() {
+        let rng = &mut SmallRng::seed_from_u64(5);
+        for _ in 0..8 {
+            let sets: Vec<BitmapBuf> = (0..5).map(|_| slots(rng)).collect();
+            let views: Vec<BitmapView<'_>> = sets.iter().map(BitmapView::from).collect();
+            let [plain, base, on, off, patched] = views[..] else { panic!("five") };
+            let ops_off = off.and_not(&on);
+            let pages = [Page {
+                first: 0,
+                last: u16::MAX,
+                base,
+                base_len: base.len(),
+                ops: Some(Box::new(StoredOps { sets: on, clears: (&ops_off).into() })),
+                delta: Some(Arc::new(delta(rng))),
+            }];
+            let of_pages = BitmapView { base: Base::Pages(&pages), delta: None };
+            let newer = delta(rng);
+            let patched = patched.patched(&newer);
+            let small_bytes = [1_u8, 7, 0, 0, 0, 9, 0, 1, 0];
+            let small = BitmapView::open(&small_bytes).unwrap();
+            let queries = [
+                Expr::Bitmap(of_pages),
+                Expr::and([Expr::Bitmap(of_pages), Expr::Bitmap(plain), Expr::Bitmap(patched)]),
+                Expr::and([Expr::or([Expr::Bitmap(small), Expr::Bitmap(of_pages)]), Expr::Bitmap(patched)]),
+                Expr::Bitmap(plain).and_not(Expr::Bitmap(of_pages)),
+                Expr::Bitmap(patched).and_not(Expr::or([Expr::Bitmap(small), Expr::Bitmap(of_pages)])),
+                Expr::and([Expr::Bitmap(plain), Expr::Not(Box::new(Expr::Bitmap(patched)))]),
+            ];
+            for view in [of_pages, patched, small] {
+                let len = Query::new(Expr::Bitmap(view), 1 << 32).count();
+                assert_eq!(view.len(), len);
+                assert!(view.len_bound() >= len);
+            }
+            for expr in &queries {
+                let filter = Query::new(expr.clone(), 3 << 16).chunk_filter();
+                for chunk in 0..3 {
+                    let probe = filter.probe(chunk).unwrap();
+                    for low in 0..=u16::MAX {
+                        let slot = crate::frozen::join_slot(chunk, low);
+                        assert_eq!(probe.contains(low), filter.contains(slot), "{slot} of {expr:?}");
+                    }
+                }
+            }
+            let not = Expr::Not(Box::new(Expr::Bitmap(patched)));
+            assert!(ChunkProbe::of(&not, 3, 3 << 16).is_none(), "the universe ends within the chunk");
+            assert!(ChunkProbe::of(&Expr::Xor(vec![Expr::Bitmap(patched)]), 0, 3 << 16).is_none());
         }
     }
 }
