@@ -71,7 +71,8 @@ fn schema(strategy: &str) -> Result<Schema> {
 fn load(dir: &Path, strategy: &str, values: &[u32], threads: usize) -> Result<Engine> {
     let engine = Engine::create(dir, schema(strategy)?)?;
     let place = |name| engine.schema().position(name).map(Target::Field).context("a field of the schema");
-    let loader = engine.loader(LoadMode::Replace, vec![Target::Id, place("level")?, place("value")?])?;
+    let loader =
+        engine.loader(LoadMode::Replace, vec![Target::Id, place("level")?, place("value")?], 1 << 30)?;
     let batches = values.len().div_ceil(BATCH);
     let one = |thread: usize| -> Result<()> {
         let mut writer = loader.writer();

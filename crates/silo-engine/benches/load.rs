@@ -95,7 +95,7 @@ fn load(
     mode: LoadMode,
     mut each: impl FnMut(&mut dyn FnMut(&RowBatch)),
 ) -> f64 {
-    let loader = engine.loader(mode, targets).unwrap();
+    let loader = engine.loader(mode, targets, 1 << 30).unwrap();
     let mut writer = loader.writer();
     let mut taken = 0.0;
     each(&mut |batch| {

@@ -87,7 +87,7 @@ fn load(engine: &Engine, mode: LoadMode, targets: &[Target], rows: &[Row], rng: 
         first += len;
     }
     batches.shuffle(rng);
-    let loader = engine.loader(mode, targets.to_vec()).unwrap();
+    let loader = engine.loader(mode, targets.to_vec(), 2_000).unwrap();
     let refused: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = batches
             .chunks(batches.len().div_ceil(2).max(1))
@@ -257,7 +257,7 @@ fn rows_that_cannot_create_a_record_are_refused() {
             Column { nulls: vec![0], values }
         };
         let push = |mode, targets: Vec<Target>, columns: Vec<Column>, rows| {
-            let loader = engine.loader(mode, targets).unwrap();
+            let loader = engine.loader(mode, targets, 2_000).unwrap();
             let refused = loader.writer().push(&RowBatch { first_row: 0, rows, columns }).unwrap();
             let report = loader.finish().unwrap();
             assert_eq!(report.refused, refused.len() as u64);
@@ -298,7 +298,7 @@ fn a_load_that_is_dropped_leaves_no_trace() {
     let engine = Engine::create(dir.path().join("silo"), schema.clone()).unwrap();
     let targets = [Target::Id, Target::Field(0)];
     let (rows, _) = random_rows(&schema, LoadMode::Replace, &targets, (50, 50), rng);
-    let loader = engine.loader(LoadMode::Replace, targets.to_vec()).unwrap();
+    let loader = engine.loader(LoadMode::Replace, targets.to_vec(), 0).unwrap();
     loader.writer().push(&batch(&schema, &targets, 0, &rows)).unwrap();
     assert!(loader.temporary_bytes() > 0);
     drop(loader);
@@ -323,7 +323,7 @@ fn targets_that_do_not_fit_are_refused() {
         (replace, vec![Target::Id, Target::Add(4)], "mode merge"),
         (merge, vec![Target::Id, Target::Add(1)], "has one value"),
     ] {
-        let error = engine.loader(mode, targets).unwrap_err().to_string();
+        let error = engine.loader(mode, targets, 0).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
 }

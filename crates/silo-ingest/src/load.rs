@@ -32,8 +32,8 @@ pub struct LoadOptions {
     pub first_number: i64,
     /// Threads that parse, and that build indexes.
     pub threads: usize,
-    /// Heap for blocks that are being parsed, and for joined files: blocks shrink to fit, joined files that do not fit
-    /// are refused.
+    /// Heap for joined files, blocks that are being parsed, and half of the rest for what was read: joined files that do
+    /// not fit are refused, blocks shrink to fit, what was read goes through temporary files.
     pub memory_bytes: u64,
 }
 
@@ -74,6 +74,8 @@ pub fn load(
         )));
     }
     how.block_bytes = usize::try_from(block).map_or(how.block_bytes, |block| block.min(how.block_bytes));
+    let blocks = how.block_bytes as u64 * *threads as u64 * BLOCKS_A_THREAD;
+    let memory = left.saturating_sub(blocks) / 2;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(*threads).build();
     let pool =
         pool.map_err(|error| Error::Options(format!("{threads} threads cannot be started: {error}")))?;
@@ -84,7 +86,7 @@ pub fn load(
         Destination::Add(at) => Target::Add(*at),
         Destination::Ignore => Target::Ignore,
     });
-    let loader = engine.loader(*mode, targets.collect()).map_err(store_error)?;
+    let loader = engine.loader(*mode, targets.collect(), memory).map_err(store_error)?;
     let store = Store { loader: &loader, idle: Mutex::new(Vec::new()) };
     let numbering = Numbering::new(*first_number, &store);
     let inner: &dyn Sink = if plan.numbered { &numbering } else { &store };

@@ -282,10 +282,8 @@ impl AddedRows {
                 let blocks = parts.get(part).map(PartSpool::blocks).unwrap_or_default();
                 for [slots, lists] in blocks {
                     let Room { slots: to_slots, lists: to_lists, packed, .. } = &mut rows.room;
-                    spool.read(slots, packed)?;
-                    to_slots.unpack(packed)?;
-                    spool.read(lists, packed)?;
-                    to_lists.unpack(packed)?;
+                    to_slots.unpack(spool.read(slots, packed)?)?;
+                    to_lists.unpack(spool.read(lists, packed)?)?;
                     rows.take_block(&wanted)?;
                 }
             }
@@ -424,7 +422,7 @@ mod tests {
     #[test]
     fn rows_come_back_by_part_and_slot() {
         let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::create_in(dir.path()).unwrap();
+        let spool = Spool::create_in(dir.path(), 1 << 12).unwrap();
         // Ascending, with jumps back; some slots again.
         let slots: Vec<u64> =
             (0..90_000).map(|step| if step % 9 == 0 { step * 7919 % 201_001 } else { step * 2 }).collect();

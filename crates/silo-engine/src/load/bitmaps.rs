@@ -3,7 +3,6 @@
 //! The column is cut into parts of some chunks. The bitmaps of a part are built in memory and written to the
 //! spool; then the parts of each value are put end to end, which is a concatenation, as no two have a chunk in common.
 
-use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 
@@ -13,7 +12,7 @@ use bitmap_silo::{Rows, build_values};
 use rayon::prelude::*;
 
 use super::order::{ByRank, Cell};
-use super::spool::{Kept, Spool};
+use super::spool::{Extent, Spool};
 use crate::error::{Error, Result};
 
 /// Slots in a part (docs/adr/0010): some chunks, so that a part of ten values a record fits in about 100 MB.
@@ -102,7 +101,7 @@ impl PartBuilder {
             })
             .collect();
         let of = sorted.into_iter().map(|(of, _)| of).collect();
-        Ok(Part { of, bytes: spool.keep(bytes)?, ends })
+        Ok(Part { of, bytes: spool.append_vec(bytes)?, ends })
     }
 }
 
@@ -110,7 +109,7 @@ impl PartBuilder {
 pub(super) struct Part {
     /// What they are of, ascending.
     of: Vec<BitmapOf>,
-    bytes: Kept,
+    bytes: Extent,
     ends: Vec<usize>,
 }
 
@@ -164,8 +163,10 @@ pub(super) fn emit_bitmaps(
 ) -> Result<()> {
     groups(parts).into_par_iter().try_for_each(|group| {
         let spans = parts.iter().zip(&group).map(|(part, indices)| (part, part.span(indices.clone())));
-        let buffers = spans.map(|(part, span)| spool.part_of(&part.bytes, span));
-        let buffers: Vec<Cow<'_, [u8]>> = buffers.collect::<io::Result<_>>()?;
+        let mut room = vec![Vec::new(); parts.len()];
+        let buffers =
+            spans.zip(&mut room).map(|((part, span), room)| spool.read(part.bytes.part(span), room));
+        let buffers: Vec<&[u8]> = buffers.collect::<io::Result<_>>()?;
         let mut heads: Vec<usize> = group.iter().map(|indices| indices.start).collect();
         let mut at: Vec<usize> = vec![0; parts.len()];
         let mut pieces: Vec<Range<usize>> = vec![0..0; parts.len()];
@@ -284,7 +285,7 @@ mod tests {
     fn bitmaps_hold_the_slots_of_their_values_over_several_parts() {
         let mut random = StdRng::seed_from_u64(7);
         let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::create_in(dir.path()).unwrap();
+        let spool = Spool::create_in(dir.path(), 1 << 12).unwrap();
         let (ids, lists) = (SpooledColumn::default(), SpooledColumn::default());
         let first_slot = 2_900_000;
         let mut expected: BTreeMap<String, Vec<u32>> = BTreeMap::new();

@@ -130,10 +130,10 @@ impl Run {
             return Ok(None);
         }
         let start = self.read * PAIR_BYTES;
-        spool.read(self.extent.part(start..start + count * PAIR_BYTES), buffer)?;
+        let bytes = spool.read(self.extent.part(start..start + count * PAIR_BYTES), buffer)?;
         self.read += count;
         self.left -= count;
-        let pairs: Vec<Pair> = buffer
+        let pairs: Vec<Pair> = bytes
             .as_chunks::<PAIR_BYTES>()
             .0
             .iter()
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn pages_hold_the_keys_of_every_chunk() {
         let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::create_in(dir.path()).unwrap();
+        let spool = Spool::create_in(dir.path(), 1 << 12).unwrap();
         let (reader, order, cells) = column(300_000, &spool);
         let by_rank = ByRank::new(&reader, &spool, &order).unwrap();
         let first_slot = 1_000_000;
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn pairs_come_sorted_from_memory_and_from_runs() {
         let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::create_in(dir.path()).unwrap();
+        let spool = Spool::create_in(dir.path(), 1 << 12).unwrap();
         let (reader, order, cells) = column(200_000, &spool);
         let by_rank = ByRank::new(&reader, &spool, &order).unwrap();
         let expected: BTreeSet<(u64, u32)> =

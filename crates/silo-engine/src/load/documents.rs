@@ -76,9 +76,9 @@ impl DocumentReader {
         rows: std::ops::Range<usize>,
         mut f: impl FnMut(usize, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut bytes = Vec::new();
+        let mut buffer = Vec::new();
         self.blocks.for_each_block(spool, rows.clone(), |first, count, block| {
-            spool.read(Extent::from_numbers(&block.numbers), &mut bytes)?;
+            let bytes = spool.read(Extent::from_numbers(&block.numbers), &mut buffer)?;
             for row in rows.start.saturating_sub(first)..count.min(rows.end.saturating_sub(first)) {
                 f(first + row, bytes.get(super::encode::span(&block.ends, row)).unwrap_or_default())?;
             }

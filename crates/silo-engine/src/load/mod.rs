@@ -114,11 +114,12 @@ pub struct LoadWriter<'l> {
 
 impl Engine {
     /// Begins a load. `targets` says where each column of the batches goes: one column is the id, fields without a
-    /// column are null or have their default.
+    /// column are null or have their default. Up to `memory_bytes` of what was read stay in memory until it is indexed,
+    /// more goes through temporary files; what else a load keeps in memory does not grow with its rows.
     ///
     /// # Errors
     /// [`Error::Load`] for targets that do not fit the schema or each other, and failures to make temporary files.
-    pub fn loader(&self, mode: LoadMode, targets: Vec<Target>) -> Result<Loader<'_>> {
+    pub fn loader(&self, mode: LoadMode, targets: Vec<Target>, memory_bytes: u64) -> Result<Loader<'_>> {
         self.silo()?;
         let schema = self.schema();
         if targets.iter().filter(|target| **target == Target::Id).count() != 1 {
@@ -168,7 +169,7 @@ impl Engine {
             mode,
             targets,
             way,
-            spool: Spool::create_in(self.path())?,
+            spool: Spool::create_in(self.path(), memory_bytes)?,
             documents: SpooledDocuments::default(),
             ids: SpooledColumn::default(),
             fields: schema.fields.iter().map(|_| FieldSpool::default()).collect(),
@@ -195,7 +196,7 @@ impl Loader<'_> {
     /// Bytes of temporary files so far.
     #[must_use]
     pub fn temporary_bytes(&self) -> u64 {
-        self.spool.bytes()
+        self.spool.file_bytes()
     }
 
     /// Publishes the load, durably: all of it or, after an error, nothing. Works on the threads of the current rayon

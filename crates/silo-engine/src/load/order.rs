@@ -315,7 +315,7 @@ mod tests {
     /// Ids, one number a row (null where it is divisible by 3), and lists of `id % 4` numbers.
     fn columns(ids: &[u64]) -> (tempfile::TempDir, Spool, [ColumnReader; 3]) {
         let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::create_in(dir.path()).unwrap();
+        let spool = Spool::create_in(dir.path(), 1 << 12).unwrap();
         let columns = [(); 3].map(|()| SpooledColumn::default());
         let mut packed = Vec::new();
         for (at, part) in ids.chunks(5).enumerate() {

@@ -1,33 +1,32 @@
-//! Temporary columns on disk: what a load has read and not yet indexed.
+//! Temporary columns: what a load has read and not yet indexed.
 //!
-//! Batches arrive in any order and from several threads; each becomes a *block* of packed numbers in an
-//! unlinked file, which a crash removes. Blocks are read back in the order of their rows, one at a time, so
-//! that the heap that a load takes does not grow with its rows.
+//! Batches arrive in any order and from several threads; each becomes a *block* of packed numbers. Blocks stay in memory
+//! up to the share that the load was given, and go to an unlinked file from there on, which a crash removes: the heap
+//! that a load takes does not grow with its rows. They are read back in the order of their rows, one at a time.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
-/// Bytes that [`Spool::keep`] leaves in memory, of one spool.
-const MEMORY_BYTES: u64 = if cfg!(test) { 1 << 12 } else { 256 << 20 };
+/// Most pieces that are in memory.
+const PIECES: usize = if cfg!(test) { 64 } else { 1 << 16 };
+/// Bit of the offset that says of an extent that it is in memory; below it stand the number of the piece and the offset within.
+const IN_MEMORY: u64 = 1 << 63;
+const PIECE_SHIFT: u32 = 40;
 
-/// An unlinked file that several threads append to.
+/// Bytes that are kept in memory, or appended to an unlinked file, by several threads.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: File,
     end: AtomicU64,
-    in_memory: AtomicU64,
-}
-
-/// What [`Spool::keep`] keeps, and where.
-#[derive(Debug)]
-pub(super) enum Kept {
-    Memory(Vec<u8>),
-    File(Extent),
+    pieces: Box<[OnceLock<Box<[u8]>>]>,
+    /// Pieces given out.
+    taken: AtomicUsize,
+    /// Bytes that may still stay in memory.
+    memory_left: AtomicU64,
 }
 
 /// A range of bytes of a spool.
@@ -62,52 +61,76 @@ impl Extent {
 }
 
 impl Spool {
-    /// Makes an empty spool on the file system of `dir`.
-    pub(crate) fn create_in(dir: &Path) -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile_in(dir)?, end: AtomicU64::new(0), in_memory: AtomicU64::new(0) })
+    /// Makes an empty spool on the file system of `dir` that keeps up to so many bytes in memory.
+    pub(crate) fn create_in(dir: &Path, memory_bytes: u64) -> io::Result<Self> {
+        Ok(Self {
+            file: tempfile::tempfile_in(dir)?,
+            end: AtomicU64::new(0),
+            pieces: (0..PIECES).map(|_| OnceLock::new()).collect(),
+            taken: AtomicUsize::new(0),
+            memory_left: AtomicU64::new(memory_bytes),
+        })
     }
 
-    /// Writes bytes at the end.
+    /// Adds bytes.
     pub(super) fn append(&self, bytes: &[u8]) -> io::Result<Extent> {
+        match self.keep(bytes.len(), || bytes.into()) {
+            Some(extent) => Ok(extent),
+            None => self.append_to_file(bytes),
+        }
+    }
+
+    /// Adds bytes, without copying them where they stay in memory.
+    pub(super) fn append_vec(&self, bytes: Vec<u8>) -> io::Result<Extent> {
+        let len = bytes.len();
+        let mut bytes = Some(bytes);
+        match self.keep(len, || bytes.take().unwrap_or_default().into_boxed_slice()) {
+            Some(extent) => Ok(extent),
+            None => self.append_to_file(&bytes.unwrap_or_default()),
+        }
+    }
+
+    fn append_to_file(&self, bytes: &[u8]) -> io::Result<Extent> {
         let offset = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.file.write_all_at(bytes, offset)?;
         Ok(Extent { offset, len: bytes.len() })
     }
 
-    /// Keeps bytes in memory, or in the file where a spool's share of memory is used up.
-    pub(super) fn keep(&self, bytes: Vec<u8>) -> io::Result<Kept> {
-        let len = bytes.len() as u64;
-        if self.in_memory.fetch_add(len, Ordering::Relaxed) + len <= MEMORY_BYTES {
-            return Ok(Kept::Memory(bytes));
+    /// Keeps bytes in memory, if there is room.
+    fn keep(&self, len: usize, bytes: impl FnOnce() -> Box<[u8]>) -> Option<Extent> {
+        if len >= 1 << PIECE_SHIFT {
+            return None;
         }
-        self.in_memory.fetch_sub(len, Ordering::Relaxed);
-        self.append(&bytes).map(Kept::File)
+        let take = |left: u64| left.checked_sub(len as u64);
+        self.memory_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        let piece = self.taken.fetch_add(1, Ordering::Relaxed);
+        let Some(to) = self.pieces.get(piece) else {
+            self.memory_left.store(0, Ordering::Relaxed);
+            return None;
+        };
+        let kept = to.set(bytes());
+        debug_assert!(kept.is_ok(), "a piece is given out once");
+        Some(Extent { offset: IN_MEMORY | (piece as u64) << PIECE_SHIFT, len })
     }
 
-    /// A part of what was kept.
-    pub(super) fn part_of<'k>(
-        &self,
-        kept: &'k Kept,
-        part: std::ops::Range<usize>,
-    ) -> io::Result<Cow<'k, [u8]>> {
-        match kept {
-            Kept::Memory(bytes) => Ok(Cow::Borrowed(bytes.get(part).unwrap_or_default())),
-            Kept::File(extent) => {
-                let mut bytes = Vec::new();
-                self.read(extent.part(part), &mut bytes)?;
-                Ok(Cow::Owned(bytes))
-            }
+    /// The bytes of an extent: where they are, or read into `buffer`.
+    pub(super) fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        if extent.offset & IN_MEMORY != 0 {
+            let at = extent.offset & !IN_MEMORY;
+            let piece = usize::try_from(at >> PIECE_SHIFT).ok().and_then(|piece| self.pieces.get(piece));
+            let start = usize::try_from(at & ((1 << PIECE_SHIFT) - 1)).unwrap_or(usize::MAX);
+            return piece
+                .and_then(OnceLock::get)
+                .and_then(|bytes| bytes.get(start..)?.get(..extent.len))
+                .ok_or_else(|| io::Error::other("an extent that no piece of the spool has"));
         }
-    }
-
-    /// Reads bytes back, in place of what the buffer holds.
-    pub(super) fn read(&self, extent: Extent, buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.resize(extent.len, 0);
-        self.file.read_exact_at(buffer, extent.offset)
+        self.file.read_exact_at(buffer, extent.offset)?;
+        Ok(buffer)
     }
 
-    /// Bytes appended so far.
-    pub(crate) fn bytes(&self) -> u64 {
+    /// Bytes in the file so far.
+    pub(crate) fn file_bytes(&self) -> u64 {
         self.end.load(Ordering::Relaxed)
     }
 }
@@ -326,8 +349,7 @@ impl ColumnReader {
             block.clear();
             return Ok(());
         };
-        spool.read(reference.extent, packed)?;
-        block.unpack(packed)
+        block.unpack(spool.read(reference.extent, packed)?)
     }
 
     /// Calls `f` with the dense number of its first row, the number of rows, and the block, for each block that has
@@ -362,7 +384,7 @@ mod tests {
     #[test]
     fn columns_come_back_in_the_order_of_rows() {
         let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::create_in(dir.path()).unwrap();
+        let spool = Spool::create_in(dir.path(), 40).unwrap();
         let single = SpooledColumn::default();
         let lists = SpooledColumn::default();
         let mut packed = Vec::new();
@@ -395,6 +417,36 @@ mod tests {
                 io::Result::Ok(())
             })
             .unwrap();
+    }
+
+    #[test]
+    fn what_memory_has_no_room_for_is_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create_in(dir.path(), 100).unwrap();
+        let pieces: Vec<Vec<u8>> =
+            [60, 50, 30, 11, 10, 0, 7].iter().map(|len| vec![*len; (*len).into()]).collect();
+        let extents: Vec<Extent> = pieces.iter().map(|piece| spool.append(piece).unwrap()).collect();
+        assert_eq!(spool.file_bytes(), 50 + 11 + 7, "60, 30 and 10 fill the memory");
+        let mut buffer = Vec::new();
+        for (piece, extent) in pieces.iter().zip(&extents) {
+            let extent = Extent::from_numbers(&extent.to_numbers());
+            assert_eq!(spool.read(extent, &mut buffer).unwrap(), piece);
+            if extent.len() > 5 {
+                assert_eq!(spool.read(extent.part(2..5), &mut buffer).unwrap(), &piece[2..5]);
+            }
+        }
+        let beyond = Extent { offset: extents[0].offset + 50, len: 20 };
+        assert!(spool.read(beyond, &mut buffer).is_err());
+        // More pieces than places for them.
+        let spool = Spool::create_in(dir.path(), 1 << 20).unwrap();
+        let extents: Vec<Extent> = (0..200_u8).map(|byte| spool.append(&[byte; 3]).unwrap()).collect();
+        assert!(
+            extents
+                .iter()
+                .zip(0..)
+                .all(|(extent, byte)| spool.read(*extent, &mut buffer).unwrap() == [byte; 3])
+        );
+        assert_eq!(spool.file_bytes(), 3 * (200 - PIECES as u64));
     }
 
     #[test]
