@@ -52,13 +52,21 @@ pub fn union<'a, V: Into<BitmapView<'a>>>(views: impl IntoIterator<Item = V>) ->
 
 /// Number of slots in all of the bitmaps; zero where there is none. Stores no result.
 pub fn intersection_len<'a, V: Into<BitmapView<'a>>>(views: impl IntoIterator<Item = V>) -> u64 {
-    let operands: Vec<Expr<'a>> = views.into_iter().map(Expr::bitmap).collect();
-    if operands.is_empty() { 0 } else { query(Expr::And(operands)).count() }
+    let views: Vec<BitmapView<'a>> = views.into_iter().map(Into::into).collect();
+    match views.as_slice() {
+        [] => 0,
+        [a, b] => a.intersection_len(b),
+        _ => query(Expr::and(views.into_iter().map(Expr::Bitmap))).count(),
+    }
 }
 
 /// Number of slots in any of the bitmaps. Stores no result.
 pub fn union_len<'a, V: Into<BitmapView<'a>>>(views: impl IntoIterator<Item = V>) -> u64 {
-    query(Expr::or(views.into_iter().map(Expr::bitmap))).count()
+    let views: Vec<BitmapView<'a>> = views.into_iter().map(Into::into).collect();
+    match views.as_slice() {
+        [a, b] => a.union_len(b),
+        _ => query(Expr::or(views.into_iter().map(Expr::Bitmap))).count(),
+    }
 }
 
 impl<'a> BitmapView<'a> {

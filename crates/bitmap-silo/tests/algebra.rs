@@ -224,6 +224,12 @@ fn pairs_of_all_container_shapes_equal_set_operations() {
             let [f, g] = [a_blob, b_blob].map(|bytes| FrozenBitmap::open(bytes).unwrap());
             assert_eq!(f.and(&g).view().to_roaring(), a & b);
             assert_eq!(f.intersection_len(&g), a.intersection_len(b));
+            assert_eq!(intersection_of_frozen(&[f]).view().to_roaring(), *a);
+            let count = |expr: Expr<'_>| Query::new(expr, UNIVERSE).count();
+            let [e, h] = [f, g].map(Expr::bitmap);
+            assert_eq!(count(Expr::and([e.clone(), h.clone()])), a.intersection_len(b));
+            assert_eq!(count(Expr::or([e.clone(), h.clone()])), a.union_len(b));
+            assert_eq!(count(e.and_not(h)), a.difference_len(b));
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! The way it is computed depends on what the containers are:
 //!
+//! * of two containers, a count asks for what they have in common ([`crate::container::pair`]);
 //! * a factor that is one list narrows down from that list ([`super::filter`]);
 //! * runs only, in narrow unions: interval arithmetic;
 //! * a small union of lists is merged into one, which then narrows;
@@ -16,7 +17,7 @@ use super::filter::{Out, by_bitset, draw_union, erase, filter};
 use crate::container::chunk::{ChunkBuf, Form, PooledChunk, RUNS_CAPACITY, Side, pairs};
 use crate::container::intervals::{self, RunSink};
 use crate::container::view::{as_le16, run_bounds};
-use crate::container::{ArrayRef, ContainerRef, RunsRef, Scratch};
+use crate::container::{ArrayRef, CHUNK_SLOTS, ContainerRef, RunsRef, Scratch, pair};
 use crate::kernels::{Bits, Clause, Le16, WordOp, kernels};
 
 /// A union of containers of one chunk, or its complement.
@@ -47,6 +48,11 @@ const MERGE_MAX: usize = 192;
 /// Computes the product of the factors; answers its cardinality and, where slots are wanted, sets
 /// the form of `buf`. The product of no factors is the full chunk.
 pub(super) fn product(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
+    if want == Want::Count
+        && let Some(count) = count_of_two(factors)
+    {
+        return count;
+    }
     let mut driver: Option<(usize, ArrayRef<'_>)> = None;
     let (mut runs_only, mut run_count, mut has_bitset) = (true, 0, false);
     for (index, factor) in factors.iter().enumerate() {
@@ -78,6 +84,25 @@ pub(super) fn product(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) ->
         return narrow(merged, factors, index, buf, want);
     }
     if has_bitset { by_words(factors, buf, want) } else { by_drawing(factors, buf, want) }
+}
+
+/// The cardinality where there are two containers, of which one pass tells how many slots both have.
+fn count_of_two(factors: &[Factor<'_>]) -> Option<u32> {
+    let both = |x: &ContainerRef<'_>, y: &ContainerRef<'_>| pair::intersection_len(*x, *y);
+    Some(match factors {
+        [Factor { members: [x, y], negated: false }] => {
+            x.cardinality().saturating_add(y.cardinality()).saturating_sub(both(x, y)).min(CHUNK_SLOTS)
+        }
+        [Factor { members: [x], negated: false }, Factor { members: [y], negated }]
+        | [Factor { members: [y], negated }, Factor { members: [x], negated: false }] => {
+            if *negated {
+                x.cardinality().saturating_sub(both(x, y))
+            } else {
+                both(x, y)
+            }
+        }
+        _ => return None,
+    })
 }
 
 fn is_small_union(factor: &Factor<'_>) -> bool {
@@ -186,6 +211,9 @@ type SignedRuns<'b> = (bool, &'b [[u8; 4]]);
 
 /// Runs only: unions, intersections and differences of intervals.
 fn by_intervals(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
+    if let [Factor { members, negated: false }] = factors {
+        return unite_into(members, buf);
+    }
     let united: SmallVec<[Option<PooledChunk>; 8]> =
         factors.iter().map(|factor| (factor.members.len() != 1).then(|| unite(factor.members))).collect();
     let mut operands: SmallVec<[SignedRuns<'_>; 8]> = factors
@@ -258,19 +286,32 @@ fn by_intervals(factors: &[Factor<'_>], buf: &mut ChunkBuf, want: Want) -> u32 {
 /// Unites run containers.
 fn unite(members: &[ContainerRef<'_>]) -> PooledChunk {
     let mut buf = PooledChunk::take();
-    let (mut read, mut len, mut cardinality) = (Side::Left, 0, 0);
-    for member in members {
-        if let ContainerRef::Runs(r) = member {
-            let (from, to, _) = buf.split(read);
-            let mut sink = RunSink::new(to);
-            intervals::union(pairs(from, len), r.pairs(), |first, last| {
-                sink.push(first, last);
-            });
-            (len, cardinality, read) = (sink.len, sink.cardinality, read.other());
-        }
-    }
-    buf.form = Form::Runs { side: read, len, cardinality };
+    unite_into(members, &mut buf);
     buf
+}
+
+/// Unites run containers in the buffer; answers the cardinality.
+fn unite_into(members: &[ContainerRef<'_>], buf: &mut ChunkBuf) -> u32 {
+    let mut runs = members.iter().map(|member| match member {
+        ContainerRef::Runs(runs) => runs.pairs(),
+        ContainerRef::Array(_) | ContainerRef::Bitset(_) => &[],
+    });
+    // The first two are united as they are stored.
+    let mut first = Some(runs.next().unwrap_or(&[]));
+    let (mut read, mut len, mut cardinality) = (Side::Left, 0, 0);
+    loop {
+        let (next, begins) = (runs.next(), first.is_some());
+        if next.is_none() && !begins {
+            break;
+        }
+        let (from, to, _) = buf.split(read);
+        let before = first.take().unwrap_or_else(|| pairs(from, len));
+        let mut sink = RunSink::new(to);
+        intervals::union(before, next.unwrap_or(&[]), |first, last| sink.push(first, last));
+        (len, cardinality, read) = (sink.len, sink.cardinality, read.other());
+    }
+    buf.form = if len == 0 { Form::Empty } else { Form::Runs { side: read, len, cardinality } };
+    cardinality
 }
 
 /// Lists and runs only: draws the first union and erases or cuts with the others.

@@ -1,25 +1,26 @@
 //! A predicate becomes a tree of bitmaps, by what is stored.
 //!
-//! Leaves are resolved to stored bitmaps, or to bitmaps that are made for the query. Conjunctions are sorted by
+//! Leaves are resolved to stored bitmaps, or to bitmaps that are made for the query (`leaves.rs`). Conjunctions are sorted by
 //! the number of slots of their parts, negated parts are taken away from the others, what is
 //! known to be empty ends the branch.
 
-use std::ops::{Bound, RangeInclusive};
+mod explain;
+mod leaves;
+
+use std::ops::RangeInclusive;
 
 use bitmap_silo::store::{PostingLeaf, StoredBitmap};
 use bitmap_silo::{BitmapBuf, Expr, Query};
-use serde_json::{Value as Json, json};
 
 use super::ranges;
-use crate::document::FieldSet;
 use crate::engine::View;
 use crate::engine::layout::State;
-use crate::entries::{indexed_text, text_hash};
 use crate::error::{Error, Result};
 use crate::filter::{FieldRef, Leaf, Predicate, Test};
 use crate::schema::{Field, FieldType, Schema};
-use crate::terms::{Coded, code_of_key, direct_codes};
-use crate::value::{Id, Value};
+use explain::{describe, describe_all};
+
+pub use explain::Explain;
 
 /// What matches, as a tree of bitmaps.
 #[derive(Debug)]
@@ -52,21 +53,6 @@ const COUNTED_APART: usize = 6;
 
 /// A flag is tested by its other value where that one has so many times fewer records.
 const DENSE_RATIO: u64 = 16;
-
-/// How a part of a filter was evaluated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explain {
-    /// The part.
-    pub part: String,
-    /// How it is evaluated.
-    pub strategy: &'static str,
-    /// Number of records that it was expected to match, at most.
-    pub estimated: u64,
-    /// Number of records that match it.
-    pub actual: u64,
-    /// Its parts, in the order of their evaluation.
-    pub parts: Vec<Explain>,
-}
 
 /// What is in all of `kept` and in none of `removed`.
 fn conjunction<'a>(mut kept: Vec<Expr<'a>>, removed: &'a [Plan<'_>]) -> Expr<'a> {
@@ -149,65 +135,6 @@ impl<'v> Plan<'v> {
             }
             Node::Or(_) => Query::new(self.expr(), slot_count).count(),
         }
-    }
-
-    /// How the plan is evaluated, and what it comes to; costs an evaluation of every part.
-    pub(super) fn explain(&self, slot_count: u64) -> Explain {
-        let explain = |part: &Plan<'_>| part.explain(slot_count);
-        let (strategy, parts) = match &self.node {
-            Node::Nothing => ("known to be empty", Vec::new()),
-            Node::Stored(_) => ("stored bitmap", Vec::new()),
-            Node::Postings(_) => ("postings", Vec::new()),
-            Node::Made(_) => ("bitmap made for the query", Vec::new()),
-            Node::Or(parts) => ("union, chunk by chunk", parts.iter().map(explain).collect()),
-            Node::OneOf(parts) => ("union of values apart", parts.iter().map(explain).collect()),
-            Node::And { keep, remove } => {
-                let without = |part: &Plan<'_>| {
-                    let explained = part.explain(slot_count);
-                    Explain { part: format!("without {}", explained.part), ..explained }
-                };
-                let parts = keep.iter().map(explain).chain(remove.iter().map(without));
-                ("intersection, chunk by chunk, most selective first", parts.collect())
-            }
-        };
-        Explain {
-            part: self.label.clone(),
-            strategy,
-            estimated: self.estimate(),
-            actual: self.count(slot_count),
-            parts,
-        }
-    }
-}
-
-impl Explain {
-    /// The tree as JSON.
-    #[must_use]
-    pub fn to_json(&self) -> Json {
-        json!({
-            "part": self.part,
-            "strategy": self.strategy,
-            "estimated": self.estimated,
-            "actual": self.actual,
-            "parts": self.parts.iter().map(Explain::to_json).collect::<Vec<_>>(),
-        })
-    }
-}
-
-impl std::fmt::Display for Explain {
-    /// The tree, a line for each part.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        fn write(this: &Explain, depth: usize, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            let Explain { part, strategy, estimated, actual, parts } = this;
-            writeln!(
-                f,
-                "{:1$}{part}: {actual} records, at most {estimated} expected; {strategy}",
-                "",
-                depth * 2
-            )?;
-            parts.iter().try_for_each(|part| write(part, depth + 1, f))
-        }
-        write(self, 0, f)
     }
 }
 
@@ -393,204 +320,6 @@ impl<'v> Planner<'v, '_> {
             FieldRef::Field(at) => self.schema.fields.get(at),
         }
     }
-
-    /// The slots that pass a leaf's test, negation left aside.
-    fn leaf(&self, leaf: &Leaf) -> Result<Plan<'v>> {
-        let label = describe(self.schema, &Leaf { negated: false, ..leaf.clone() });
-        let node = match leaf.field {
-            FieldRef::Id => self.id_leaf(&leaf.test)?,
-            FieldRef::Field(at) => match self.schema.fields.get(at) {
-                Some(field) => self.field_leaf(at, field, &leaf.test)?,
-                None => return Err(Error::Query(format!("there is no field at position {at}"))),
-            },
-        };
-        Ok(Plan::new(node, label))
-    }
-
-    fn id_leaf(&self, test: &Test) -> Result<Node<'v>> {
-        let mut ids = Vec::new();
-        match test {
-            Test::Keys(keys) => {
-                for key in keys {
-                    if let Value::Int(x) = crate::value::value_of_key(self.schema.id.kind, *key) {
-                        ids.push(Id::Int(x));
-                    }
-                }
-            }
-            Test::Texts(texts) => ids.extend(texts.iter().cloned().map(Id::Text)),
-            Test::Range(low, high) => {
-                return Ok(made(ranges::alone(&[(self.view.ids()?, *low..=*high, false)])?));
-            }
-            test @ (Test::TextRange(..) | Test::Prefix(_)) => return self.text_id_leaf(test),
-            Test::Null | Test::Empty => return Ok(Node::Nothing),
-        }
-        let mut slots = Vec::with_capacity(ids.len());
-        for id in &ids {
-            slots.extend(self.view.slot_of(id)?);
-        }
-        slots.sort_unstable();
-        Ok(made(slots.into_iter().collect()))
-    }
-
-    /// Text ids in a range: found by the order of ids.
-    fn text_id_leaf(&self, test: &Test) -> Result<Node<'v>> {
-        let Some((low, high)) = self.view.text_id_keys(test)? else { return Ok(Node::Nothing) };
-        Ok(made(ranges::alone(&[(self.view.ids()?, low..=high, false)])?))
-    }
-
-    fn field_leaf(&self, at: usize, field: &Field, test: &Test) -> Result<Node<'v>> {
-        let indexes = self.view.indexes(at)?;
-        if field.index.is_none() {
-            return Err(Error::Query(format!(
-                "{:?} is only stored and cannot be filtered by: give it an index in the schema",
-                field.name
-            )));
-        }
-        match test {
-            Test::Null => return Ok(stored(self.view.state(State::Null(field.number()))?)),
-            Test::Empty => return Ok(stored(self.view.state(State::Empty(field.number()))?)),
-            _ => {}
-        }
-        if let Some(index) = &indexes.filter {
-            let codes = self.codes(field, test)?;
-            let reader = self.view.reader();
-            let mut parts = Vec::with_capacity(codes.len());
-            for code in codes {
-                let bitmap = reader.bitmap(index, code)?;
-                if !bitmap.is_empty() {
-                    parts.push(Plan::new(
-                        Node::Stored(Box::new(bitmap)),
-                        format!("{} with code {code}", field.name),
-                    ));
-                }
-            }
-            return Ok(values_of(field, parts));
-        }
-        if let Some(index) = &indexes.high {
-            return match test {
-                Test::Texts(texts) => self.texts(at, field, texts),
-                Test::Keys(keys) => {
-                    let postings = self.view.reader().postings(index)?;
-                    let mut parts = Vec::with_capacity(keys.len());
-                    for key in keys {
-                        let slots = postings.slots(*key)?;
-                        if !slots.is_empty() {
-                            let label = format!("{} = …", field.name);
-                            parts.push(Plan::new(Node::Postings(slots.into_leaf()), label));
-                        }
-                    }
-                    Ok(values_of(field, parts))
-                }
-                Test::Range(low, high) => {
-                    Ok(made(self.view.reader().postings(index)?.slots_in(*low..=*high)?))
-                }
-                _ => Err(Error::Query(format!(
-                    "{:?} is text with an index of kind \"high\", which knows whole values only: use = or IN, or index it as \"filter\"",
-                    field.name
-                ))),
-            };
-        }
-        // Only a column: one range for each key.
-        let Some(index) = &indexes.sort else { return Ok(Node::Nothing) };
-        let ranges: Vec<RangeInclusive<u64>> = match test {
-            Test::Keys(keys) => keys.iter().map(|key| *key..=*key).collect(),
-            Test::Range(low, high) => vec![*low..=*high],
-            _ => Vec::new(),
-        };
-        let mut parts = Vec::new();
-        for range in ranges {
-            let found = ranges::alone(&[(self.view.column(index)?, range, false)])?;
-            if !found.is_empty() {
-                parts.push(Plan::new(Node::Made(found), field.name.clone()));
-            }
-        }
-        Ok(values_of(field, parts))
-    }
-
-    /// Codes of the values with bitmaps that pass a test.
-    fn codes(&self, field: &Field, test: &Test) -> Result<Vec<u32>> {
-        let (view, terms) = (self.view, &self.view.engine.terms);
-        let (number, kind) = (field.number(), field.kind);
-        let find = |coded: &Coded| terms.find(view.snapshot(), number, coded);
-        let mut codes = Vec::new();
-        match test {
-            Test::Keys(keys) => {
-                for key in keys {
-                    codes.extend(find(&code_of_key(kind, *key))?);
-                }
-            }
-            Test::Texts(texts) => {
-                for text in texts {
-                    codes.extend(find(&Coded::Listed(text.as_bytes().to_vec()))?);
-                }
-            }
-            Test::Range(low, high) => {
-                if let (Some((low, high)), Some(index)) =
-                    (direct_codes(kind, *low, *high), self.filter_index(field))
-                {
-                    let _ = view.reader().values(&index)?.for_each::<()>(|code| {
-                        if (low..=high).contains(&code) {
-                            codes.push(code);
-                        }
-                        std::ops::ControlFlow::Continue(())
-                    });
-                }
-                let (low, high) = (low.to_be_bytes(), high.to_be_bytes());
-                let sorted = terms.sorted(view.snapshot(), number, kind)?;
-                codes.extend(sorted.codes(|term| term < low.as_slice(), |term| term <= high.as_slice()));
-            }
-            Test::TextRange(low, high) => {
-                let sorted = terms.sorted(view.snapshot(), number, kind)?;
-                let before = |term: &[u8]| match low {
-                    Bound::Included(low) => term < low.as_bytes(),
-                    Bound::Excluded(low) => term <= low.as_bytes(),
-                    Bound::Unbounded => false,
-                };
-                let within = |term: &[u8]| match high {
-                    Bound::Included(high) => term <= high.as_bytes(),
-                    Bound::Excluded(high) => term < high.as_bytes(),
-                    Bound::Unbounded => true,
-                };
-                codes.extend(sorted.codes(before, within));
-            }
-            Test::Prefix(prefix) => {
-                let prefix = prefix.as_bytes();
-                let sorted = terms.sorted(view.snapshot(), number, kind)?;
-                codes.extend(sorted.codes(|term| term < prefix, |term| term.starts_with(prefix)));
-            }
-            Test::Null | Test::Empty => {}
-        }
-        codes.sort_unstable();
-        Ok(codes)
-    }
-
-    fn filter_index(&self, field: &Field) -> Option<bitmap_silo::store::Field> {
-        let at = self.schema.position(&field.name)?;
-        self.view.indexes(at).ok()?.filter.clone()
-    }
-
-    /// Records with one of some texts in a field that is indexed by hash: candidates are compared in their documents.
-    fn texts(&self, at: usize, field: &Field, texts: &[String]) -> Result<Node<'v>> {
-        let Some(index) = &self.view.indexes(at)?.high else { return Ok(Node::Nothing) };
-        let postings = self.view.reader().postings(index)?;
-        let mut wanted = FieldSet::none(self.schema);
-        wanted.insert(at);
-        let mut slots = Vec::new();
-        for text in texts {
-            let candidates = postings.slots(text_hash(text))?.to_vec();
-            for (slot, document) in candidates.iter().zip(self.view.documents(&candidates, &wanted)?) {
-                let values = document.values.get(at).map(Value::items).unwrap_or_default();
-                let equal = |value: &Value| match value {
-                    Value::Text(value) => indexed_text(field, value) == text.as_str(),
-                    _ => false,
-                };
-                if values.iter().any(equal) {
-                    slots.push(*slot);
-                }
-            }
-        }
-        Ok(made_of(slots))
-    }
 }
 
 impl Plan<'_> {
@@ -604,20 +333,6 @@ impl Plan<'_> {
             _ => self.label.clone(),
         }
     }
-}
-
-fn stored(bitmap: StoredBitmap<'_>) -> Node<'_> {
-    if bitmap.is_empty() { Node::Nothing } else { Node::Stored(Box::new(bitmap)) }
-}
-
-fn made<'v>(bitmap: BitmapBuf) -> Node<'v> {
-    if bitmap.is_empty() { Node::Nothing } else { Node::Made(bitmap) }
-}
-
-fn made_of<'v>(mut slots: Vec<u32>) -> Node<'v> {
-    slots.sort_unstable();
-    slots.dedup();
-    made(slots.into_iter().collect())
 }
 
 /// Whether two leaves of a conjunction exclude each other.
@@ -647,47 +362,4 @@ fn contradicts(schema: &Schema, parts: &[Predicate]) -> bool {
         .iter()
         .enumerate()
         .any(|(at, x)| leaves.iter().take(at).any(|y| x.field == y.field && disjoint(x, y)))
-}
-
-fn describe_all(schema: &Schema, parts: &[Predicate]) -> String {
-    let parts: Vec<String> = parts
-        .iter()
-        .map(|part| match part {
-            Predicate::Leaf(leaf) => describe(schema, leaf),
-            _ => "(…)".to_owned(),
-        })
-        .collect();
-    parts.join(" AND ")
-}
-
-/// A leaf for people.
-fn describe(schema: &Schema, leaf: &Leaf) -> String {
-    let name = leaf.field.name(schema);
-    let kind = match leaf.field {
-        FieldRef::Id => schema.id.kind,
-        FieldRef::Field(at) => schema.fields.get(at).map_or(FieldType::String, |field| field.kind),
-    };
-    let key = |key: u64| crate::value::value_of_key(kind, key).to_json(kind).to_string();
-    let some = |mut parts: Vec<String>, count: usize| {
-        if count > parts.len() {
-            parts.push(format!("… {count} in all"));
-        }
-        parts.join(", ")
-    };
-    let text = match &leaf.test {
-        Test::Keys(keys) => {
-            let shown = keys.iter().take(5).map(|x| key(*x)).collect();
-            format!("{name} IN [{}]", some(shown, keys.len()))
-        }
-        Test::Range(low, high) => format!("{name} BETWEEN {} AND {}", key(*low), key(*high)),
-        Test::Texts(texts) => {
-            let shown = texts.iter().take(5).map(|text| format!("{text:?}")).collect();
-            format!("{name} IN [{}]", some(shown, texts.len()))
-        }
-        Test::TextRange(low, high) => format!("{name} from {low:?} to {high:?}"),
-        Test::Prefix(prefix) => format!("{name} STARTS WITH {prefix:?}"),
-        Test::Null => format!("{name} IS NULL"),
-        Test::Empty => format!("{name} IS EMPTY"),
-    };
-    if leaf.negated { format!("NOT {text}") } else { text }
 }
