@@ -76,7 +76,8 @@ impl Page<'_> {
         let mut base = Source::new(&self.base);
         let mut ops = ChunkDelta::default();
         let mut at = PagePosition::default();
-        self.touched().into_iter().fold(self.base_len, |total, key| {
+        let touched = self.touched().into_iter().filter(|key| (self.first..=self.last).contains(key));
+        touched.fold(self.base_len, |total, key| {
             let before = base.load_at(key);
             let container = base.container();
             ops.lists_mut();
