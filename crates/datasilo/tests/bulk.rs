@@ -129,6 +129,37 @@ fn values_are_replaced_by_whom_read_them_and_stale_ones_too() {
 }
 
 #[test]
+fn an_index_is_no_larger_after_all_values_were_replaced() {
+    let fixture = Fixture::new(tiny());
+    let keys: Vec<IntKey> = (0..20_000_u32).map(IntKey::from).collect();
+    let stats = || fixture.silo.stats().unwrap().keyspaces.into_iter().find(|k| k.name == "plain").unwrap();
+    let session = fixture.silo.bulk(&[&fixture.plain]).unwrap();
+    let mut writer = session.writer();
+    keys.iter().for_each(|key| writer.put(&fixture.plain, key, b"first").unwrap());
+    writer.close().unwrap();
+    session.finish().unwrap();
+    let before = stats();
+    for round in 0..3_u8 {
+        let read = fixture.silo.snapshot();
+        let session = fixture.silo.bulk(&[&fixture.plain]).unwrap();
+        let mut writer = session.writer();
+        let mut at = 0;
+        read.multi_get_parts(&fixture.plain, &keys, |_, parts| {
+            writer.replace(&fixture.plain, &parts.unwrap().base.unwrap(), [round; 5]).unwrap();
+            at += 1;
+        })
+        .unwrap();
+        writer.close().unwrap();
+        session.finish().unwrap();
+        let after = stats();
+        assert_eq!((at, after.index_runs, after.index_entries), (20_000, 1, 20_000));
+        assert_eq!(after.index_bytes, before.index_bytes, "round {round}");
+    }
+    assert!(keys.iter().all(|key| fixture.get(&fixture.plain, key) == Some(vec![2; 5])));
+    fixture.check();
+}
+
+#[test]
 fn frames_larger_than_a_region_and_than_a_segment_arrive() {
     let fixture = Fixture::new(tiny().segment_bytes(4 << 10));
     let lens = [0, 1, 900, 1024, 4096, 4097, 5000, 20_000, 70_000, 1_000_000];

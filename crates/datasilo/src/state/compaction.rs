@@ -255,6 +255,7 @@ fn rewrite_runs(
             &keyspace.meta,
             &extended,
             &keyspace.runs,
+            keyspace.runs.iter().map(|run| run.entry_count()).sum(),
             |run, _, entries| places.drop_dead(run, entries),
             |entries| places.map_all(entries),
         )?;

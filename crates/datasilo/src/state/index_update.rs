@@ -185,17 +185,17 @@ impl<'a> NewRuns<'a> {
         self.open(&builder.finish()?, meta, version)
     }
 
-    /// Writes one run out of several, newest first, with the targets of every [`WINDOW`] entries passed
+    /// Writes one run of at most so many entries out of several, newest first, with the targets of every [`WINDOW`] entries passed
     /// through `map`; `None` drops the entry. For `drop_replaced` see [`RunMerge::for_each`].
     pub(crate) fn rewrite(
         &mut self,
         meta: &KeyspaceMeta,
         version: &Version,
         runs: &[Arc<Run>],
+        most: u64,
         drop_replaced: impl DropReplaced,
         map: impl Fn(&mut [(u64, Option<Target>)]),
     ) -> Result<Arc<Run>> {
-        let most = runs.iter().map(|run| run.entry_count()).sum();
         let geometry = merged_geometry(runs, Geometry::for_entries(most));
         let mut builder = self.builder(meta, version, geometry)?;
         let merge = RunMerge::new(runs, version.key_access(meta), geometry)?;
@@ -236,10 +236,13 @@ impl<'a> NewRuns<'a> {
         }
         if merged > 1 {
             let top: Vec<Arc<Run>> = runs.drain(..merged).collect();
+            // What is replaced may lie in runs that are not merged.
+            let dropped = if runs.is_empty() { replacements.dropped() } else { 0 };
+            let most = entries.saturating_sub(dropped);
             let drop_replaced = |run: &Run, known: u64, entries: &mut Vec<_>| {
                 replacements.drop_replaced(run, known, entries);
             };
-            let whole = self.rewrite(&keyspace.meta, version, &top, drop_replaced, |_| ())?;
+            let whole = self.rewrite(&keyspace.meta, version, &top, most, drop_replaced, |_| ())?;
             if let Some(newest) = top.first() {
                 self.discard(newest);
             }

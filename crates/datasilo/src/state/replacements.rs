@@ -26,6 +26,8 @@ pub(crate) struct Replacement {
 #[derive(Debug, Default)]
 pub(crate) struct Replacements {
     confirmed: Vec<Replacement>,
+    /// How many of them replace an entry of the index that leads to their frame and nothing else.
+    from_index: usize,
 }
 
 impl Replacements {
@@ -57,7 +59,7 @@ impl Replacements {
             at += of_hash;
         }
         sorted.truncate(kept);
-        Ok(Self { confirmed: sorted })
+        Ok(Self { confirmed: sorted, from_index: kept })
     }
 
     /// Notes that `new` replaces what a look-up has just found. [`Replacements::sort`] comes before any use.
@@ -66,6 +68,7 @@ impl Replacements {
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
+        self.from_index += other.from_index;
         self.confirmed.append(&mut other.confirmed);
     }
 
@@ -75,6 +78,11 @@ impl Replacements {
 
     pub(crate) fn len(&self) -> usize {
         self.confirmed.len()
+    }
+
+    /// How many entries at least [`Replacements::drop_replaced`] drops from all runs of the keyspace.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.from_index as u64
     }
 
     /// Hashes and addresses of the new frames.
