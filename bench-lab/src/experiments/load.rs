@@ -20,7 +20,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     limit: "splitting is the limit of any load of text",
     memory: true,
     decision: "The goal is six times the CPU time of splitting. Added values are dealt to parts of the slots; a part's documents and bitmaps are made together, \
-        and documents are replaced where they were read, so that the index compares no keys. What was read waits in memory as far as `--memory` allows.",
+        and documents are replaced where they were read, so that the index compares no keys.",
     shapes,
     run,
 };

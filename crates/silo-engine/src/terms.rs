@@ -219,6 +219,55 @@ impl Terms {
     }
 }
 
+/// Gives codes to values.
+pub(crate) trait AssignCodes {
+    /// The code of a value, by number and kind of its field; it gets one if it has none.
+    fn assign(
+        &mut self,
+        terms: &Terms,
+        snapshot: &Snapshot,
+        of: (u16, FieldType),
+        coded: Coded,
+    ) -> Result<u32>;
+}
+
+/// Codes that threads find and bring into being together.
+#[derive(Debug)]
+pub(crate) struct SharedTerms<'a> {
+    all: &'a Mutex<NewTerms>,
+    /// What this thread has asked for.
+    known: HashMap<u16, HashMap<Vec<u8>, u32>>,
+}
+
+impl<'a> SharedTerms<'a> {
+    pub(crate) fn new(all: &'a Mutex<NewTerms>) -> Self {
+        Self { all, known: HashMap::new() }
+    }
+}
+
+impl AssignCodes for SharedTerms<'_> {
+    fn assign(
+        &mut self,
+        terms: &Terms,
+        snapshot: &Snapshot,
+        of: (u16, FieldType),
+        coded: Coded,
+    ) -> Result<u32> {
+        let term = match coded {
+            Coded::Direct(code) => return Ok(code),
+            Coded::Listed(term) => term,
+        };
+        let known = self.known.entry(of.0).or_default();
+        if let Some(code) = known.get(&term) {
+            return Ok(*code);
+        }
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = all.assign(terms, snapshot, of, Coded::Listed(term.clone()))?;
+        known.insert(term, code);
+        Ok(code)
+    }
+}
+
 /// Codes that a change brings into being, or found already there.
 #[derive(Debug, Default)]
 pub(crate) struct NewTerms {
@@ -230,9 +279,8 @@ pub(crate) struct NewTerms {
 /// Terms and the codes that they got.
 type NewCodes = Vec<(Vec<u8>, u32)>;
 
-impl NewTerms {
-    /// The code of a value, which gets one if it has none.
-    pub(crate) fn assign(
+impl AssignCodes for NewTerms {
+    fn assign(
         &mut self,
         terms: &Terms,
         snapshot: &Snapshot,
@@ -253,7 +301,9 @@ impl NewTerms {
         self.known.entry(number).or_default().insert(term, code);
         Ok(code)
     }
+}
 
+impl NewTerms {
     fn add(
         &mut self,
         terms: &Terms,

@@ -228,6 +228,38 @@ fn loads_leave_what_their_rows_in_order_would_leave() {
 }
 
 #[test]
+fn stretches_of_rows_on_several_threads_leave_what_their_rows_in_order_would_leave() {
+    let rng = &mut StdRng::seed_from_u64(11);
+    let schema = support::schema(rng);
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::create(dir.path().join("silo"), schema.clone()).unwrap();
+    let mut naive = Naive::new(schema.clone());
+    let stored: Vec<usize> =
+        (0..schema.fields.len()).filter(|at| schema.fields[*at].compute.is_none()).collect();
+    let whole: Vec<Target> =
+        std::iter::once(Target::Id).chain(stored.iter().map(|at| Target::Field(*at))).collect();
+    let multi = stored.iter().copied().find(|at| schema.fields[*at].multi).unwrap();
+    let merged = vec![Target::Id, Target::Field(stored[1]), Target::Add(multi)];
+    for (mode, targets, count) in [
+        (LoadMode::Replace, &whole, 10_000),
+        (LoadMode::Replace, &whole, 36_000),
+        (LoadMode::Merge, &merged, 36_000),
+    ] {
+        let (rows, changes) = random_rows(&schema, mode, targets, (count, 40_000), rng);
+        for change in &changes {
+            naive.apply(change);
+        }
+        load(&engine, mode, targets, &rows, rng);
+        assert_eq!(engine.len().unwrap(), naive.records.len() as u64);
+        for _ in 0..2 {
+            naive.compare(&engine, &Asked::random(&schema, rng), rng);
+        }
+    }
+    let check = engine.check().unwrap();
+    assert!(check.is_ok(), "{check:?}");
+}
+
+#[test]
 fn rows_that_cannot_create_a_record_are_refused() {
     for id_kind in ["u32", "string"] {
         let dir = tempfile::tempdir().unwrap();

@@ -21,7 +21,7 @@ use crate::document::{Document, FieldSet};
 use crate::entries::{Entry, IdEntry, entries, text_hash};
 use crate::error::{Error, Result};
 use crate::schema::Field;
-use crate::terms::{NewTerms, code_of_term};
+use crate::terms::{AssignCodes, NewTerms, code_of_term};
 use crate::value::Id;
 
 /// Operations that a repair commits at once.

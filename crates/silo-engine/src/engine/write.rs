@@ -12,7 +12,7 @@ use super::view::View;
 use crate::document::{Change, Document, FieldSet, Merge, Record};
 use crate::entries::{Entry, IdEntry, difference, entries, text_hash};
 use crate::error::{Error, Result};
-use crate::terms::{NewTerms, code_of_term};
+use crate::terms::{AssignCodes, NewTerms, code_of_term};
 use crate::value::Id;
 
 /// Freed slots that are kept in memory to be given out again.
@@ -315,7 +315,7 @@ impl Engine {
     pub(crate) fn push_entry(
         &self,
         view: &View<'_>,
-        new_terms: &mut NewTerms,
+        new_terms: &mut impl AssignCodes,
         slot: u32,
         entry: &Entry<'_>,
         add: bool,

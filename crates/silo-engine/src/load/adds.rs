@@ -21,7 +21,7 @@ use crate::engine::{Engine, View};
 use crate::entries::{Entry, entries};
 use crate::error::{Error, Result};
 use crate::schema::{Field, Schema};
-use crate::terms::{NewTerms, code_of_key};
+use crate::terms::{AssignCodes, NewTerms, code_of_key};
 use crate::value::{Id, Value, integer_of_key, value_of_key};
 
 /// Operations on indexes that are collected before they are written.
@@ -265,7 +265,7 @@ impl Adds<'_, '_> {
             let added = matches!(&entry, Entry::Value(at, _) | Entry::High(at, _) if *at == self.at);
             if !added {
                 let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
-                self.engine.push_entry(self.view, &mut terms, slot, &entry, true, ops)?;
+                self.engine.push_entry(self.view, &mut *terms, slot, &entry, true, ops)?;
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ use crate::engine::{Engine, View, label_of_rank};
 use crate::entries::{Term, text_hash};
 use crate::error::{Error, Result};
 use crate::schema::Field;
-use crate::terms::{NewTerms, code_of_key, code_of_term};
+use crate::terms::{AssignCodes, NewTerms, code_of_key, code_of_term};
 use crate::value::Id;
 
 /// Rows of documents that are written by one task.

@@ -1,24 +1,33 @@
-//! Publishing a load into a silo that holds records, row by row: every record's entries are compared with those it had.
+//! Publishing a load into a silo that holds records: every record's entries are compared with those it had.
+//!
+//! A first pass gives every row that counts its slot; then threads take stretches of rows, no two of which are about one
+//! record.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
-use bitmap_silo::store::StoreBatch;
+use bitmap_silo::store::{StoreBatch, StoreBulkWriter};
 use datasilo::IntKey;
+use rayon::prelude::*;
 
+use super::documents::DocumentReader;
 use super::encode::{Target, field_at};
-use super::fresh::order_of_texts;
+use super::fresh::{Writers, order_of_texts};
 use super::order::Order;
+use super::spool::Spool;
 use super::{LoadMode, LoadReport, Loader};
 use crate::document::{Document, FieldSet, Merge};
 use crate::engine::layout::SLOTS_KEY;
 use crate::engine::{Engine, View};
 use crate::entries::{difference, entries};
 use crate::error::{Error, Result};
-use crate::terms::NewTerms;
+use crate::terms::{NewTerms, SharedTerms};
 use crate::value::{Id, Value};
 
 /// Operations on indexes that are collected before they are written.
 const FLUSH_OPS: usize = 1 << 18;
+/// Rows that a thread takes at a time.
+const STRETCH: usize = if cfg!(test) { 16 } else { 1 << 14 };
 
 /// A load row by row.
 struct Rows<'a> {
@@ -29,14 +38,25 @@ struct Rows<'a> {
     sets: Vec<usize>,
     adds: Vec<usize>,
     all: FieldSet,
-    /// What earlier rows of an id say, where a later one follows.
-    earlier: HashMap<Id, Document>,
+}
+
+/// Where the rows go.
+#[derive(Default)]
+struct Places {
+    /// The slot of each row that is the last of its id; of the others no slot.
+    slots: Vec<Option<u32>>,
+    /// What earlier rows of an id say, by the row that is its last.
+    earlier: HashMap<usize, Document>,
     slot_count: u64,
+    /// New records whose ids are texts.
     created: Vec<(u32, String)>,
-    terms: NewTerms,
+}
+
+/// What a thread works with.
+struct Worker<'a> {
+    terms: SharedTerms<'a>,
     ops: StoreBatch,
     bytes: Vec<u8>,
-    report: LoadReport,
 }
 
 pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
@@ -51,71 +71,127 @@ pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
         Order::of(&ids.into_reader(), &spool)?
     };
     let spaces = &engine.spaces;
-    let bulk = engine.store.bulk(silo, &[&spaces.engine, &spaces.documents, &spaces.terms])?;
     let positions = |wanted: fn(&Target) -> Option<usize>| targets.iter().filter_map(wanted).collect();
-    let mut rows = Rows {
+    let rows = Rows {
         engine,
         view: &view,
         mode,
         sets: positions(|target| if let Target::Field(at) = target { Some(*at) } else { None }),
         adds: positions(|target| if let Target::Add(at) = target { Some(*at) } else { None }),
         all: FieldSet::all(engine.schema()),
-        earlier: HashMap::new(),
-        slot_count: view.slot_count(),
-        created: Vec::new(),
-        terms: NewTerms::default(),
-        ops: StoreBatch::new(),
-        bytes: Vec::new(),
-        report: LoadReport { rows: documents.rows() as u64, ..LoadReport::default() },
     };
-    let mut writer = bulk.writer();
-    documents.for_each(&spool, 0..documents.rows(), |row, bytes| {
-        rows.row(bytes, order.rank(row).is_some(), &mut writer)
+    let mut report = LoadReport { rows: documents.rows() as u64, ..LoadReport::default() };
+    let places = rows.places(&documents, &spool, &order, &mut report)?;
+    let bulk = engine.store.bulk(silo, &[&spaces.engine, &spaces.documents, &spaces.terms])?;
+    let terms = Mutex::new(NewTerms::default());
+    let writers = Writers::new(&bulk);
+    let idle: Mutex<Vec<Worker<'_>>> = Mutex::default();
+    let workers = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+    (0..documents.rows().div_ceil(STRETCH)).into_par_iter().try_for_each(|stretch| {
+        let stretch = stretch * STRETCH..((stretch + 1) * STRETCH).min(documents.rows());
+        let taken = workers().pop();
+        let mut worker = taken.unwrap_or_else(|| Worker::new(&terms));
+        writers.with(|writer| {
+            documents
+                .for_each(&spool, stretch, |row, bytes| rows.row(row, bytes, &places, &mut worker, writer))
+        })?;
+        workers().push(worker);
+        Ok::<_, Error>(())
     })?;
-    debug_assert!(rows.earlier.is_empty(), "every id has a last row");
-    let created: Vec<(u32, &str)> = rows.created.iter().map(|(slot, id)| (*slot, id.as_str())).collect();
-    engine.push_labels(&view, &created, &[], &mut rows.ops)?;
-    writer.append(&mut rows.ops)?;
-    writer.documents().put(&spaces.engine, SLOTS_KEY, rows.slot_count.to_le_bytes())?;
-    rows.terms.mutations(|key, value| Ok(writer.documents().put(&spaces.terms, key, value)?))?;
-    writer.close()?;
-    let report = rows.report;
+    writers.with(|writer| {
+        for worker in workers().iter_mut() {
+            writer.append(&mut worker.ops)?;
+        }
+        let created: Vec<(u32, &str)> =
+            places.created.iter().map(|(slot, id)| (*slot, id.as_str())).collect();
+        let mut labels = StoreBatch::new();
+        engine.push_labels(&view, &created, &[], &mut labels)?;
+        writer.append(&mut labels)?;
+        writer.documents().put(&spaces.engine, SLOTS_KEY, places.slot_count.to_le_bytes())?;
+        let terms = terms.lock().unwrap_or_else(PoisonError::into_inner);
+        terms.mutations(|key, value| Ok(writer.documents().put(&spaces.terms, key, value)?))
+    })?;
+    writers.close()?;
     bulk.finish()?;
     state.forget_free();
     Ok(report)
 }
 
-type Writer<'b> = bitmap_silo::store::StoreBulkWriter<'b>;
+impl<'a> Worker<'a> {
+    fn new(terms: &'a Mutex<NewTerms>) -> Self {
+        Self { terms: SharedTerms::new(terms), ops: StoreBatch::new(), bytes: Vec::new() }
+    }
+}
 
 impl Rows<'_> {
-    /// Takes the next row; `last` says that no later one has its id.
-    fn row(&mut self, bytes: &[u8], last: bool, writer: &mut Writer<'_>) -> Result<()> {
+    /// Gives every row that counts its slot, and gathers what rows before it say of the same record.
+    fn places(
+        &self,
+        documents: &DocumentReader,
+        spool: &Spool,
+        order: &Order,
+        report: &mut LoadReport,
+    ) -> Result<Places> {
         let types = self.engine.documents();
-        if !last {
-            self.report.repeated += 1;
-            if self.mode == LoadMode::Merge {
-                let row = types.decode(bytes, &self.all)?;
-                let combined = self.after_earlier(row);
-                self.earlier.insert(combined.id.clone(), combined);
+        let slots = Vec::with_capacity(documents.rows());
+        let mut places = Places { slots, slot_count: self.view.slot_count(), ..Places::default() };
+        let mut open: HashMap<Id, Document> = HashMap::new();
+        documents.for_each(spool, 0..documents.rows(), |row, bytes| {
+            let id = types.decode_id(bytes)?;
+            if order.rank(row).is_none() {
+                report.repeated += 1;
+                if self.mode == LoadMode::Merge {
+                    let document = types.decode(bytes, &self.all)?;
+                    let combined = self.after_earlier(open.remove(&id), document);
+                    open.insert(id, combined);
+                }
+                places.slots.push(None);
+                return Ok::<_, Error>(());
             }
-            return Ok(());
-        }
-        let row = types.decode(bytes, &self.all)?;
-        let slot = self.view.slot_of(&row.id)?;
-        let old = slot.map(|slot| self.view.document(slot, &self.all)).transpose()?;
+            if let Some(earlier) = open.remove(&id) {
+                places.earlier.insert(row, earlier);
+            }
+            let slot = if let Some(slot) = self.view.slot_of(&id)? {
+                report.changed += 1;
+                slot
+            } else {
+                report.created += 1;
+                places.new_slot(id)?
+            };
+            places.slots.push(Some(slot));
+            Ok(())
+        })?;
+        debug_assert!(open.is_empty(), "every id has a last row");
+        Ok(places)
+    }
+
+    /// Takes a row.
+    fn row(
+        &self,
+        row: usize,
+        bytes: &[u8],
+        places: &Places,
+        worker: &mut Worker<'_>,
+        writer: &mut StoreBulkWriter<'_>,
+    ) -> Result<()> {
+        let Some(slot) = places.slots.get(row).copied().flatten() else { return Ok(()) };
+        let types = self.engine.documents();
+        let of_row = types.decode(bytes, &self.all)?;
+        let existed = u64::from(slot) < self.view.slot_count();
+        let old = existed.then(|| self.view.document(slot, &self.all)).transpose()?;
         let new = match self.mode {
-            LoadMode::Replace => row,
+            LoadMode::Replace => of_row,
             LoadMode::Merge => {
-                let combined = self.after_earlier(row);
+                let combined = self.after_earlier(places.earlier.get(&row).cloned(), of_row);
                 types.merged(old.as_ref(), &self.merge(combined)?)?
             }
         };
-        self.change(slot, old.as_ref(), &new, writer)
+        self.change(slot, old.as_ref(), &new, worker, writer)
     }
 
     /// A row on top of the earlier ones of its id.
-    fn after_earlier(&mut self, mut row: Document) -> Document {
-        let Some(mut earlier) = self.earlier.remove(&row.id) else { return row };
+    fn after_earlier(&self, earlier: Option<Document>, mut row: Document) -> Document {
+        let Some(mut earlier) = earlier else { return row };
         for at in &self.adds {
             let (Some(before), Some(now)) = (earlier.values.get_mut(*at), row.values.get_mut(*at)) else {
                 continue;
@@ -152,25 +228,20 @@ impl Rows<'_> {
     }
 
     fn change(
-        &mut self,
-        slot: Option<u32>,
+        &self,
+        slot: u32,
         old: Option<&Document>,
         new: &Document,
-        writer: &mut Writer<'_>,
+        worker: &mut Worker<'_>,
+        writer: &mut StoreBulkWriter<'_>,
     ) -> Result<()> {
-        let slot = if let Some(slot) = slot {
-            self.report.changed += 1;
-            slot
-        } else {
-            self.report.created += 1;
-            self.new_slot(&new.id)?
-        };
         if old == Some(new) {
             return Ok(());
         }
-        self.bytes.clear();
-        self.engine.documents().encode_into(new, &mut self.bytes);
-        writer.documents().put(&self.engine.spaces.documents, IntKey::from(slot), &self.bytes)?;
+        let Worker { terms, ops, bytes } = worker;
+        bytes.clear();
+        self.engine.documents().encode_into(new, bytes);
+        writer.documents().put(&self.engine.spaces.documents, IntKey::from(slot), &*bytes)?;
         let schema = self.engine.schema();
         let old = old.map(|old| entries(schema, old)).unwrap_or_default();
         let new = entries(schema, new);
@@ -178,23 +249,26 @@ impl Rows<'_> {
         // What goes first: a column has one entry per slot.
         for (list, add) in [(gone, false), (come, true)] {
             for entry in list {
-                self.engine.push_entry(self.view, &mut self.terms, slot, entry, add, &mut self.ops)?;
+                self.engine.push_entry(self.view, terms, slot, entry, add, ops)?;
             }
         }
-        if self.ops.len() >= FLUSH_OPS {
-            writer.append(&mut self.ops)?;
-            self.ops.clear();
+        if ops.len() >= FLUSH_OPS {
+            writer.append(ops)?;
+            ops.clear();
         }
         Ok(())
     }
+}
 
-    fn new_slot(&mut self, id: &Id) -> Result<u32> {
+impl Places {
+    /// A slot for a new record.
+    fn new_slot(&mut self, id: Id) -> Result<u32> {
         let slot = u32::try_from(self.slot_count).map_err(|_| {
             Error::Load("all 2^32 slots are used: split the records over several silos".into())
         })?;
         self.slot_count += 1;
         if let Id::Text(text) = id {
-            self.created.push((slot, text.clone()));
+            self.created.push((slot, text));
         }
         Ok(slot)
     }
