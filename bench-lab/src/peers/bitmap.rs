@@ -23,10 +23,9 @@ pub const EXPERIMENT: Experiment = Experiment {
     baseline: "roaring",
     limit: "none is stated",
     memory: false,
-    decision: "One unmodified portable blob for each bitmap, read in place: any library reads it, and opening it costs nothing. Open, contains, iteration and unions of eight \
-        are ahead or level. The engine is behind where two bitmaps are combined that are cheap to combine: counts and unions of sparse bitmaps and of runs, where its \
-        general evaluation of an expression, chunk by chunk, costs more than the containers themselves, and unions that are materialised. A way of its own for two \
-        operands is the next thing to do there.",
+    decision: "One unmodified portable blob for each bitmap, read in place: any library reads it, and opening it costs nothing. Open, contains, iteration, unions of eight and \
+        counts are ahead of roaring or level with it. The engine is behind CRoaring where the common slots of sparse bitmaps or of runs are counted, and behind both where \
+        a union of two is materialised: it draws lists into words and reads them back. Merging lists in vector registers is the next thing to do there.",
     shapes,
     run,
 };
