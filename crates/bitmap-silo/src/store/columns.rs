@@ -32,6 +32,10 @@ impl Ops for ColumnDelta {
         self.then(newer)
     }
 
+    fn stacked(&self, newer: &Self) -> Self {
+        self.stacked(newer)
+    }
+
     fn fold(&self, base: Option<&[u8]>) -> Result<Vec<u8>, String> {
         let page = ColumnPage::open(base.unwrap_or(&[])).map_err(|error| message(&error))?;
         Ok(fold(&page, self))

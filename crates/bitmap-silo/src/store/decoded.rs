@@ -9,6 +9,7 @@ use datasilo::{Keyspace, MergeOperator, MergeResult, Pending, Place, Snapshot};
 use super::cache::DecodedCache;
 use super::error::{StoreError, StoreResult};
 use super::keys::Key;
+use super::operator::should_fold;
 
 /// Operations on a value, decoded: how they combine and fold.
 pub(crate) trait Ops: Debug + Clone + Send + Sync + Sized + 'static {
@@ -23,6 +24,11 @@ pub(crate) trait Ops: Debug + Clone + Send + Sync + Sized + 'static {
 
     /// These operations, then newer ones.
     fn then(&self, newer: &Self) -> Self;
+
+    /// As [`Ops::then`], for one read: keeps both parts as they are, where that costs less.
+    fn stacked(&self, newer: &Self) -> Self {
+        self.then(newer)
+    }
 
     /// The value that results on top of a base.
     fn fold(&self, base: Option<&[u8]>) -> Result<Vec<u8>, String>;
@@ -67,6 +73,10 @@ impl<T: Ops> MergeOperator for Operator<T> {
 
     fn fold(&self, _key: &[u8], base: Option<&[u8]>, operands: &[&[u8]]) -> MergeResult<Vec<u8>> {
         combined::<T>(operands)?.fold(base)
+    }
+
+    fn should_fold(&self, base_len: Option<usize>, pending_len: usize) -> bool {
+        should_fold(base_len, pending_len)
     }
 
     fn combine(&self, operands: &[&[u8]]) -> MergeResult<Vec<u8>> {
@@ -127,7 +137,7 @@ pub(crate) fn read<'s, T: Ops>(
         };
         ops = Some(match ops {
             None => newer,
-            Some(older) => Arc::new(older.then(&newer)),
+            Some(older) => Arc::new(older.stacked(&newer)),
         });
     }
     Ok(Some(Patched { base, ops, place: at }))

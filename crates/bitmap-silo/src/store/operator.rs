@@ -45,6 +45,10 @@ impl MergeOperator for BitmapOperator {
         }
     }
 
+    fn should_fold(&self, base_len: Option<usize>, pending_len: usize) -> bool {
+        should_fold(base_len, pending_len)
+    }
+
     fn combine(&self, operands: &[&[u8]]) -> MergeResult<Vec<u8>> {
         Ok(BitmapDelta::of(None, operands)?.encode())
     }
@@ -58,6 +62,15 @@ impl MergeOperator for BitmapOperator {
         };
         Ok(Arc::new(BitmapDelta::of(before, operands)?))
     }
+}
+
+/// A checkpoint folds operations that take this part of their value's bytes or more. Reads pay for what is not folded,
+/// checkpoints write values again for what is.
+const FOLD_SHARE: usize = 16;
+
+/// [`MergeOperator::should_fold`] of all operators of a store.
+pub(super) fn should_fold(base_len: Option<usize>, pending_len: usize) -> bool {
+    base_len.is_none_or(|base| pending_len.saturating_mul(FOLD_SHARE) >= base)
 }
 
 fn folded(base: &BitmapView<'_>, delta: &crate::delta::Delta) -> Vec<u8> {
