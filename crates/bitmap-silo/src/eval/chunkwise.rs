@@ -30,8 +30,7 @@ impl<'a> ChunkFilter<'a> {
         contains(&self.expr, slot, u64::from(slot) < self.universe)
     }
 
-    /// A chunk made ready to be asked slot by slot; none where the query is more than a conjunction of unions of stored
-    /// bitmaps.
+    /// A chunk made ready to be asked slot by slot; none where the query is more than a conjunction of stored bitmaps.
     pub(crate) fn probe(&self, chunk: u16) -> Option<ChunkProbe<'a>> {
         ChunkProbe::of(&self.expr, chunk, self.universe)
     }
