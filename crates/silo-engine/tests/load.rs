@@ -142,6 +142,11 @@ fn random_rows(
     (rows, changes)
 }
 
+/// Positions of the fields that rows bring.
+fn loaded_fields(schema: &Schema) -> Vec<usize> {
+    (0..schema.fields.len()).filter(|at| schema.fields[*at].compute.is_none()).collect()
+}
+
 fn compare(naive: &Naive, engine: &Engine, rng: &mut StdRng, seed: u64) {
     assert_eq!(engine.len().unwrap(), naive.records.len() as u64, "seed {seed}");
     for _ in 0..15 {
@@ -158,8 +163,7 @@ fn loads_leave_what_their_rows_in_order_would_leave() {
         let path = dir.path().join("silo");
         let engine = Engine::create(&path, schema.clone()).unwrap();
         let mut naive = Naive::new(schema.clone());
-        let stored: Vec<usize> =
-            (0..schema.fields.len()).filter(|at| schema.fields[*at].compute.is_none()).collect();
+        let stored = loaded_fields(&schema);
         let mut whole: Vec<Target> = stored.iter().map(|at| Target::Field(*at)).collect();
         whole.insert(rng.random_range(0..whole.len()), Target::Id);
         whole.insert(rng.random_range(0..whole.len()), Target::Ignore);
@@ -234,8 +238,7 @@ fn stretches_of_rows_on_several_threads_leave_what_their_rows_in_order_would_lea
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::create(dir.path().join("silo"), schema.clone()).unwrap();
     let mut naive = Naive::new(schema.clone());
-    let stored: Vec<usize> =
-        (0..schema.fields.len()).filter(|at| schema.fields[*at].compute.is_none()).collect();
+    let stored = loaded_fields(&schema);
     let whole: Vec<Target> =
         std::iter::once(Target::Id).chain(stored.iter().map(|at| Target::Field(*at))).collect();
     let multi = stored.iter().copied().find(|at| schema.fields[*at].multi).unwrap();

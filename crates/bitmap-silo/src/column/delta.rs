@@ -152,7 +152,7 @@ impl ColumnDelta {
         Self { tiers }
     }
 
-    /// As [`ColumnDelta::then`], sharing all lists of both: O(1), and look-ups have more lists to ask.
+    /// As [`ColumnDelta::then`], sharing all lists of both: O(lists), and look-ups have more lists to ask.
     pub(crate) fn stacked(&self, newer: &ColumnDelta) -> ColumnDelta {
         Self { tiers: self.tiers.iter().chain(&newer.tiers).cloned().collect() }
     }
