@@ -22,7 +22,7 @@ use crate::engine::{Engine, View};
 use crate::entries::{difference, entries};
 use crate::error::{Error, Result};
 use crate::terms::{NewTerms, SharedTerms};
-use crate::value::{Id, Value};
+use crate::value::{Id, Value, integer_key};
 
 /// Operations on indexes that are collected before they are written.
 const FLUSH_OPS: usize = 1 << 18;
@@ -136,6 +136,9 @@ impl Rows<'_> {
         let slots = Vec::with_capacity(documents.rows());
         let mut places = Places { slots, slot_count: self.view.slot_count(), ..Places::default() };
         let mut open: HashMap<Id, Document> = HashMap::new();
+        let id_kind = self.engine.schema().id.kind;
+        let postings = self.view.reader().postings(&self.engine.layout.slots)?;
+        let mut cursor = postings.unique_cursor();
         documents.for_each(spool, 0..documents.rows(), |row, bytes| {
             let id = types.decode_id(bytes)?;
             if order.rank(row).is_none() {
@@ -151,7 +154,11 @@ impl Rows<'_> {
             if let Some(earlier) = open.remove(&id) {
                 places.earlier.insert(row, earlier);
             }
-            let slot = if let Some(slot) = self.view.slot_of(&id)? {
+            let known = match &id {
+                Id::Int(number) => cursor.get(integer_key(id_kind, *number))?,
+                Id::Text(_) => self.view.slot_of(&id)?,
+            };
+            let slot = if let Some(slot) = known {
                 report.changed += 1;
                 slot
             } else {
