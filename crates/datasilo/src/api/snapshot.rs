@@ -8,7 +8,7 @@ use crate::bytes::address::SeqNo;
 use crate::error::Result;
 use crate::files::run::key_hash;
 use crate::merge::Delta;
-use crate::state::read::{Found, Lookup, PendingRef, Plain, prefetch_frame, prefetch_index};
+use crate::state::read::{Candidate, Found, Lookup, PendingRef, Plain, prefetch_candidate, prefetch_index};
 use crate::state::version::{FrameRef, KeyspaceVersion, Version};
 
 use super::keyspace::Keyspace;
@@ -168,18 +168,20 @@ impl Snapshot {
         let own = self.version.keyspace(&keyspace.meta)?;
         let hash = key_hash(key, self.version.hash_seed);
         self.prefetch(own, hash);
-        self.get_hashed(keyspace, own, key, hash)
+        let plain = self.lookup().find_plain(own, key, hash)?;
+        self.value_of(keyspace, own, key, hash, plain)
     }
 
     #[inline]
-    fn get_hashed<'s>(
+    fn value_of<'s>(
         &'s self,
         keyspace: &Keyspace,
         own: &'s KeyspaceVersion,
         key: &[u8],
         hash: u64,
+        plain: Plain<'s>,
     ) -> Result<Option<Cow<'s, [u8]>>> {
-        match self.lookup().find_plain(own, key, hash)? {
+        match plain {
             Plain::Value(value) => Ok(Some(Cow::Borrowed(value))),
             Plain::Absent => Ok(None),
             Plain::Unknown => self.get_slow(keyspace, own, key, hash),
@@ -302,8 +304,9 @@ impl Snapshot {
         mut visit: impl FnMut(usize, Option<Cow<'s, [u8]>>),
     ) -> Result<()> {
         let own = self.version.keyspace(&keyspace.meta)?;
-        self.each_prefetched(own, keys, |at, key, hash| {
-            visit(at, self.get_hashed(keyspace, own, key, hash)?);
+        self.each_prefetched(own, keys, |at, key, hash, candidate| {
+            let plain = self.lookup().plain_at(own, key, hash, || Ok(candidate))?;
+            visit(at, self.value_of(keyspace, own, key, hash, plain)?);
             Ok(())
         })
     }
@@ -319,31 +322,32 @@ impl Snapshot {
         mut visit: impl FnMut(usize, Option<Parts<'s>>),
     ) -> Result<()> {
         let own = self.version.keyspace(&keyspace.meta)?;
-        self.each_prefetched(own, keys, |at, key, hash| {
-            visit(at, self.parts(keyspace, self.lookup().find(own, key, hash)?));
+        self.each_prefetched(own, keys, |at, key, hash, candidate| {
+            visit(at, self.parts(keyspace, self.lookup().find_at(own, key, hash, candidate)?));
             Ok(())
         })
     }
 
-    /// Passes position, bytes and hash of each key to `visit` while what look-ups of it need is being loaded.
+    /// Passes position, bytes, hash and candidate of each key to `visit`, while the frames of the next ones are being
+    /// loaded.
     fn each_prefetched<'s, K: AsRef<[u8]>>(
         &'s self,
         own: &'s KeyspaceVersion,
         keys: &[K],
-        mut visit: impl FnMut(usize, &[u8], u64) -> Result<()>,
+        mut visit: impl FnMut(usize, &[u8], u64, Option<Candidate<'s>>) -> Result<()>,
     ) -> Result<()> {
         let lines = own.typical_frame_lines();
-        let mut hashes = [0u64; WINDOW];
+        let mut known = [(0u64, None); WINDOW];
         for (window, keys) in keys.chunks(WINDOW).enumerate() {
-            for (hash, key) in hashes.iter_mut().zip(keys) {
+            for ((hash, _), key) in known.iter_mut().zip(keys) {
                 *hash = key_hash(key.as_ref(), self.version.hash_seed);
                 prefetch_index(own, *hash);
             }
-            for (&hash, _) in hashes.iter().zip(keys) {
-                prefetch_frame(&own.runs, hash, lines)?;
+            for ((hash, found), _) in known.iter_mut().zip(keys) {
+                *found = prefetch_candidate(&own.runs, *hash, lines)?;
             }
-            for (at, (&hash, key)) in hashes.iter().zip(keys).enumerate() {
-                visit(window * WINDOW + at, key.as_ref(), hash)?;
+            for (at, (&(hash, found), key)) in known.iter().zip(keys).enumerate() {
+                visit(window * WINDOW + at, key.as_ref(), hash, found)?;
             }
         }
         Ok(())

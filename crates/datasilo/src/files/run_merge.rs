@@ -33,14 +33,19 @@ pub(crate) struct KeyAccess<'a> {
 }
 
 impl<'a> KeyAccess<'a> {
-    /// The verified key of the frames that a target leads to.
-    pub(crate) fn key_of(&self, run: &Run, target: &Target) -> Result<&'a [u8]> {
-        let missing = || run.corrupt(0, "an entry leads to a segment that is not there");
-        let address = target.any_frame().ok_or_else(missing)?;
-        let segment = self.segments.get(address.segment()).ok_or_else(missing)?;
+    /// The verified key of the frames that a target leads to; `None` if its segment is not there.
+    fn key_of(&self, target: &Target) -> Result<Option<&'a [u8]>> {
+        let Some(address) = target.any_frame() else { return Ok(None) };
+        let Some(segment) = self.segments.get(address.segment()) else { return Ok(None) };
         let frame = segment.frame(address.word(), self.align)?;
         segment.verify_frame(address.word(), &frame, self.keyspace)?;
-        Ok(frame.key())
+        Ok(Some(frame.key()))
+    }
+
+    /// The key of an entry of a run.
+    fn key_in(&self, run: &Run, target: &Target) -> Result<&'a [u8]> {
+        let missing = || run.corrupt(0, "an entry leads to a segment that is not there");
+        self.key_of(target)?.ok_or_else(missing)
     }
 }
 
@@ -67,7 +72,7 @@ impl<'a> Source<'a> {
             for page in 0..run.table_pages() {
                 for word in run.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
                     let slot = Slot(word.get());
-                    let key = access.key_of(run, &run.target_of(slot)?)?;
+                    let key = access.key_in(run, &run.target_of(slot)?)?;
                     source.pending.push((key_hash(key, access.hash_seed) & mask, slot));
                 }
             }
@@ -112,13 +117,15 @@ impl<'a> Source<'a> {
     }
 
     fn key(&self, slot: Slot) -> Result<&'a [u8]> {
-        self.access.key_of(self.run, &self.run.target_of(slot)?)
+        self.access.key_in(self.run, &self.run.target_of(slot)?)
     }
 }
 
 /// Runs read as one.
 pub(crate) struct RunMerge<'a> {
     sources: Vec<Source<'a>>,
+    access: KeyAccess<'a>,
+    mask: u64,
 }
 
 /// How many hash bits a merge of these runs into a table of this shape can keep.
@@ -141,28 +148,36 @@ impl<'a> RunMerge<'a> {
             .iter()
             .map(|run| Source::new(run, access, mask, reads_keys(run, shift)))
             .collect::<Result<_>>()?;
-        Ok(Self { sources })
+        Ok(Self { sources, access, mask })
     }
 
     /// Passes every key's newest entry to `emit`, in the order of the known bits of their hashes.
     ///
-    /// What `drop_replaced` knows saves reading keys to find out which entry is the newest.
+    /// `newest` are entries that are newer than those of all runs, ascending by hash, one a key. What `drop_replaced`
+    /// knows saves reading keys to find out which entry is the newest.
     pub(crate) fn for_each(
         mut self,
+        newest: impl Iterator<Item = (u64, Target)>,
         drop_replaced: impl DropReplaced,
         mut emit: impl FnMut(u64, Target) -> Result<()>,
     ) -> Result<()> {
+        let mut newest = newest.map(|(hash, target)| (hash & self.mask, target)).peekable();
         for source in &mut self.sources {
             drop_replaced(source.run, source.mask, &mut source.pending);
             source.pending.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
             source.load(&drop_replaced)?;
         }
+        let mut new: Vec<Target> = Vec::new();
         let mut same: Vec<(usize, Slot)> = Vec::new();
         let mut keys: Vec<&[u8]> = Vec::new();
         loop {
-            let hash = self.sources.iter().map(|source| source.head).min().unwrap_or(NO_HASH);
+            let head = newest.peek().map_or(NO_HASH, |entry| entry.0);
+            let hash = self.sources.iter().map(|source| source.head).fold(head, u64::min);
             if hash == NO_HASH {
                 return Ok(());
+            }
+            while let Some((_, target)) = newest.next_if(|entry| entry.0 == hash) {
+                new.push(target);
             }
             same.clear();
             for (rank, source) in self.sources.iter_mut().enumerate() {
@@ -171,13 +186,21 @@ impl<'a> RunMerge<'a> {
                 }
             }
             // Equal bits may be equal keys, of which the newest counts, or not.
-            let one_run = same.windows(2).all(|w| matches!(w, [a, b] if a.0 == b.0));
+            let one_origin = same.windows(2).all(|w| matches!(w, [a, b] if a.0 == b.0))
+                && (new.is_empty() || same.is_empty());
             keys.clear();
+            for target in new.drain(..) {
+                if !one_origin {
+                    let key = self.access.key_of(&target)?;
+                    keys.push(key.expect("new entries lead into segments that are there"));
+                }
+                emit(hash, target)?;
+            }
             for &(rank, slot) in &same {
                 let Some(source) = self.sources.get(rank) else {
                     continue;
                 };
-                if !one_run {
+                if !one_origin {
                     let key = source.key(slot)?;
                     if keys.contains(&key) {
                         continue;

@@ -303,8 +303,7 @@ impl<'a> Build<'a> {
             replacements.sort();
         }
         let current = self.with_log_segments();
-        let run = new_runs.write(&keyspace.meta, &current, &index, &replacements)?;
-        let runs = new_runs.stack(keyspace, &current, run, &replacements)?;
+        let runs = new_runs.add(keyspace, &current, &index, &replacements)?;
         Ok((runs, keyspace.live_entries.saturating_add_signed(live_change)))
     }
 

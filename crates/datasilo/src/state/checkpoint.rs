@@ -143,8 +143,7 @@ impl Core {
             replacements.sort();
             // Folded frames are newer than the version that the memtables were read with.
             let current = self.version.load_full();
-            let run = new_runs.write(&keyspace.meta, &current, &entries, &replacements)?;
-            let runs = new_runs.stack(keyspace, &current, run, &replacements)?;
+            let runs = new_runs.add(keyspace, &current, &entries, &replacements)?;
             let live = keyspace.live_entries.saturating_add_signed(live_change);
             changed.insert(id, (runs, live));
         }

@@ -33,7 +33,7 @@ use crate::storage::READ_AHEAD;
 
 use super::checkpoint::Maintenance;
 use super::core::{Core, FullSegment, SegmentUsage, lock};
-use super::index_update::NewRuns;
+use super::index_update::{Inputs, NewRuns};
 use super::live::{LiveBits, LiveMap};
 use super::moved::{Moved, MovedSegment};
 use super::version::Version;
@@ -251,11 +251,15 @@ fn rewrite_runs(
     }
     let mut runs = BTreeMap::new();
     for keyspace in version.keyspaces.iter().filter(|k| touched.contains(&k.meta.id) && !k.runs.is_empty()) {
-        let run = new_runs.rewrite(
+        let inputs = Inputs {
+            newest: std::iter::empty(),
+            runs: &keyspace.runs,
+            most: keyspace.runs.iter().map(|run| run.entry_count()).sum(),
+        };
+        let run = new_runs.write(
             &keyspace.meta,
             &extended,
-            &keyspace.runs,
-            keyspace.runs.iter().map(|run| run.entry_count()).sum(),
+            inputs,
             |run, _, entries| places.drop_dead(run, entries),
             |entries| places.map_all(entries),
         )?;

@@ -61,6 +61,22 @@ impl IndexEntries {
         self.entries.par_sort_unstable();
     }
 
+    /// These entries and replacements as one list, ascending by hash. Both are sorted.
+    fn merged_with<'a>(
+        &'a self,
+        replacements: &'a Replacements,
+    ) -> impl Iterator<Item = (u64, Target)> + use<'a> {
+        let mut entries = self.entries.iter().peekable();
+        let mut replacements = replacements.entries().peekable();
+        std::iter::from_fn(move || {
+            let next = entries.peek().map_or(u64::MAX, |entry| entry.0);
+            if let Some((hash, bits)) = replacements.next_if(|replacement| replacement.0 <= next) {
+                return Some((hash, Target::Frame(FrameAddress::from_bits(bits))));
+            }
+            entries.next().map(|&(hash, bits)| (hash, self.target(bits)))
+        })
+    }
+
     fn target(&self, bits: u64) -> Target {
         let address = FrameAddress::from_bits(bits);
         if address.segment() != 0 {
@@ -120,6 +136,16 @@ pub(crate) fn count_dead<'v>(
     }
 }
 
+/// What a run is written from.
+pub(crate) struct Inputs<'a, N> {
+    /// Entries newer than those of all runs, ascending by hash, one a key.
+    pub(crate) newest: N,
+    /// Newest first.
+    pub(crate) runs: &'a [Arc<Run>],
+    /// The most entries that this can come to.
+    pub(crate) most: u64,
+}
+
 /// Run files written but not yet in the manifest; removed again unless kept.
 #[derive(Debug)]
 pub(crate) struct NewRuns<'a> {
@@ -157,45 +183,17 @@ impl<'a> NewRuns<'a> {
         Ok(Arc::new(run))
     }
 
-    fn discard(&mut self, run: &Run) {
-        self.files.retain(|&number| number != run.number());
-        self.core.remove_unfinished(FileKind::Index, run.number());
-    }
-
-    /// Writes a run of sorted entries, and of replacements.
+    /// Writes one run, with the targets of every [`WINDOW`] entries passed through `map`; `None` drops the entry.
+    /// For `drop_replaced` see [`RunMerge::for_each`].
     pub(crate) fn write(
         &mut self,
         meta: &KeyspaceMeta,
         version: &Version,
-        entries: &IndexEntries,
-        replacements: &Replacements,
-    ) -> Result<Arc<Run>> {
-        let count = entries.len() + replacements.len();
-        let mut builder = self.builder(meta, version, Geometry::for_entries(count as u64))?;
-        let mut replacements = replacements.entries().peekable();
-        for &(hash, bits) in &entries.entries {
-            while let Some((hash, bits)) = replacements.next_if(|replacement| replacement.0 < hash) {
-                builder.push(hash, &Target::Frame(FrameAddress::from_bits(bits)))?;
-            }
-            builder.push(hash, &entries.target(bits))?;
-        }
-        for (hash, bits) in replacements {
-            builder.push(hash, &Target::Frame(FrameAddress::from_bits(bits)))?;
-        }
-        self.open(&builder.finish()?, meta, version)
-    }
-
-    /// Writes one run of at most so many entries out of several, newest first, with the targets of every [`WINDOW`] entries passed
-    /// through `map`; `None` drops the entry. For `drop_replaced` see [`RunMerge::for_each`].
-    pub(crate) fn rewrite(
-        &mut self,
-        meta: &KeyspaceMeta,
-        version: &Version,
-        runs: &[Arc<Run>],
-        most: u64,
+        inputs: Inputs<'_, impl Iterator<Item = (u64, Target)>>,
         drop_replaced: impl DropReplaced,
         map: impl Fn(&mut [(u64, Option<Target>)]),
     ) -> Result<Arc<Run>> {
+        let Inputs { newest, runs, most } = inputs;
         let geometry = merged_geometry(runs, Geometry::for_entries(most));
         let mut builder = self.builder(meta, version, geometry)?;
         let merge = RunMerge::new(runs, version.key_access(meta), geometry)?;
@@ -206,7 +204,7 @@ impl<'a> NewRuns<'a> {
                 .drain(..)
                 .try_for_each(|(hash, target)| target.map_or(Ok(()), |target| builder.push(hash, &target)))
         };
-        merge.for_each(drop_replaced, |hash, target| {
+        merge.for_each(newest, drop_replaced, |hash, target| {
             window.push((hash, Some(target)));
             if window.len() == WINDOW { push(&mut window) } else { Ok(()) }
         })?;
@@ -214,42 +212,45 @@ impl<'a> NewRuns<'a> {
         self.open(&builder.finish()?, meta, version)
     }
 
-    /// The keyspace's list of runs with a new one on top, merged where that has grown large enough. What is known of
-    /// the entries that the new run replaces saves reading keys.
-    pub(crate) fn stack(
+    /// The keyspace's list of runs with sorted entries and replacements on top, merged with what is below where they
+    /// are many against it. What is known of replacements saves reading keys.
+    pub(crate) fn add(
         &mut self,
         keyspace: &KeyspaceVersion,
         version: &Version,
-        newest: Arc<Run>,
+        entries: &IndexEntries,
         replacements: &Replacements,
     ) -> Result<Vec<Arc<Run>>> {
-        let mut runs = vec![newest];
-        runs.extend(keyspace.runs.iter().cloned());
-        let mut merged = 1;
-        let mut entries = runs.first().map_or(0, |run| run.entry_count());
-        for (at, run) in runs.iter().enumerate().skip(1) {
-            let too_many = runs.len() - merged + 1 > MAX_RUNS && at == merged;
-            if at == merged && (entries.saturating_mul(MERGE_RATIO) >= run.entry_count() || too_many) {
-                entries += run.entry_count();
-                merged += 1;
-            }
-        }
-        if merged > 1 {
-            let top: Vec<Arc<Run>> = runs.drain(..merged).collect();
-            // What is replaced may lie in runs that are not merged.
-            let dropped = if runs.is_empty() { replacements.dropped() } else { 0 };
-            let most = entries.saturating_sub(dropped);
-            let drop_replaced = |run: &Run, known: u64, entries: &mut Vec<_>| {
-                replacements.drop_replaced(run, known, entries);
-            };
-            let whole = self.rewrite(&keyspace.meta, version, &top, most, drop_replaced, |_| ())?;
-            if let Some(newest) = top.first() {
-                self.discard(newest);
-            }
-            runs.insert(0, whole);
-        }
-        Ok(runs)
+        let new = (entries.len() + replacements.len()) as u64;
+        let (merged, kept) = keyspace.runs.split_at(runs_to_merge(&keyspace.runs, new));
+        // What is replaced may lie in runs that are not merged.
+        let dropped = if kept.is_empty() { replacements.dropped() } else { 0 };
+        let most = merged.iter().map(|run| run.entry_count()).fold(new, u64::saturating_add);
+        let inputs = Inputs {
+            newest: entries.merged_with(replacements),
+            runs: merged,
+            most: most.saturating_sub(dropped),
+        };
+        let drop_replaced = |run: &Run, known: u64, entries: &mut Vec<_>| {
+            replacements.drop_replaced(run, known, entries);
+        };
+        let written = self.write(&keyspace.meta, version, inputs, drop_replaced, |_| ())?;
+        Ok(std::iter::once(written).chain(kept.iter().cloned()).collect())
     }
+}
+
+/// How many runs, from the newest on, so many new entries are merged with.
+fn runs_to_merge(runs: &[Arc<Run>], mut entries: u64) -> usize {
+    let mut merged = 0;
+    for run in runs {
+        let too_many = runs.len() - merged + 1 > MAX_RUNS;
+        if entries.saturating_mul(MERGE_RATIO) < run.entry_count() && !too_many {
+            break;
+        }
+        entries = entries.saturating_add(run.entry_count());
+        merged += 1;
+    }
+    merged
 }
 
 impl Drop for NewRuns<'_> {

@@ -14,7 +14,7 @@ use crate::files::run::{Run, Target, key_hash};
 use crate::files::run_merge::{RunMerge, keep_all, merged_geometry};
 use crate::storage::prefetch;
 
-use super::read::prefetch_frame;
+use super::read::prefetch_candidate;
 use super::version::{KeyspaceVersion, Version};
 
 /// Look-ups whose memory accesses overlap.
@@ -200,7 +200,7 @@ impl LiveMap {
             }
         }
         for (&hash, _) in hashes.iter().zip(window.iter()) {
-            prefetch_frame(older, hash, lines)?;
+            prefetch_candidate(older, hash, lines)?;
         }
         for (&hash, address) in hashes.iter().zip(window.drain(..)) {
             let key = version.frame(address, meta.align())?.frame.key();
@@ -238,7 +238,8 @@ pub(crate) fn for_each_target(
     let most = keyspace.runs.iter().map(|run| run.entry_count()).sum();
     let geometry = merged_geometry(&keyspace.runs, Geometry::for_entries(most));
     let access = version.key_access(&keyspace.meta);
-    RunMerge::new(&keyspace.runs, access, geometry)?.for_each(keep_all, |_, target| visit(target))
+    let merge = RunMerge::new(&keyspace.runs, access, geometry)?;
+    merge.for_each(std::iter::empty(), keep_all, |_, target| visit(target))
 }
 
 #[cfg(test)]

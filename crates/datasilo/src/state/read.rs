@@ -7,6 +7,7 @@ use crate::bytes::frame::{FrameKind, PlainPut};
 use crate::bytes::index::Slot;
 use crate::error::{Error, Result};
 use crate::files::run::Run;
+use crate::files::segment::Segment;
 use crate::merge::Delta;
 
 use super::memtable::{Entry, Memtable, SharedDelta};
@@ -50,6 +51,7 @@ enum Base<'v> {
 }
 
 /// What [`Lookup::find_plain`] found.
+#[derive(Clone, Copy)]
 pub(crate) enum Plain<'v> {
     Value(&'v [u8]),
     Absent,
@@ -65,16 +67,33 @@ pub(crate) fn prefetch_index(keyspace: &KeyspaceVersion, hash: u64) {
     }
 }
 
-/// Starts loading the frame that a key most likely has, if the index is in the cache.
+/// Where the frame of a key most likely is: a segment and a word.
+pub(crate) type Candidate<'v> = Option<(&'v Arc<Segment>, u32)>;
+
+/// What the index has first for a hash: `None` if it has nothing, else its frame unless it is a chain. It is nearly
+/// always the key's.
 #[inline]
-pub(crate) fn prefetch_frame(runs: &[Arc<Run>], hash: u64, lines: usize) -> Result<()> {
+fn candidate(runs: &[Arc<Run>], hash: u64) -> Result<Option<Candidate<'_>>> {
     for run in runs {
-        if let Some((segment, word)) = run.find(hash, |slot| run.frame_of(slot))? {
-            segment.prefetch(word, lines);
-            return Ok(());
+        if let Some(found) = run.find(hash, |slot| Ok(Some(run.frame_of(slot)?)))? {
+            return Ok(Some(found));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// [`candidate`], and starts loading so many lines of its frame.
+#[inline]
+pub(crate) fn prefetch_candidate(
+    runs: &[Arc<Run>],
+    hash: u64,
+    lines: usize,
+) -> Result<Option<Candidate<'_>>> {
+    let found = candidate(runs, hash)?;
+    if let Some(Some((segment, word))) = found {
+        segment.prefetch(word, lines);
+    }
+    Ok(found)
 }
 
 /// A look-up in a version as of a sequence number.
@@ -87,6 +106,13 @@ pub(crate) struct Lookup<'v> {
 }
 
 impl<'v> Lookup<'v> {
+    /// Whether the memtables say nothing about a hash, so that the index decides.
+    #[inline]
+    fn is_in_index_only(&self, keyspace: &KeyspaceVersion, hash: u64) -> bool {
+        let id = keyspace.meta.id;
+        self.version.memtables.iter().all(|m| m.is_empty() || m.versions(id, hash).next().is_none())
+    }
+
     /// Finds the value of a key in the plainest cases: it is nowhere, or the memtables have nothing
     /// and the index leads to a short, unaligned put.
     #[inline]
@@ -96,33 +122,59 @@ impl<'v> Lookup<'v> {
         key: &[u8],
         hash: u64,
     ) -> Result<Plain<'v>> {
-        let id = keyspace.meta.id;
-        for memtable in &self.version.memtables {
-            if !memtable.is_empty() && memtable.versions(id, hash).next().is_some() {
-                return Ok(Plain::Unknown);
+        self.plain_at(keyspace, key, hash, || candidate(&keyspace.runs, hash))
+    }
+
+    /// [`Lookup::find_plain`], told what the index has first for the hash.
+    #[inline]
+    pub(crate) fn plain_at(
+        &self,
+        keyspace: &'v KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+        candidate: impl FnOnce() -> Result<Option<Candidate<'v>>>,
+    ) -> Result<Plain<'v>> {
+        if !self.is_in_index_only(keyspace, hash) {
+            return Ok(Plain::Unknown);
+        }
+        let Some(candidate) = candidate()? else { return Ok(Plain::Absent) };
+        let Some((segment, word)) = candidate.filter(|_| keyspace.meta.align_shift == 0) else {
+            return Ok(Plain::Unknown);
+        };
+        // All lines will be read: they are asked for before the header says how many there are.
+        let lines = if self.verify { keyspace.typical_frame_lines() } else { 0 };
+        segment.prefetch(word, lines);
+        let Some(put) = segment.bytes().get(word as usize * 8..).and_then(|b| PlainPut::parse(b, key)) else {
+            return Ok(Plain::Unknown);
+        };
+        if self.verify && !put.verify(keyspace.meta.id) {
+            return Err(segment.corrupt(u64::from(word) * 8, "the frame's checksum does not match"));
+        }
+        Ok(Plain::Value(put.value))
+    }
+
+    /// [`Lookup::find`], told what the index has first for the hash.
+    pub(crate) fn find_at(
+        &self,
+        keyspace: &'v KeyspaceVersion,
+        key: &[u8],
+        hash: u64,
+        candidate: Option<Candidate<'v>>,
+    ) -> Result<Found<'v>> {
+        if self.is_in_index_only(keyspace, hash) {
+            match candidate {
+                None => return Ok(Found::Absent),
+                Some(Some((segment, word))) => {
+                    let frame = segment.frame(word, keyspace.meta.align())?;
+                    let frame = self.checked(FrameRef { segment, word, frame }, &keyspace.meta)?;
+                    if frame.frame.key() == key && frame.frame.kind() == FrameKind::Put {
+                        return Ok(Found::Put(frame));
+                    }
+                }
+                Some(None) => {}
             }
         }
-        for run in &keyspace.runs {
-            // The first candidate is nearly always the key; if not, the general way sorts it out.
-            let Some(candidate) = run.find(hash, |slot| Ok(Some(run.frame_of(slot)?)))? else {
-                continue;
-            };
-            let Some((segment, word)) = candidate.filter(|_| keyspace.meta.align_shift == 0) else {
-                return Ok(Plain::Unknown);
-            };
-            // All lines will be read: they are asked for before the header says how many there are.
-            let lines = if self.verify { keyspace.typical_frame_lines() } else { 0 };
-            segment.prefetch(word, lines);
-            let Some(put) = segment.bytes().get(word as usize * 8..).and_then(|b| PlainPut::parse(b, key))
-            else {
-                return Ok(Plain::Unknown);
-            };
-            if self.verify && !put.verify(id) {
-                return Err(segment.corrupt(u64::from(word) * 8, "the frame's checksum does not match"));
-            }
-            return Ok(Plain::Value(put.value));
-        }
-        Ok(Plain::Absent)
+        self.find(keyspace, key, hash)
     }
 
     /// Finds what the key has.
