@@ -1,5 +1,6 @@
 //! `bench-lab compare`.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -95,7 +96,7 @@ impl Compare {
             }
         }
         ensure!(table.len() > 1, "the two have no experiment, scale, shape and strategy in common");
-        print!("{}", markdown(&table, true));
+        write!(io::stdout(), "{}", markdown(&table, true))?;
         Ok(())
     }
 }

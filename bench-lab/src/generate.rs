@@ -1,6 +1,6 @@
 //! `bench-lab generate`.
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -69,9 +69,9 @@ impl Generate {
             eprintln!();
         }
         for (path, rows, bytes) in &written.files {
-            println!("{}: {rows} rows, {bytes} bytes", path.display());
+            writeln!(io::stdout(), "{}: {rows} rows, {bytes} bytes", path.display())?;
         }
-        println!("in {:.1} s", started.elapsed().as_secs_f64());
+        writeln!(io::stdout(), "in {:.1} s", started.elapsed().as_secs_f64())?;
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Generate {
             file.write_all(b"\n")?;
         }
         file.flush()?;
-        println!("{}: {} queries", path.display(), queries.len());
+        writeln!(io::stdout(), "{}: {} queries", path.display(), queries.len())?;
         Ok(())
     }
 }

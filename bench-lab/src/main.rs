@@ -41,6 +41,12 @@ enum Verb {
     MeasureMemory(run::MeasureMemory),
 }
 
+/// Whether standard output was closed by who reads it, such as `head`. Files of the lab have names.
+fn nobody_reads(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::List(list) => list.run(),
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if nobody_reads(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,5 +1,6 @@
 //! `bench-lab list` and `bench-lab run`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -79,8 +80,8 @@ impl Measuring {
     pub(crate) fn publish(&self, result: &RunResult) -> Result<()> {
         let path = result.save(&self.directory())?;
         match self.format {
-            Output::Table => print!("{}", table::run(result)),
-            Output::Json => println!("{}", serde_json::to_string(result)?),
+            Output::Table => write!(io::stdout(), "{}", table::run(result))?,
+            Output::Json => writeln!(io::stdout(), "{}", serde_json::to_string(result)?)?,
         }
         eprintln!("{}", path.display());
         Ok(())
@@ -114,21 +115,21 @@ pub(crate) struct List {
 }
 
 impl List {
-    #[expect(clippy::unnecessary_wraps, reason = "as the other verbs")]
     pub(crate) fn run(&self) -> Result<()> {
+        let mut out = io::stdout().lock();
         for experiment in EXPERIMENTS.iter().chain(peers::PEERS) {
             let name = experiment.name;
             let verb =
                 name.strip_prefix("peers-").map_or(format!("run {name}"), |kind| format!("peers {kind}"));
-            println!("{name} (bench-lab {verb}): {}", experiment.question);
-            println!("  shapes at {} scale", self.scale.name());
+            writeln!(out, "{name} (bench-lab {verb}): {}", experiment.question)?;
+            writeln!(out, "  shapes at {} scale", self.scale.name())?;
             for shape in (experiment.shapes)(self.scale) {
-                println!("    {:<28} {} {}", shape.name, shape.items, shape.unit);
+                writeln!(out, "    {:<28} {} {}", shape.name, shape.items, shape.unit)?;
             }
-            println!("  strategies");
+            writeln!(out, "  strategies")?;
             for (name, what) in experiment.strategies {
                 let mark = if *name == experiment.baseline { " (baseline)" } else { "" };
-                println!("    {name:<28} {what}{mark}");
+                writeln!(out, "    {name:<28} {what}{mark}")?;
             }
         }
         Ok(())
@@ -262,7 +263,8 @@ impl Report {
     pub(crate) fn run(&self) -> Result<()> {
         let all: Vec<&Experiment> = EXPERIMENTS.iter().chain(peers::PEERS).collect();
         let written = bench_lab::report::write(&all, &self.results, &self.pages)?;
-        println!("{} pages in {}: {}", written.len(), self.pages.display(), written.join(", "));
+        let pages = self.pages.display();
+        writeln!(io::stdout(), "{} pages in {pages}: {}", written.len(), written.join(", "))?;
         Ok(())
     }
 }

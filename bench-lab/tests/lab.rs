@@ -1,6 +1,7 @@
 //! The lab refuses to time strategies that do not agree, and measures those that do.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::panic, reason = "tests")]
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -101,4 +102,18 @@ fn names_are_unique_and_baselines_exist() {
             }
         }
     }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bench-lab"))
+        .arg("list")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

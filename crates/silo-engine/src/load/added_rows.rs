@@ -6,12 +6,14 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bitmap_silo::store::UniqueCursor;
 use rayon::prelude::*;
 
 use super::encode::span;
+use super::short_sort::sort_numbers;
 use super::spool::{Block, ColumnReader, Extent, Spool, SpooledColumn};
 use crate::engine::View;
 use crate::error::{Error, Result};
@@ -106,6 +108,8 @@ pub(super) struct AddedRows {
     lists: ColumnReader,
     /// The range of slots of each block.
     ranges: Vec<Range<u64>>,
+    /// How many parts have yet to read each block.
+    readers: Vec<AtomicUsize>,
     part_slots: u64,
     /// The rows of each part, where they are dealt out.
     dealt: Option<Vec<PartSpool>>,
@@ -123,7 +127,7 @@ struct Resolved {
 }
 
 impl AddedRows {
-    /// Looks the ids of rows up.
+    /// Looks the ids of rows up, which are not read again.
     pub(super) fn find(
         view: &View<'_>,
         ids: &ColumnReader,
@@ -136,6 +140,7 @@ impl AddedRows {
             |cursor: &mut UniqueCursor<'_, '_>, room: &mut Room, at| -> Result<(Resolved, Vec<u64>)> {
                 let Room { keys, slots, packed, .. } = room;
                 ids.read_block(at, spool, packed, keys)?;
+                ids.release_block(at, spool);
                 slots.clear();
                 let (mut lowest, mut behind) = (u64::MAX, 0);
                 let mut unknown: Vec<u64> = Vec::new();
@@ -184,6 +189,7 @@ impl AddedRows {
             part_slots: part_slots(first_new + unknown.len() as u64, lists.numbers()),
             lists,
             ranges: Vec::new(),
+            readers: Vec::new(),
             dealt: None,
             unknown,
             first_new,
@@ -196,11 +202,20 @@ impl AddedRows {
             Some((first, last)) => slots.start.min(this.new_slot(*first))..this.new_slot(*last) + 1,
         };
         this.ranges = blocks.iter().map(range).collect();
-        let reads: usize = (0..this.parts()).map(|part| this.blocks_of(part).count()).sum();
+        this.count_readers();
+        let reads: usize = this.readers.iter_mut().map(|readers| *readers.get_mut()).sum();
         if reads > MOST_READS * this.ranges.len() {
             this.dealt = Some(this.deal(spool)?);
         }
         Ok(this)
+    }
+
+    fn count_readers(&mut self) {
+        let mut readers = vec![0; self.ranges.len()];
+        for at in (0..self.parts()).flat_map(|part| self.blocks_of(part)) {
+            readers.get_mut(at).into_iter().for_each(|count| *count += 1);
+        }
+        self.readers = readers.into_iter().map(AtomicUsize::new).collect();
     }
 
     /// The slot of a record that the load creates.
@@ -246,6 +261,12 @@ impl AddedRows {
         Ok(())
     }
 
+    /// Gives back the room of a block of the input.
+    fn release_block(&self, at: usize, spool: &Spool) {
+        self.slots.release_block(at, spool);
+        self.lists.release_block(at, spool);
+    }
+
     /// Deals all rows out.
     fn deal(&self, spool: &Spool) -> Result<Vec<PartSpool>> {
         let parts: Vec<PartSpool> = (0..self.parts()).map(|_| PartSpool::default()).collect();
@@ -255,6 +276,7 @@ impl AddedRows {
                 || (Dealer::new(spool, &parts, self.part_slots), Room::default()),
                 |(mut dealer, mut room), at| {
                     self.read_block(at, spool, &mut room)?;
+                    self.release_block(at, spool);
                     for (row, slot) in room.slots.numbers.iter().enumerate() {
                         let list = room.lists.numbers.get(span(&room.lists.ends, row));
                         dealer.deal(*slot, list.unwrap_or_default())?;
@@ -266,7 +288,7 @@ impl AddedRows {
         Ok(parts)
     }
 
-    /// Reads the rows of a part, in place of what `rows` had.
+    /// Reads the rows of a part, in place of what `rows` had. A part is read once.
     pub(super) fn read_part(&self, part: usize, spool: &Spool, rows: &mut PartRows) -> Result<()> {
         rows.runs.clear();
         rows.numbers.clear();
@@ -276,14 +298,19 @@ impl AddedRows {
                 for at in self.blocks_of(part) {
                     self.read_block(at, spool, &mut rows.room)?;
                     rows.take_block(&wanted)?;
+                    if self.readers.get(at).is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) == 1) {
+                        self.release_block(at, spool);
+                    }
                 }
             }
             Some(parts) => {
                 let blocks = parts.get(part).map(PartSpool::blocks).unwrap_or_default();
                 for [slots, lists] in blocks {
                     let Room { slots: to_slots, lists: to_lists, packed, .. } = &mut rows.room;
-                    to_slots.unpack(spool.read(slots, packed)?)?;
-                    to_lists.unpack(spool.read(lists, packed)?)?;
+                    to_slots.unpack(&spool.read(slots, packed)?)?;
+                    to_lists.unpack(&spool.read(lists, packed)?)?;
+                    spool.release(slots);
+                    spool.release(lists);
                     rows.take_block(&wanted)?;
                 }
             }
@@ -351,7 +378,7 @@ impl PartRows {
             let [(slot, start, end), others @ ..] = runs else { continue };
             let first = numbers.get_mut(*start as usize..*end as usize).unwrap_or_default();
             if others.is_empty() {
-                first.sort_unstable();
+                sort_numbers(first);
                 if ascends(first) {
                     f(*slot, first)?;
                     continue;
@@ -413,10 +440,12 @@ mod tests {
         }
         let unknown = (0..1000).map(|new| new * 10).collect();
         let (slots, lists) = (found.into_reader(), lists.into_reader());
-        (
-            AddedRows { slots, lists, ranges, part_slots: CHUNK_SLOTS, dealt: None, unknown, first_new },
-            expected,
-        )
+        let readers = Vec::new();
+        let part_slots = CHUNK_SLOTS;
+        let mut rows =
+            AddedRows { slots, lists, ranges, readers, part_slots, dealt: None, unknown, first_new };
+        rows.count_readers();
+        (rows, expected)
     }
 
     #[test]
@@ -426,9 +455,9 @@ mod tests {
         // Ascending, with jumps back; some slots again.
         let slots: Vec<u64> =
             (0..90_000).map(|step| if step % 9 == 0 { step * 7919 % 201_001 } else { step * 2 }).collect();
-        let (mut rows, expected) = added(&slots, &spool);
-        assert_eq!(rows.parts(), 4);
         for dealt in [false, true] {
+            let (mut rows, expected) = added(&slots, &spool);
+            assert_eq!(rows.parts(), 4);
             if dealt {
                 rows.dealt = Some(rows.deal(&spool).unwrap());
             }

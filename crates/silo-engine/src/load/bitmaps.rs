@@ -12,7 +12,7 @@ use bitmap_silo::{Rows, build_values};
 use rayon::prelude::*;
 
 use super::order::{ByRank, Cell};
-use super::spool::{Extent, Spool};
+use super::spool::{Bytes, Extent, Spool};
 use crate::error::{Error, Result};
 
 /// Slots in a part (docs/adr/0010): some chunks, so that a part of ten values a record fits in about 100 MB.
@@ -154,8 +154,8 @@ pub(super) fn build_bitmaps(
     emit_bitmaps(&parts, spool, emit)
 }
 
-/// Puts the bitmaps of parts of the slots, in their order, end to end. `emit` gets every bitmap that is not empty in its stored
-/// form, on several threads and in no order.
+/// Puts the bitmaps of parts of the slots, in their order, end to end, and gives back their room. `emit` gets every
+/// bitmap that is not empty in its stored form, on several threads and in no order.
 pub(super) fn emit_bitmaps(
     parts: &[Part],
     spool: &Spool,
@@ -166,7 +166,7 @@ pub(super) fn emit_bitmaps(
         let mut room = vec![Vec::new(); parts.len()];
         let buffers =
             spans.zip(&mut room).map(|((part, span), room)| spool.read(part.bytes.part(span), room));
-        let buffers: Vec<&[u8]> = buffers.collect::<io::Result<_>>()?;
+        let buffers: Vec<Bytes<'_>> = buffers.collect::<io::Result<_>>()?;
         let mut heads: Vec<usize> = group.iter().map(|indices| indices.start).collect();
         let mut at: Vec<usize> = vec![0; parts.len()];
         let mut pieces: Vec<Range<usize>> = vec![0..0; parts.len()];
@@ -191,8 +191,12 @@ pub(super) fn emit_bitmaps(
                 several => emit(of, &joined(several).map_err(|why| broken(&why))?)?,
             }
         }
-        Ok(())
-    })
+        Ok::<_, Error>(())
+    })?;
+    for part in parts {
+        spool.release(part.bytes);
+    }
+    Ok(())
 }
 
 /// The first of what the parts have at their heads, within a group.

@@ -111,11 +111,11 @@ pub(super) fn sorted_pairs(
     merge_runs(spool, runs, std::mem::take(pairs), &mut once)
 }
 
-/// A sorted run, some pairs of which are in memory.
+/// A sorted run, the next pairs of which are in memory.
 struct Run {
-    /// What is left in the spool, and where.
-    extent: Extent,
-    left: usize,
+    /// Where it is in the spool, if it is not in memory as a whole.
+    extent: Option<Extent>,
+    /// Pairs that were read from there.
     read: usize,
     pairs: std::vec::IntoIter<Pair>,
 }
@@ -125,14 +125,16 @@ impl Run {
         if let Some(pair) = self.pairs.next() {
             return Ok(Some(pair));
         }
-        let count = self.left.min(READ_PAIRS);
-        if count == 0 {
+        let Some(extent) = self.extent else { return Ok(None) };
+        let start = self.read * PAIR_BYTES;
+        let len = (extent.len() - start).min(READ_PAIRS * PAIR_BYTES);
+        if len == 0 {
+            spool.release(extent);
+            self.extent = None;
             return Ok(None);
         }
-        let start = self.read * PAIR_BYTES;
-        let bytes = spool.read(self.extent.part(start..start + count * PAIR_BYTES), buffer)?;
-        self.read += count;
-        self.left -= count;
+        let bytes = spool.read(extent.part(start..start + len), buffer)?;
+        self.read += len / PAIR_BYTES;
         let pairs: Vec<Pair> = bytes
             .as_chunks::<PAIR_BYTES>()
             .0
@@ -157,16 +159,13 @@ fn merge_runs(
     use std::collections::binary_heap::PeekMut;
 
     let mut buffer = Vec::new();
-    let on_disk = extents.into_iter().map(|extent| Run {
-        extent,
-        left: extent.len() / PAIR_BYTES,
+    let spooled = extents.into_iter().map(|extent| Run {
+        extent: Some(extent),
         read: 0,
         pairs: Vec::new().into_iter(),
     });
-    let mut runs: Vec<Run> = on_disk.collect();
-    if let Some(first) = runs.first() {
-        runs.push(Run { extent: first.extent, left: 0, read: 0, pairs: last.into_iter() });
-    }
+    let last = Run { extent: None, read: 0, pairs: last.into_iter() };
+    let mut runs: Vec<Run> = spooled.chain([last]).collect();
     let mut heap = BinaryHeap::with_capacity(runs.len());
     for (at, run) in runs.iter_mut().enumerate() {
         if let Some(pair) = run.next(spool, &mut buffer)? {

@@ -1,6 +1,7 @@
 //! Encoded documents between being read and being given their slots.
 
 use std::io;
+use std::ops::Range;
 
 use super::spool::{Block, ColumnReader, Extent, Spool, SpooledColumn};
 
@@ -69,11 +70,29 @@ impl DocumentReader {
         self.blocks.rows()
     }
 
+    /// Number of blocks.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.blocks()
+    }
+
+    /// Dense numbers of the rows of a block.
+    pub(super) fn rows_of(&self, at: usize) -> Range<usize> {
+        self.blocks.rows_of(at)
+    }
+
+    /// Gives back the room of the documents of a block, which are not read again.
+    pub(super) fn release(&self, at: usize, spool: &Spool) -> io::Result<()> {
+        let mut block = Block::default();
+        self.blocks.read_block(at, spool, &mut Vec::new(), &mut block)?;
+        spool.release(Extent::from_numbers(&block.numbers));
+        Ok(())
+    }
+
     /// Calls `f` with row (counted densely) and document of every row in a range.
     pub(super) fn for_each<E: From<io::Error>>(
         &self,
         spool: &Spool,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         mut f: impl FnMut(usize, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut buffer = Vec::new();

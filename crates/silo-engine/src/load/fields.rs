@@ -64,6 +64,14 @@ fn fill(
         }
         return;
     };
+    // All rows, which are chosen in order.
+    if let Values::Int(numbers) = &column.values
+        && rows.len() == numbers.len()
+        && column.nulls.iter().all(|word| *word == 0)
+    {
+        block.numbers.extend(numbers.iter().map(|bits| key_of_bits(field.kind, *bits)));
+        return;
+    }
     for (at, row) in rows.iter().enumerate() {
         let row = *row as usize;
         let null = is_null(column, row);

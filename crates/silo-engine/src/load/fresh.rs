@@ -22,9 +22,6 @@ use crate::schema::Field;
 use crate::terms::{AssignCodes, NewTerms, code_of_key, code_of_term};
 use crate::value::Id;
 
-/// Rows of documents that are written by one task.
-const DOCUMENT_ROWS: usize = 1 << 17;
-
 /// Writers of the load that no thread uses at the moment.
 pub(super) struct Writers<'b> {
     bulk: &'b StoreBulk<'b>,
@@ -124,7 +121,7 @@ pub(super) fn publish(load: Loader<'_>) -> Result<LoadReport> {
         idle: Mutex::default(),
     };
     let (written, indexed) = rayon::join(
-        || publication.write_documents(&documents),
+        || publication.write_documents(&documents, text_ids),
         || {
             publication.index_ids(&ids, &documents)?;
             columns.par_iter().try_for_each(|column| publication.index_field(column))
@@ -172,19 +169,22 @@ impl Publication<'_, '_> {
         self.order.records()
     }
 
-    fn write_documents(&self, documents: &DocumentReader) -> Result<()> {
+    /// Writes the documents, which stay in the spool if they are read once more: `keep`.
+    fn write_documents(&self, documents: &DocumentReader, keep: bool) -> Result<()> {
         let keyspace = &self.engine.spaces.documents;
-        let tasks = documents.rows().div_ceil(DOCUMENT_ROWS);
-        (0..tasks).into_par_iter().try_for_each(|task| {
-            let rows = task * DOCUMENT_ROWS..((task + 1) * DOCUMENT_ROWS).min(documents.rows());
+        (0..documents.blocks()).into_par_iter().try_for_each(|at| {
             self.writers.with(|writer| {
-                documents.for_each(self.spool, rows, |row, bytes| {
+                documents.for_each(self.spool, documents.rows_of(at), |row, bytes| {
                     if let Some(slot) = self.order.rank(row) {
                         writer.documents().put(keyspace, IntKey::from(slot), bytes)?;
                     }
-                    Ok(())
+                    Ok::<_, Error>(())
                 })
-            })
+            })?;
+            if !keep {
+                documents.release(at, self.spool)?;
+            }
+            Ok(())
         })
     }
 
@@ -196,9 +196,11 @@ impl Publication<'_, '_> {
             Ok(writer.put_bitmap(&layout.state, State::Alive.code(), BitmapView::range(0, last))?)
         })?;
         if !self.engine.schema().id.is_string() {
-            let ids = ByRank::new(ids, self.spool, self.order)?;
-            self.index_column(&ids, &layout.id)?;
-            return self.index_postings(&ids, &layout.slots);
+            let by_rank = ByRank::new(ids, self.spool, self.order)?;
+            self.index_column(&by_rank, &layout.id)?;
+            self.index_postings(&by_rank, &layout.slots)?;
+            ids.release(self.spool);
+            return Ok(());
         }
         // Labels in the order of the texts; hashes from the documents.
         let count = u64::from(self.records());
@@ -244,6 +246,7 @@ impl Publication<'_, '_> {
         if let Some(high) = &of.indexes.high {
             self.index_postings(&column, high)?;
         }
+        of.column.release(self.spool);
         Ok(())
     }
 

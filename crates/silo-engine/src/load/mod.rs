@@ -25,6 +25,7 @@ mod fields;
 mod fresh;
 mod order;
 mod rows;
+mod short_sort;
 mod spool;
 mod terms;
 

@@ -2,31 +2,55 @@
 //!
 //! Batches arrive in any order and from several threads; each becomes a *block* of packed numbers. Blocks stay in memory
 //! up to the share that the load was given, and go to an unlinked file from there on, which a crash removes: the heap
-//! that a load takes does not grow with its rows. They are read back in the order of their rows, one at a time.
+//! that a load takes does not grow with its rows. They are read back in the order of their rows, one at a time, and
+//! released when they were read for the last time: what is written next gets their memory, which is cheaper than
+//! memory that was not in use before.
 
 use std::fs::File;
 use std::io;
+use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most pieces that are in memory.
-const PIECES: usize = if cfg!(test) { 64 } else { 1 << 16 };
+use rustix::fs::{FallocateFlags, fallocate};
+
 /// Bit of the offset that says of an extent that it is in memory; below it stand the number of the piece and the offset within.
 const IN_MEMORY: u64 = 1 << 63;
 const PIECE_SHIFT: u32 = 40;
+/// Most pieces that are in memory.
+const MOST_PIECES: usize = 1 << (63 - PIECE_SHIFT);
 
 /// Bytes that are kept in memory, or appended to an unlinked file, by several threads.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: File,
     end: AtomicU64,
-    pieces: Box<[OnceLock<Box<[u8]>>]>,
-    /// Pieces given out.
-    taken: AtomicUsize,
+    /// By number; none once released.
+    pieces: Mutex<Vec<Option<Arc<Vec<u8>>>>>,
     /// Bytes that may still stay in memory.
     memory_left: AtomicU64,
+}
+
+/// Bytes of an extent.
+#[derive(Debug)]
+pub(super) enum Bytes<'a> {
+    /// Where they are in memory.
+    Piece(Arc<Vec<u8>>, Range<usize>),
+    /// In the buffer that they were read into.
+    Read(&'a [u8]),
+}
+
+impl Deref for Bytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Piece(piece, range) => piece.get(range.clone()).unwrap_or_default(),
+            Self::Read(bytes) => bytes,
+        }
+    }
 }
 
 /// A range of bytes of a spool.
@@ -53,6 +77,13 @@ impl Extent {
         self.len
     }
 
+    /// Number of the piece, and offset in it.
+    fn in_memory(self) -> Option<(usize, usize)> {
+        let at = self.offset.checked_sub(IN_MEMORY)?;
+        let number = usize::try_from(at >> PIECE_SHIFT).ok()?;
+        Some((number, usize::try_from(at & ((1 << PIECE_SHIFT) - 1)).ok()?))
+    }
+
     /// A part of it.
     pub(super) fn part(self, bytes: std::ops::Range<usize>) -> Self {
         debug_assert!(bytes.start <= bytes.end && bytes.end <= self.len, "a part lies inside");
@@ -66,15 +97,18 @@ impl Spool {
         Ok(Self {
             file: tempfile::tempfile_in(dir)?,
             end: AtomicU64::new(0),
-            pieces: (0..PIECES).map(|_| OnceLock::new()).collect(),
-            taken: AtomicUsize::new(0),
+            pieces: Mutex::default(),
             memory_left: AtomicU64::new(memory_bytes),
         })
     }
 
+    fn pieces(&self) -> MutexGuard<'_, Vec<Option<Arc<Vec<u8>>>>> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds bytes.
     pub(super) fn append(&self, bytes: &[u8]) -> io::Result<Extent> {
-        match self.keep(bytes.len(), || bytes.into()) {
+        match self.keep(bytes.len(), || bytes.to_vec()) {
             Some(extent) => Ok(extent),
             None => self.append_to_file(bytes),
         }
@@ -84,7 +118,7 @@ impl Spool {
     pub(super) fn append_vec(&self, bytes: Vec<u8>) -> io::Result<Extent> {
         let len = bytes.len();
         let mut bytes = Some(bytes);
-        match self.keep(len, || bytes.take().unwrap_or_default().into_boxed_slice()) {
+        match self.keep(len, || bytes.take().unwrap_or_default()) {
             Some(extent) => Ok(extent),
             None => self.append_to_file(&bytes.unwrap_or_default()),
         }
@@ -97,36 +131,51 @@ impl Spool {
     }
 
     /// Keeps bytes in memory, if there is room.
-    fn keep(&self, len: usize, bytes: impl FnOnce() -> Box<[u8]>) -> Option<Extent> {
+    fn keep(&self, len: usize, bytes: impl FnOnce() -> Vec<u8>) -> Option<Extent> {
         if len >= 1 << PIECE_SHIFT {
             return None;
         }
         let take = |left: u64| left.checked_sub(len as u64);
         self.memory_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
-        let piece = self.taken.fetch_add(1, Ordering::Relaxed);
-        let Some(to) = self.pieces.get(piece) else {
-            self.memory_left.store(0, Ordering::Relaxed);
-            return None;
-        };
-        let kept = to.set(bytes());
-        debug_assert!(kept.is_ok(), "a piece is given out once");
-        Some(Extent { offset: IN_MEMORY | (piece as u64) << PIECE_SHIFT, len })
+        let bytes = Arc::new(bytes());
+        let mut pieces = self.pieces();
+        let number = pieces.len();
+        assert!(number < MOST_PIECES, "a piece has thousands of rows");
+        pieces.push(Some(bytes));
+        Some(Extent { offset: IN_MEMORY | (number as u64) << PIECE_SHIFT, len })
     }
 
     /// The bytes of an extent: where they are, or read into `buffer`.
-    pub(super) fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        if extent.offset & IN_MEMORY != 0 {
-            let at = extent.offset & !IN_MEMORY;
-            let piece = usize::try_from(at >> PIECE_SHIFT).ok().and_then(|piece| self.pieces.get(piece));
-            let start = usize::try_from(at & ((1 << PIECE_SHIFT) - 1)).unwrap_or(usize::MAX);
+    pub(super) fn read<'a>(&self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<Bytes<'a>> {
+        if let Some((number, start)) = extent.in_memory() {
+            let piece = self.pieces().get(number).cloned().flatten();
+            let end = start.saturating_add(extent.len);
             return piece
-                .and_then(OnceLock::get)
-                .and_then(|bytes| bytes.get(start..)?.get(..extent.len))
+                .filter(|piece| end <= piece.len())
+                .map(|piece| Bytes::Piece(piece, start..end))
                 .ok_or_else(|| io::Error::other("an extent that no piece of the spool has"));
         }
         buffer.resize(extent.len, 0);
         self.file.read_exact_at(buffer, extent.offset)?;
-        Ok(buffer)
+        Ok(Bytes::Read(buffer))
+    }
+
+    /// Gives back the room of an extent that [`Spool::append`] returned. It is not read again.
+    pub(super) fn release(&self, extent: Extent) {
+        match extent.in_memory() {
+            Some((number, _)) => {
+                let piece = self.pieces().get_mut(number).and_then(Option::take);
+                if piece.is_some() {
+                    self.memory_left.fetch_add(extent.len as u64, Ordering::Relaxed);
+                }
+            }
+            None if extent.len > 0 => {
+                // Where the file system cannot do it, the room is given back with the file.
+                let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                let _ = fallocate(&self.file, hole, extent.offset, extent.len as u64);
+            }
+            None => {}
+        }
     }
 
     /// Bytes in the file so far.
@@ -349,7 +398,19 @@ impl ColumnReader {
             block.clear();
             return Ok(());
         };
-        block.unpack(spool.read(reference.extent, packed)?)
+        block.unpack(&spool.read(reference.extent, packed)?)
+    }
+
+    /// Gives back the room of the block at a position, which is not read again.
+    pub(crate) fn release_block(&self, at: usize, spool: &Spool) {
+        if let Some(reference) = self.blocks.get(at) {
+            spool.release(reference.extent);
+        }
+    }
+
+    /// Gives back the room of all blocks.
+    pub(crate) fn release(&self, spool: &Spool) {
+        (0..self.blocks()).for_each(|at| self.release_block(at, spool));
     }
 
     /// Calls `f` with the dense number of its first row, the number of rows, and the block, for each block that has
@@ -430,23 +491,42 @@ mod tests {
         let mut buffer = Vec::new();
         for (piece, extent) in pieces.iter().zip(&extents) {
             let extent = Extent::from_numbers(&extent.to_numbers());
-            assert_eq!(spool.read(extent, &mut buffer).unwrap(), piece);
+            assert_eq!(&*spool.read(extent, &mut buffer).unwrap(), piece);
             if extent.len() > 5 {
-                assert_eq!(spool.read(extent.part(2..5), &mut buffer).unwrap(), &piece[2..5]);
+                assert_eq!(&*spool.read(extent.part(2..5), &mut buffer).unwrap(), &piece[2..5]);
             }
         }
         let beyond = Extent { offset: extents[0].offset + 50, len: 20 };
         assert!(spool.read(beyond, &mut buffer).is_err());
-        // More pieces than places for them.
-        let spool = Spool::create_in(dir.path(), 1 << 20).unwrap();
-        let extents: Vec<Extent> = (0..200_u8).map(|byte| spool.append(&[byte; 3]).unwrap()).collect();
-        assert!(
-            extents
-                .iter()
-                .zip(0..)
-                .all(|(extent, byte)| spool.read(*extent, &mut buffer).unwrap() == [byte; 3])
-        );
-        assert_eq!(spool.file_bytes(), 3 * (200 - PIECES as u64));
+    }
+
+    #[test]
+    fn what_is_released_makes_room_and_nothing_else_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::create_in(dir.path(), 30_000).unwrap();
+        let piece = |at: u8| vec![at + 1; 10_000];
+        let extents: Vec<Extent> = (0..6).map(|at| spool.append(&piece(at)).unwrap()).collect();
+        let mut buffer = Vec::new();
+        let read = spool.read(extents[1], &mut buffer).unwrap();
+        for at in [1, 4] {
+            spool.release(extents[at]);
+        }
+        assert_eq!(*read, piece(1), "who reads keeps what is being read");
+        for at in [0, 2, 3, 5] {
+            assert_eq!(*spool.read(extents[at], &mut Vec::new()).unwrap(), piece(at as u8));
+        }
+        let in_memory = spool.read(extents[1], &mut Vec::new()).map(|bytes| bytes.len());
+        assert!(in_memory.is_err(), "a piece in memory is gone");
+        let blocks = |file: &File| std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap());
+        spool.file.sync_all().unwrap();
+        let before = blocks(&spool.file);
+        spool.release(extents[3]);
+        assert!(blocks(&spool.file) < before, "the file lost blocks");
+        spool.release(extents[1]);
+        let again = spool.append(&piece(7)).unwrap();
+        assert!(again.in_memory().is_some());
+        assert!(spool.append(&piece(8)).unwrap().in_memory().is_none(), "the room is given back once");
+        assert_eq!(*spool.read(again, &mut Vec::new()).unwrap(), piece(7));
     }
 
     #[test]
