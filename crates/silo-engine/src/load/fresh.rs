@@ -9,9 +9,10 @@ use datasilo::IntKey;
 use rayon::prelude::*;
 
 use super::bitmaps::{BitmapOf, build_bitmaps};
-use super::columns::{SortMemory, build_column, sorted_pairs};
+use super::columns::{build_column, sorted_pairs};
 use super::documents::DocumentReader;
 use super::order::{ByRank, Order};
+use super::pairs::SortMemory;
 use super::spool::{ColumnReader, Spool};
 use super::{LoadReport, Loader};
 use crate::engine::layout::{FieldIndexes, SLOTS_KEY, State};

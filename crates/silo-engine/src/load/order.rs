@@ -10,6 +10,7 @@ use std::ops::Range;
 use bitmap_silo::postings::par_sort_pairs;
 use rayon::prelude::*;
 
+use super::pairs::{Pair, PairSorter, SortMemory};
 use super::spool::{Block, ColumnReader, Spool};
 use crate::error::{Error, Result};
 
@@ -46,16 +47,27 @@ impl Order {
         if ascends {
             return Ok(Self::Identity { records: rows });
         }
-        let mut pairs: Vec<(u64, u32)> = Vec::with_capacity(ids.rows());
+        let mut memory = SortMemory::default();
+        let mut sorter = PairSorter::new(spool, &mut memory, par_sort_pairs);
+        let mut numbers = 0..rows;
         ids.for_each_block(spool, 0..ids.rows(), |_, _, block| {
-            pairs.extend((pairs.len() as u32..).zip(&block.numbers).map(|(row, id)| (*id, row)));
+            block.numbers.iter().zip(&mut numbers).try_for_each(|(id, row)| sorter.push((*id, row)))
+        })?;
+        // Ascending by id, then row: the last row of an id is the record.
+        let mut ranks = Ranks::of(ids.rows());
+        let mut before: Option<Pair> = None;
+        sorter.finish(|(id, row)| {
+            if let Some((other, last_row)) = before.replace((id, row))
+                && other != id
+            {
+                ranks.push(last_row);
+            }
             io::Result::Ok(())
         })?;
-        // Stable by id: rows of one id stay in the order of the input.
-        par_sort_pairs(&mut pairs, &mut Vec::new());
-        let last_of_id = |at: usize, id: u64| pairs.get(at + 1).is_none_or(|(next, _)| *next != id);
-        let last = pairs.iter().enumerate().filter(|(at, (id, _))| last_of_id(*at, *id));
-        Ok(Self::ranked(ids.rows(), last.map(|(_, (_, row))| *row)))
+        if let Some((_, row)) = before {
+            ranks.push(row);
+        }
+        Ok(ranks.into_order())
     }
 
     /// The order of rows by a comparison, after which equal rows are one record.
@@ -65,23 +77,10 @@ impl Order {
         sorted.par_sort_unstable_by(|a, b| compare(*a, *b).then(a.cmp(b)));
         let last_of_id =
             |at: usize, row: u32| sorted.get(at + 1).is_none_or(|next| compare(row, *next).is_ne());
-        Ok(Self::ranked(
-            rows,
-            sorted.iter().enumerate().filter(|(at, row)| last_of_id(*at, **row)).map(|(_, row)| *row),
-        ))
-    }
-
-    /// The order in which the given rows, by rank, are the records.
-    fn ranked(rows: usize, by_rank: impl Iterator<Item = u32>) -> Self {
-        let mut ranks = vec![REPLACED; rows];
-        let mut records = 0;
-        for row in by_rank {
-            if let Some(rank) = ranks.get_mut(row as usize) {
-                *rank = records;
-            }
-            records += 1;
-        }
-        Self::Ranked { ranks, records }
+        let mut ranks = Ranks::of(rows);
+        let records = sorted.iter().enumerate().filter(|(at, row)| last_of_id(*at, **row));
+        records.for_each(|(_, row)| ranks.push(*row));
+        Ok(ranks.into_order())
     }
 
     /// Number of records.
@@ -97,6 +96,31 @@ impl Order {
             Self::Identity { records } => u32::try_from(row).ok().filter(|row| row < records),
             Self::Ranked { ranks, .. } => ranks.get(row).copied().filter(|rank| *rank != REPLACED),
         }
+    }
+}
+
+/// Ranks as they are given out.
+struct Ranks {
+    of_rows: Vec<u32>,
+    records: u32,
+}
+
+impl Ranks {
+    fn of(rows: usize) -> Self {
+        Self { of_rows: vec![REPLACED; rows], records: 0 }
+    }
+
+    /// Gives a row the next rank.
+    fn push(&mut self, row: u32) {
+        if let Some(rank) = self.of_rows.get_mut(row as usize) {
+            *rank = self.records;
+        }
+        self.records += 1;
+    }
+
+    /// The order in which the rows that have a rank are the records.
+    fn into_order(self) -> Order {
+        Order::Ranked { ranks: self.of_rows, records: self.records }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Temporary columns: what a load has read and not yet indexed.
 //!
 //! Batches arrive in any order and from several threads; each becomes a *block* of packed numbers. Blocks stay in memory
-//! up to the share that the load was given, and go to an unlinked file from there on, which a crash removes: the heap
-//! that a load takes does not grow with its rows. They are read back in the order of their rows, one at a time, and
-//! released when they were read for the last time: what is written next gets their memory, which is cheaper than
-//! memory that was not in use before.
+//! up to the share that the load was given, and go to an unlinked file from there on, which a crash removes. They are
+//! read back in the order of their rows, one at a time, and released when they were read for the last time: what is
+//! written next gets their memory, which is cheaper than memory that was not in use before.
 
 use std::fs::File;
 use std::io;
@@ -70,11 +69,6 @@ impl Extent {
     pub(super) fn from_numbers(numbers: &[u64]) -> Self {
         let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
         Self { offset: number(0), len: usize::try_from(number(1)).unwrap_or(0) }
-    }
-
-    /// Its length in bytes.
-    pub(super) fn len(self) -> usize {
-        self.len
     }
 
     /// Number of the piece, and offset in it.
@@ -492,7 +486,7 @@ mod tests {
         for (piece, extent) in pieces.iter().zip(&extents) {
             let extent = Extent::from_numbers(&extent.to_numbers());
             assert_eq!(&*spool.read(extent, &mut buffer).unwrap(), piece);
-            if extent.len() > 5 {
+            if extent.len > 5 {
                 assert_eq!(&*spool.read(extent.part(2..5), &mut buffer).unwrap(), &piece[2..5]);
             }
         }
