@@ -15,12 +15,12 @@ use crate::bytes::frame::{FrameKind, FrameView};
 use crate::bytes::group::GroupKind;
 use crate::error::Result;
 use crate::files::log_scan::{GroupView, all_frames, next_group};
+use crate::files::read_ahead::ReadAhead;
 use crate::files::run::key_hash;
 use crate::files::segment::{FIRST_GROUP, Segment};
 use crate::state::index_update::find_target;
 use crate::state::live::{LiveBits, LiveMap};
 use crate::state::version::{FrameRef, KeyspaceVersion};
-use crate::storage::READ_AHEAD;
 
 use super::keyspace::Keyspace;
 use super::snapshot::Snapshot;
@@ -187,14 +187,9 @@ impl<'s> MarkedPart<'s> {
         let part = self.part;
         let window = part.segment.window();
         let mut at = FIRST_GROUP;
-        let mut ahead = 0;
+        let mut ahead = ReadAhead::from(at);
         std::iter::from_fn(move || {
             while at < part.len {
-                let offset = usize::try_from(at).unwrap_or(usize::MAX);
-                if offset + READ_AHEAD / 2 > ahead {
-                    part.segment.read_ahead(ahead, READ_AHEAD);
-                    ahead += READ_AHEAD;
-                }
                 let view = match next_group(&window, at) {
                     Ok(view) => view,
                     Err(what) => {
@@ -203,6 +198,7 @@ impl<'s> MarkedPart<'s> {
                         return Some(Err(part.segment.corrupt(offset, what)));
                     }
                 };
+                ahead.group(part.segment, at, view.group.end());
                 at = view.group.end();
                 let frames = matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold);
                 if frames && view.group.keyspace == keyspace {

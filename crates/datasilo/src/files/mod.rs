@@ -4,6 +4,7 @@ pub(crate) mod line;
 pub(crate) mod log_scan;
 pub(crate) mod manifest_file;
 pub(crate) mod mark_file;
+pub(crate) mod read_ahead;
 pub(crate) mod run;
 pub(crate) mod run_builder;
 pub(crate) mod run_merge;

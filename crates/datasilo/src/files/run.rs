@@ -14,7 +14,7 @@ use crate::bytes::index::{
 };
 use crate::bytes::manifest::RunRecord;
 use crate::error::{Error, Result};
-use crate::storage::{Access, DirFiles, MappedRegion, SiloFile, advise, prefetch};
+use crate::storage::{Access, DirFiles, MappedRegion, READ_AHEAD, SiloFile, advise, prefetch};
 
 use super::line::{Line, matching, slot_at};
 use super::segment::{Segment, read_header};
@@ -109,6 +109,9 @@ pub(crate) struct Run {
     parts: Vec<Part>,
     chains: std::ops::Range<usize>,
 }
+
+/// Pages of half of what a pass asks for ahead.
+const STRETCH: u64 = (READ_AHEAD / PAGE_LEN / 2) as u64;
 
 /// A page of the table as slots; the last word is the trailer.
 pub(crate) type PageWords = [U64; PAGE_LEN / 8];
@@ -228,11 +231,6 @@ impl Run {
         }
     }
 
-    /// Asks the kernel to read the whole run.
-    pub(crate) fn read_ahead(&self) {
-        advise(&self.region, Access::Soon, 0, usize::try_from(self.file_len).unwrap_or(usize::MAX));
-    }
-
     /// The words of a page, verified when first touched.
     #[inline]
     pub(crate) fn page(&self, page: u64) -> Result<&PageWords> {
@@ -248,6 +246,19 @@ impl Run {
         } else {
             Err(self.corrupt(page, "the index page's checksum does not match"))
         }
+    }
+
+    /// The words of a page in a pass over all pages in their order: the kernel is asked to read those that follow.
+    #[inline]
+    pub(crate) fn page_in_pass(&self, page: u64) -> Result<&PageWords> {
+        if page.is_multiple_of(STRETCH) {
+            let from = if page == 0 { 0 } else { page + STRETCH };
+            let pages = page + 2 * STRETCH - from;
+            if let (Ok(from), Ok(pages)) = (usize::try_from(from), usize::try_from(pages)) {
+                advise(&self.region, Access::Soon, (from + 1) * PAGE_LEN, pages * PAGE_LEN);
+            }
+        }
+        self.page(page)
     }
 
     /// Corruption in a page.
@@ -295,7 +306,7 @@ impl Run {
     /// Passes every slot in use to `visit`, in file order.
     pub(crate) fn for_each_slot(&self, mut visit: impl FnMut(Slot) -> Result<()>) -> Result<()> {
         for page in 0..self.table_pages {
-            for word in self.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
+            for word in self.page_in_pass(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
                 visit(Slot(word.get()))?;
             }
         }

@@ -65,12 +65,11 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn new(run: &'a Arc<Run>, access: KeyAccess<'a>, mask: u64, by_key: bool) -> Result<Self> {
-        run.read_ahead();
         let mut source = Self { run, access, mask, head: NO_HASH, pending: Vec::new(), next_page: Some(0) };
         if by_key {
             source.next_page = None;
             for page in 0..run.table_pages() {
-                for word in run.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
+                for word in run.page_in_pass(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
                     let slot = Slot(word.get());
                     let key = access.key_in(run, &run.target_of(slot)?)?;
                     source.pending.push((key_hash(key, access.hash_seed) & mask, slot));
@@ -88,7 +87,7 @@ impl<'a> Source<'a> {
                 break;
             };
             self.next_page = Some(page + 1);
-            for word in self.run.page(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
+            for word in self.run.page_in_pass(page)?.iter().take(PAGE_SLOTS).filter(|word| word.get() != 0) {
                 let slot = Slot(word.get());
                 let Some(hash) = self.run.geometry().hash_of(page, slot.tag()) else {
                     return Err(self.run.corrupt(page, "a slot's tag does not belong to its page"));

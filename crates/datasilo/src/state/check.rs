@@ -8,6 +8,7 @@ use crate::bytes::group::GroupKind;
 use crate::bytes::index::{PAGE_SLOTS, Slot};
 use crate::error::{Corruption, Error, Result};
 use crate::files::log_scan::{groups_behind, next_group, verify_group};
+use crate::files::read_ahead::ReadAhead;
 use crate::files::run::{Run, key_hash};
 use crate::files::segment::{FIRST_GROUP, Segment};
 
@@ -85,9 +86,11 @@ impl Checker<'_> {
         let len = self.end_of(segment);
         self.report.bytes += len;
         let mut at = FIRST_GROUP;
+        let mut ahead = ReadAhead::from(at);
         while at < len {
             match next_group(&window, at) {
                 Ok(view) => {
+                    ahead.group(segment, at, view.group.end());
                     if let Err((offset, what)) = verify_group(&view) {
                         self.problem(segment.corrupt(offset, what))?;
                     }
@@ -131,7 +134,7 @@ impl Checker<'_> {
         self.report.bytes += run.file_len();
         let mut entries = 0;
         for page in 0..run.table_pages() {
-            let words = match run.page(page) {
+            let words = match run.page_in_pass(page) {
                 Ok(words) => words,
                 Err(error) => {
                     self.problem(error)?;

@@ -23,13 +23,13 @@ use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 use crate::bytes::manifest::SegmentRecord;
 use crate::error::{Error, Result};
 use crate::files::log_scan::{GroupView, all_frames, next_group};
+use crate::files::read_ahead::ReadAhead;
 use crate::files::run::Run;
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
 use crate::files::segment_writer::{
     GroupFrames, HUGE_WRITE, HUGE_WRITE_SLACK, MAX_SEGMENT_LEN, Payloads, SegmentWriter,
 };
 use crate::stats::CompactionReport;
-use crate::storage::READ_AHEAD;
 
 use super::checkpoint::Maintenance;
 use super::core::{Core, FullSegment, SegmentUsage, lock};
@@ -420,15 +420,11 @@ impl Worker<'_, '_> {
         let mut moved = MovedSegment::new(bits);
         let window = segment.window();
         let mut at = FIRST_GROUP;
-        let mut ahead = 0;
+        let mut ahead = ReadAhead::from(at);
         let mut bundles: Vec<Bundle<'_>> = Vec::new();
         while at < record.file_len {
-            let offset = usize::try_from(at).unwrap_or(usize::MAX);
-            if offset + READ_AHEAD / 2 > ahead {
-                segment.read_ahead(ahead, READ_AHEAD);
-                ahead += READ_AHEAD;
-            }
             let view = next_group(&window, at).map_err(|what| segment.corrupt(at, what))?;
+            ahead.group(&segment, at, view.group.end());
             at = view.group.end();
             if matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
                 self.bundle_group(&segment, &record, &view, &mut bundles, &mut moved)?;

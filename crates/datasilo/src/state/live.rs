@@ -143,7 +143,6 @@ impl LiveMap {
     /// Merging the runs would sort all entries; this looks the newer ones up, which are few.
     fn mark_plain(&mut self, version: &Version, keyspace: &KeyspaceVersion) -> Result<()> {
         let Some((oldest, newer)) = keyspace.runs.split_last() else { return Ok(()) };
-        oldest.read_ahead();
         let mut window = Vec::with_capacity(WINDOW);
         oldest.for_each_slot(|slot| {
             match oldest.frame_of(slot)? {
@@ -232,7 +231,6 @@ pub(crate) fn for_each_target(
 ) -> Result<()> {
     // One run needs no merging, and so no order.
     if let [only] = keyspace.runs.as_slice() {
-        only.read_ahead();
         return only.for_each_slot(|slot| visit(only.target_of(slot)?));
     }
     let most = keyspace.runs.iter().map(|run| run.entry_count()).sum();

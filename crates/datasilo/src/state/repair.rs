@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::files::log_scan::{GroupView, frames, groups_behind, next_group};
 use crate::files::manifest_file::{self, MANIFEST, ReplaceError};
 use crate::files::mark_file;
+use crate::files::read_ahead::ReadAhead;
 use crate::files::run::{Target, key_hash};
 use crate::files::run_builder::{RunBuilder, RunSpec};
 use crate::files::segment::{FIRST_GROUP, Segment, SegmentSpec};
@@ -223,12 +224,14 @@ struct Walk<'s> {
     segment: &'s Segment,
     at: u64,
     len: u64,
+    ahead: ReadAhead,
 }
 
 impl<'s> Walk<'s> {
     fn new(segment: &'s Segment, len: Option<u64>) -> Self {
         let readable = segment.bytes().len() as u64;
-        Self { segment, at: FIRST_GROUP, len: len.unwrap_or(readable).min(readable) }
+        let len = len.unwrap_or(readable).min(readable);
+        Self { segment, at: FIRST_GROUP, len, ahead: ReadAhead::from(FIRST_GROUP) }
     }
 }
 
@@ -241,6 +244,7 @@ impl<'s> Iterator for Walk<'s> {
         }
         let window = self.segment.window();
         if let Ok(view) = next_group(&window, self.at) {
+            self.ahead.group(self.segment, self.at, view.group.end());
             self.at = view.group.end();
             return Some(Ok(view));
         }

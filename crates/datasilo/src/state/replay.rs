@@ -9,6 +9,7 @@ use crate::bytes::manifest::{Manifest, SegmentRecord};
 use crate::bytes::mark::SyncMark;
 use crate::error::Result;
 use crate::files::log_scan::{GroupView, Step, Window, frames, groups_behind, next_batch};
+use crate::files::read_ahead::ReadAhead;
 use crate::files::run::key_hash;
 use crate::files::segment::{FIRST_GROUP, Segment};
 
@@ -16,7 +17,7 @@ use super::core::UsageMap;
 use super::memtable::NewEntry;
 use super::version::Version;
 
-/// A reader of a live log takes it in pieces of this many bytes, or more if a batch is longer.
+/// The log is read in pieces of this many bytes, beside a writer in more if a batch is longer.
 const PIECE_LEN: u64 = 4 << 20;
 
 /// How often a reader looks again at what seems damaged below the synced position.
@@ -162,11 +163,11 @@ impl ScannedSegment {
             let bytes = segment.bytes();
             let len = usize::try_from(record.file_len).unwrap_or(bytes.len()).min(bytes.len());
             let window = Window { bytes: bytes.get(..len).unwrap_or(bytes), ..segment.window() };
-            self.scan(version, &window);
+            self.scan_mapped(version, &window);
         } else if access == LogAccess::Exclusive {
             // Nobody writes to this file any more: all of it is final.
             segment.raise_readable(segment.file().len()?.min(segment.capacity()));
-            self.scan(version, &segment.window());
+            self.scan_mapped(version, &segment.window());
             self.look_behind_damage(&segment.window());
         } else {
             self.follow(version)?;
@@ -206,7 +207,7 @@ impl ScannedSegment {
             let before = self.end;
             self.damage = None;
             self.torn_bytes = 0;
-            self.scan(version, &window);
+            self.scan(version, &window, |_| ());
             segment.raise_readable(self.end);
             let reached_end = before + read as u64 >= file_len;
             if self.end == before {
@@ -227,9 +228,17 @@ impl ScannedSegment {
         }
     }
 
-    /// Walks whole batches from `end` on.
-    fn scan(&mut self, version: &Version, window: &Window<'_>) {
+    /// Walks whole batches of the mapped segment from `end` on.
+    fn scan_mapped(&mut self, version: &Version, window: &Window<'_>) {
+        let segment = Arc::clone(&self.segment);
+        let mut ahead = ReadAhead::from(self.end);
+        self.scan(version, window, |at| ahead.group(&segment, at, at + PIECE_LEN));
+    }
+
+    /// Walks whole batches from `end` on; `before` gets the offset of each before it is read.
+    fn scan(&mut self, version: &Version, window: &Window<'_>, mut before: impl FnMut(u64)) {
         loop {
+            before(self.end);
             match next_batch(window, self.end) {
                 Step::Batch(groups) => {
                     self.batch_count += 1;

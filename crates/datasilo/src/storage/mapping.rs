@@ -53,9 +53,13 @@ impl MappedRegion {
         self.readable.fetch_max(len, Ordering::Release);
     }
 
-    /// Gives the kernel a hint about a range; hints that it does not know are ignored.
+    /// Bytes that are mapped, whether readable or not.
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Gives the kernel a hint about a range inside the mapping; hints that it does not know are ignored.
     pub(crate) fn advise(&self, advice: memmap2::Advice, offset: usize, len: usize) {
-        let len = len.min(self.map.len().saturating_sub(offset));
         if len > 0 && self.map.advise_range(advice, offset, len).is_err() {
             tracing::trace!(?advice, offset, len, "the system ignores this page advice");
         }
