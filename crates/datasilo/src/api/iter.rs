@@ -198,10 +198,12 @@ impl<'s> MarkedPart<'s> {
                         return Some(Err(part.segment.corrupt(offset, what)));
                     }
                 };
-                ahead.group(part.segment, at, view.group.end());
+                let start = at;
                 at = view.group.end();
                 let frames = matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold);
-                if frames && view.group.keyspace == keyspace {
+                let wanted = frames && view.group.keyspace == keyspace;
+                ahead.reach(part.segment, if wanted { start } else { at }, at);
+                if wanted {
                     return Some(Ok(view));
                 }
             }

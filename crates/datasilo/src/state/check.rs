@@ -90,7 +90,7 @@ impl Checker<'_> {
         while at < len {
             match next_group(&window, at) {
                 Ok(view) => {
-                    ahead.group(segment, at, view.group.end());
+                    ahead.reach(segment, at, view.group.end());
                     if let Err((offset, what)) = verify_group(&view) {
                         self.problem(segment.corrupt(offset, what))?;
                     }

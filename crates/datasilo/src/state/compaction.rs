@@ -424,7 +424,7 @@ impl Worker<'_, '_> {
         let mut bundles: Vec<Bundle<'_>> = Vec::new();
         while at < record.file_len {
             let view = next_group(&window, at).map_err(|what| segment.corrupt(at, what))?;
-            ahead.group(&segment, at, view.group.end());
+            ahead.reach(&segment, at, view.group.end());
             at = view.group.end();
             if matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
                 self.bundle_group(&segment, &record, &view, &mut bundles, &mut moved)?;

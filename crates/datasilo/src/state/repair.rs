@@ -244,7 +244,7 @@ impl<'s> Iterator for Walk<'s> {
         }
         let window = self.segment.window();
         if let Ok(view) = next_group(&window, self.at) {
-            self.ahead.group(self.segment, self.at, view.group.end());
+            self.ahead.reach(self.segment, self.at, view.group.end());
             self.at = view.group.end();
             return Some(Ok(view));
         }

@@ -232,7 +232,7 @@ impl ScannedSegment {
     fn scan_mapped(&mut self, version: &Version, window: &Window<'_>) {
         let segment = Arc::clone(&self.segment);
         let mut ahead = ReadAhead::from(self.end);
-        self.scan(version, window, |at| ahead.group(&segment, at, at + PIECE_LEN));
+        self.scan(version, window, |at| ahead.reach(&segment, at, at + PIECE_LEN));
     }
 
     /// Walks whole batches from `end` on; `before` gets the offset of each before it is read.

@@ -75,16 +75,25 @@ impl DocumentReader {
         self.blocks.blocks()
     }
 
-    /// Dense numbers of the rows of a block.
-    pub(super) fn rows_of(&self, at: usize) -> Range<usize> {
-        self.blocks.rows_of(at)
-    }
-
-    /// Gives back the room of the documents of a block, which are not read again.
-    pub(super) fn release(&self, at: usize, spool: &Spool) -> io::Result<()> {
-        let mut block = Block::default();
-        self.blocks.read_block(at, spool, &mut Vec::new(), &mut block)?;
-        spool.release(Extent::from_numbers(&block.numbers));
+    /// Calls `f` with row (counted densely) and document of every row of a block. Unless they are to be read again,
+    /// `keep`, the room of the documents is given back.
+    pub(super) fn for_each_in_block<E: From<io::Error>>(
+        &self,
+        spool: &Spool,
+        at: usize,
+        keep: bool,
+        mut f: impl FnMut(usize, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut block, mut buffer) = (Block::default(), Vec::new());
+        self.blocks.read_block(at, spool, &mut buffer, &mut block)?;
+        let extent = Extent::from_numbers(&block.numbers);
+        let bytes = spool.read(extent, &mut buffer)?;
+        for (row, of_block) in self.blocks.rows_of(at).zip(0..) {
+            f(row, bytes.get(super::encode::span(&block.ends, of_block)).unwrap_or_default())?;
+        }
+        if !keep {
+            spool.release(extent);
+        }
         Ok(())
     }
 

@@ -175,17 +175,13 @@ impl Publication<'_, '_> {
         let keyspace = &self.engine.spaces.documents;
         (0..documents.blocks()).into_par_iter().try_for_each(|at| {
             self.writers.with(|writer| {
-                documents.for_each(self.spool, documents.rows_of(at), |row, bytes| {
+                documents.for_each_in_block(self.spool, at, keep, |row, bytes| {
                     if let Some(slot) = self.order.rank(row) {
                         writer.documents().put(keyspace, IntKey::from(slot), bytes)?;
                     }
-                    Ok::<_, Error>(())
+                    Ok(())
                 })
-            })?;
-            if !keep {
-                documents.release(at, self.spool)?;
-            }
-            Ok(())
+            })
         })
     }
 

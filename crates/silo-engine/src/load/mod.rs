@@ -117,8 +117,9 @@ pub struct LoadWriter<'l> {
 impl Engine {
     /// Begins a load. `targets` says where each column of the batches goes: one column is the id, fields without a
     /// column are null or have their default. Up to `memory_bytes` of what was read stay in memory until it is indexed,
-    /// more goes through temporary files. What else a load keeps in memory, besides what its threads work on, is 20 bytes
-    /// a row of a silo's first load, and up to 40 of others: places of documents, and ranks where ids do not ascend.
+    /// more goes through temporary files. What else a load keeps in memory, besides what its threads work on and up to a
+    /// GiB to sort in, is 20 bytes a row of a silo's first load, and up to 40 of others: places of documents, and ranks
+    /// where ids do not ascend.
     ///
     /// # Errors
     /// [`Error::Load`] for targets that do not fit the schema or each other, and failures to make temporary files.
