@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::FromBytes;
 
+use crate::bytes::checksum::{crc, seeded_crc};
 use crate::bytes::file_header::{FILE_HEADER_LEN, FileHeader};
-use crate::bytes::frame::{BLOCK_LEN, FrameView, seeded_crc};
+use crate::bytes::frame::{BLOCK_LEN, FrameView};
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind, segment_seed};
 use crate::bytes::index::{Geometry, INDEX_HEADER_LEN, IndexHeader, PAGE_LEN, decode_chain, page_check};
 use crate::bytes::manifest::{MANIFEST_HEADER_LEN, Manifest, decode_catalog};
@@ -94,7 +95,7 @@ pub fn manifest(data: &[u8]) {
     let mut catalog = vec![0; 8];
     catalog.extend_from_slice(data);
     put(&mut catalog, 0, &u32::try_from(data.len()).unwrap_or(0).to_le_bytes());
-    put(&mut catalog, 4, &crc32fast::hash(data).to_le_bytes());
+    put(&mut catalog, 4, &crc(data).to_le_bytes());
     let _ = decode_catalog(&catalog);
 }
 

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::bytes::address::{FileNumber, FrameAddress, words};
-use crate::bytes::frame::{FrameKind, FrameView};
-use crate::bytes::group::GroupKind;
+use crate::bytes::frame::{FrameKind, FrameView, PlainPut};
+use crate::bytes::group::{Group, GroupKind};
 use crate::error::Result;
 use crate::files::log_scan::{GroupView, all_frames, next_group};
 use crate::files::read_ahead::ReadAhead;
@@ -220,8 +220,29 @@ impl<'s> MarkedPart<'s> {
         }
     }
 
-    /// The entry of a frame, if it counts.
+    /// True if the frame that begins at `word` counts. Each is asked for once.
     #[inline]
+    fn counts(&mut self, word: u32) -> bool {
+        let Some(bits) = &self.bits else { return true };
+        let counts = bits.is_set(word);
+        self.unseen = self.unseen.saturating_sub(usize::from(counts));
+        counts
+    }
+
+    /// True if the plain put at `at` of a group counts. It is checked, then.
+    #[inline]
+    fn check_put(&mut self, verify: bool, group: &Group, at: usize, put: &PlainPut<'_>) -> Result<bool> {
+        let offset = group.payload_offset() + at as u64;
+        if !self.counts(words(offset)) {
+            return Ok(false);
+        }
+        if verify && !put.verify(group.keyspace) {
+            return Err(self.part.segment.corrupt(offset, "the frame's checksum does not match"));
+        }
+        Ok(true)
+    }
+
+    /// The entry of a frame, if it counts.
     fn entry(
         &mut self,
         snapshot: &'s Snapshot,
@@ -230,11 +251,8 @@ impl<'s> MarkedPart<'s> {
         frame: FrameView<'s>,
     ) -> Result<Option<Entry<'s>>> {
         let word = words(group.group.payload_offset() + at as u64);
-        if let Some(bits) = &self.bits {
-            if !bits.is_set(word) {
-                return Ok(None);
-            }
-            self.unseen = self.unseen.saturating_sub(1);
+        if !self.counts(word) {
+            return Ok(None);
         }
         let segment = self.part.segment;
         // Before its kind is believed: damage could turn a value into a delete.
@@ -410,7 +428,14 @@ fn visit_part<'s, E: From<crate::Error>>(
 ) -> Result<(), E> {
     for group in part.groups(plan.keyspace.id()) {
         let group = group?;
-        for item in all_frames(&group) {
+        let mut frames = all_frames(&group);
+        loop {
+            while let Some((at, put)) = frames.next_put() {
+                if part.check_put(plan.snapshot.verify, &group.group, at, &put)? {
+                    visit(put.key, Cow::Borrowed(put.value))?;
+                }
+            }
+            let Some(item) = frames.next() else { break };
             let (at, frame) = item.map_err(|(offset, what)| part.part.segment.corrupt(offset, what))?;
             let Some((key, value)) = part.entry(plan.snapshot, &group, at, frame)? else { continue };
             if frame.kind() == FrameKind::Merge {

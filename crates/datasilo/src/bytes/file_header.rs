@@ -4,6 +4,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::address::FileNumber;
+use super::checksum;
 
 /// The newest format version that this crate writes and reads.
 pub(crate) const FORMAT_VERSION: u16 = 1;
@@ -116,7 +117,7 @@ impl FileHeader {
 
     fn expected_crc(&self) -> u32 {
         let covered = self.as_bytes().split_last_chunk::<4>().map_or(&[][..], |(head, _)| head);
-        crc32fast::hash(covered)
+        checksum::crc(covered)
     }
 
     /// Reads and checks the header at the start of `bytes`.

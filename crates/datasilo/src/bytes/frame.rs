@@ -4,6 +4,7 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::address::align_up;
+use super::checksum::{crc, seeded_crc};
 
 /// Length of a frame header in bytes.
 pub(crate) const FRAME_HEADER_LEN: usize = size_of::<FrameHeader>();
@@ -101,13 +102,6 @@ fn round_up(len: usize, align: usize) -> usize {
     align_up(len as u64, align as u64) as usize
 }
 
-/// CRC-32 that starts from `seed`.
-pub(crate) fn seeded_crc(seed: u32, bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
-    hasher.update(bytes);
-    hasher.finalize()
-}
-
 /// Length that [`encode_frame`] will append for this key and value.
 pub(crate) fn frame_len(key_len: usize, value_len: usize, align: usize) -> usize {
     FrameLayout::new(key_len, value_len, align).end
@@ -138,7 +132,7 @@ pub(crate) fn encode_frame(buffer: &mut Vec<u8>, keyspace: u32, align: usize, in
     let blocked = value.len() > BLOCK_LEN;
     if blocked {
         for block in value.chunks(BLOCK_LEN) {
-            buffer.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
+            buffer.extend_from_slice(&crc(block).to_le_bytes());
         }
     }
     buffer.resize(start + layout.value, 0);
@@ -178,30 +172,33 @@ pub(crate) struct PlainPut<'a> {
     crc: u32,
     /// Everything that the checksum covers.
     covered: &'a [u8],
+    pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
 }
 
 impl<'a> PlainPut<'a> {
     /// Looks at the frame that starts `bytes`, of a keyspace without alignment. `None` if it is
-    /// not such a put of this key; it may still be another frame of it.
+    /// not such a put; it may still be another frame.
     #[inline]
-    pub(crate) fn parse(bytes: &'a [u8], key: &[u8]) -> Option<Self> {
+    pub(crate) fn first(bytes: &'a [u8]) -> Option<Self> {
         let (header, after) = FrameHeader::ref_from_prefix(bytes).ok()?;
         let value_len = header.value_len.get() as usize;
         let plain = header.flags & 0b11 == FrameKind::Put.code()
             && header.flags & !KNOWN_FLAGS == 0
-            && usize::from(header.key_len) == key.len()
             && header.key_len != LONG_KEY
             && value_len <= BLOCK_LEN;
         if !plain {
             return None;
         }
-        let (own_key, rest) = after.split_at_checked(key.len())?;
-        if own_key != key {
-            return None;
-        }
+        let (key, rest) = after.split_at_checked(usize::from(header.key_len))?;
         let end = (FRAME_HEADER_LEN + key.len() + value_len).next_multiple_of(8);
-        Some(Self { crc: header.crc.get(), covered: bytes.get(4..end)?, value: rest.get(..value_len)? })
+        Some(Self { crc: header.crc.get(), covered: bytes.get(4..end)?, key, value: rest.get(..value_len)? })
+    }
+
+    /// Bytes of the whole frame.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        4 + self.covered.len()
     }
 
     #[inline]
@@ -309,7 +306,7 @@ impl<'a> FrameView<'a> {
         let value = self.value();
         let start = block * BLOCK_LEN;
         let end = (start + BLOCK_LEN).min(value.len());
-        value.get(start..end).is_some_and(|bytes| crc32fast::hash(bytes) == u32::from_le_bytes(*expected))
+        value.get(start..end).is_some_and(|bytes| crc(bytes) == u32::from_le_bytes(*expected))
     }
 
     /// Blocks of a blocked frame's value.

@@ -4,8 +4,8 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::address::{FileNumber, MAX_SEGMENT_LEN, MAX_SEQ, SeqNo, WORD, words};
+use super::checksum::{crc, seeded_crc};
 use super::file_header::SiloId;
-use super::frame::seeded_crc;
 
 /// Length of a group header in bytes.
 pub(crate) const GROUP_HEADER_LEN: usize = size_of::<GroupHeader>();
@@ -87,7 +87,7 @@ pub(crate) struct Group {
 
 /// Start value for the checksums of a segment's group headers.
 pub(crate) fn segment_seed(silo_id: SiloId, number: FileNumber) -> u32 {
-    seeded_crc(crc32fast::hash(&silo_id), &number.to_le_bytes())
+    seeded_crc(crc(&silo_id), &number.to_le_bytes())
 }
 
 impl Group {

@@ -5,6 +5,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::address::{FileNumber, FrameAddress};
+use super::checksum;
 
 /// Length of a table page, and of the header page, in bytes.
 pub(crate) const PAGE_LEN: usize = 4096;
@@ -55,7 +56,7 @@ pub(crate) struct IndexHeader {
 impl IndexHeader {
     pub(crate) fn expected_crc(&self) -> u32 {
         let covered = self.as_bytes().split_last_chunk::<4>().map_or(&[][..], |(head, _)| head);
-        crc32fast::hash(covered)
+        checksum::crc(covered)
     }
 }
 
@@ -242,7 +243,7 @@ pub(crate) fn encode_chain(area: &mut Vec<u8>, addresses: &[FrameAddress]) {
     for address in addresses {
         body.extend_from_slice(&address.to_bits().to_le_bytes());
     }
-    area.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    area.extend_from_slice(&checksum::crc(&body).to_le_bytes());
     area.extend_from_slice(&body);
 }
 
@@ -251,7 +252,7 @@ pub(crate) fn decode_chain(bytes: &[u8]) -> Option<Vec<FrameAddress>> {
     let (header, rest) = ChainHeader::ref_from_prefix(bytes).ok()?;
     let len = (header.count.get() as usize).checked_mul(8)?;
     let body = bytes.get(4..8 + len)?;
-    if crc32fast::hash(body) != header.crc.get() {
+    if checksum::crc(body) != header.crc.get() {
         return None;
     }
     let addresses = rest.get(..len)?.chunks_exact(8).filter_map(|b| b.first_chunk::<8>());

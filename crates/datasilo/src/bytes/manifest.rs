@@ -4,6 +4,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::address::{FileNumber, MAX_SEGMENT_LEN, MAX_SEQ, SeqNo, WORD};
+use super::checksum;
 use super::field::{FieldReader, FieldWriter};
 use super::file_header::{FILE_HEADER_LEN, FORMAT_VERSION, HeaderFlaw, KNOWN_FEATURES, SegmentRole, SiloId};
 
@@ -151,7 +152,7 @@ impl Manifest {
             reserved: 0.into(),
             features: KNOWN_FEATURES.into(),
             body_len: (body.len() as u64).into(),
-            body_crc: crc32fast::hash(&body).into(),
+            body_crc: checksum::crc(&body).into(),
             crc: 0.into(),
         };
         header.crc = header.expected_crc().into();
@@ -178,7 +179,7 @@ impl Manifest {
         if body.len() as u64 != header.body_len.get() {
             return Err(HeaderFlaw::Damaged("the manifest's length is not what its header says"));
         }
-        if crc32fast::hash(body) != header.body_crc.get() {
+        if checksum::crc(body) != header.body_crc.get() {
             return Err(HeaderFlaw::Damaged("the manifest's checksum does not match"));
         }
         let mut fields = FieldReader::new(body);
@@ -260,7 +261,7 @@ impl SegmentRecord {
 impl ManifestHeader {
     fn expected_crc(&self) -> u32 {
         let covered = self.as_bytes().split_last_chunk::<4>().map_or(&[][..], |(head, _)| head);
-        crc32fast::hash(covered)
+        checksum::crc(covered)
     }
 }
 
@@ -367,7 +368,7 @@ pub(crate) fn encode_catalog(next_keyspace: u32, hash_seed: u64, keyspaces: &[Ke
     let body = body.into_bytes();
     let mut payload = FieldWriter::default();
     payload.u32(u32::try_from(body.len()).expect("catalogs are small"));
-    payload.u32(crc32fast::hash(&body));
+    payload.u32(checksum::crc(&body));
     payload.bytes(&body);
     let mut payload = payload.into_bytes();
     payload.resize(payload.len().next_multiple_of(8), 0);
@@ -380,7 +381,7 @@ pub(crate) fn decode_catalog(payload: &[u8]) -> Option<(u32, u64, Vec<KeyspaceRe
     let len = fields.u32()?;
     let crc = fields.u32()?;
     let body = fields.bytes(len as usize)?;
-    if crc32fast::hash(body) != crc {
+    if checksum::crc(body) != crc {
         return None;
     }
     let mut fields = FieldReader::new(body);

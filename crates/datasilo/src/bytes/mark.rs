@@ -4,6 +4,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::address::{FileNumber, WORD, words};
+use super::checksum;
 use super::file_header::SiloId;
 
 /// Length of one of the two slots in bytes.
@@ -75,7 +76,7 @@ impl SyncMark {
 
 impl MarkSlot {
     fn expected_crc(&self) -> u32 {
-        crc32fast::hash(self.as_bytes().get(8..).unwrap_or_default())
+        checksum::crc(self.as_bytes().get(8..).unwrap_or_default())
     }
 }
 

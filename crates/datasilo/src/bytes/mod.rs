@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock. The specification is `docs/format/datasilo-v1.md`.
 
 pub(crate) mod address;
+pub(crate) mod checksum;
 pub(crate) mod field;
 pub(crate) mod file_header;
 pub(crate) mod frame;

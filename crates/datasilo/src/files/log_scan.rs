@@ -1,6 +1,6 @@
 //! Walking the groups and frames of a segment.
 
-use crate::bytes::frame::FrameView;
+use crate::bytes::frame::{FrameView, PlainPut};
 use crate::bytes::group::{GROUP_HEADER_LEN, Group, GroupKind};
 
 /// A group and its payload.
@@ -86,13 +86,19 @@ pub(crate) fn verify_group(view: &GroupView<'_>) -> Result<(), (u64, &'static st
     if !matches!(view.group.kind, GroupKind::Frames | GroupKind::Fold) {
         return Ok(());
     }
-    for item in all_frames(view) {
-        let (at, frame) = item?;
-        if !frame.verify_whole(view.group.keyspace) {
-            return Err((view.group.payload_offset() + at as u64, "the frame's checksum does not match"));
+    let mut frames = all_frames(view);
+    let checked = |at: usize, good: bool| {
+        let offset = view.group.payload_offset() + at as u64;
+        if good { Ok(()) } else { Err((offset, "the frame's checksum does not match")) }
+    };
+    loop {
+        while let Some((at, put)) = frames.next_put() {
+            checked(at, put.verify(view.group.keyspace))?;
         }
+        let Some(item) = frames.next() else { return Ok(()) };
+        let (at, frame) = item?;
+        checked(at, frame.verify_whole(view.group.keyspace))?;
     }
-    Ok(())
 }
 
 /// The frames of a group with their offsets in the payload. Ends early at what is no frame.
@@ -109,30 +115,57 @@ pub(crate) fn frames<'a>(view: &GroupView<'a>) -> impl Iterator<Item = (usize, F
     })
 }
 
-/// The frames of a group, and an error with its offset in the segment if they do not fill it: then
-/// damage to the length of one hides those behind it.
-pub(crate) fn all_frames<'a>(
-    view: &GroupView<'a>,
-) -> impl Iterator<Item = Result<(usize, FrameView<'a>), (u64, &'static str)>> + use<'a> {
-    let view = *view;
-    let mut frames = frames(&view);
-    let mut count = 0;
-    let mut end = 0;
-    let mut done = false;
-    std::iter::from_fn(move || {
-        if done {
+/// The frames of a group with their offsets in the payload, and an error with its offset in the segment
+/// if they do not fill it: then damage to the length of one hides those behind it.
+pub(crate) fn all_frames<'a>(view: &GroupView<'a>) -> AllFrames<'a> {
+    AllFrames { view: *view, at: 0, count: 0, failed: false }
+}
+
+/// See [`all_frames`].
+#[derive(Debug)]
+pub(crate) struct AllFrames<'a> {
+    view: GroupView<'a>,
+    at: usize,
+    count: u32,
+    failed: bool,
+}
+
+impl<'a> AllFrames<'a> {
+    fn rest(&self) -> &'a [u8] {
+        self.view.payload.get(self.at..).unwrap_or_default()
+    }
+
+    /// The next frame, if it is a plain put; otherwise it is still to come.
+    #[inline]
+    pub(crate) fn next_put(&mut self) -> Option<(usize, PlainPut<'a>)> {
+        if self.view.group.align_shift != 0 {
             return None;
         }
-        if let Some((at, frame)) = frames.next() {
-            count += 1;
-            end = at + frame.len();
-            return Some(Ok((at, frame)));
+        let put = PlainPut::first(self.rest())?;
+        Some((self.step(put.len()), put))
+    }
+
+    /// Goes on by a frame; gives its offset.
+    fn step(&mut self, len: usize) -> usize {
+        let start = self.at;
+        self.at += len;
+        self.count = self.count.saturating_add(1);
+        start
+    }
+}
+
+impl<'a> Iterator for AllFrames<'a> {
+    type Item = Result<(usize, FrameView<'a>), (u64, &'static str)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(frame) = FrameView::parse(self.rest(), self.view.group.align()) {
+            return Some(Ok((self.step(frame.len()), frame)));
         }
-        done = true;
-        let filled = count == view.group.frame_count && end == view.payload.len();
-        let offset = view.group.payload_offset() + end as u64;
-        (!filled).then_some(Err((offset, "the group's frames do not fill it")))
-    })
+        let filled = self.count == self.view.group.frame_count && self.rest().is_empty();
+        let failed = std::mem::replace(&mut self.failed, !filled);
+        let offset = self.view.group.payload_offset() + self.at as u64;
+        (!filled && !failed).then_some(Err((offset, "the group's frames do not fill it")))
+    }
 }
 
 /// All valid group headers at or behind `from`, found by trying every word.

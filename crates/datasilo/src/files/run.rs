@@ -7,6 +7,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
 use crate::bytes::address::{FileNumber, FrameAddress};
+use crate::bytes::checksum;
 use crate::bytes::file_header::{FILE_HEADER_LEN, FileKind, SiloId};
 use crate::bytes::index::{
     Geometry, INDEX_HEADER_LEN, IndexHeader, LINE_SLOTS, PAGE_LEN, PAGE_LINES, PAGE_SLOTS, PAGE_SPILLS,
@@ -156,7 +157,7 @@ impl Run {
             return Err(damaged(FILE_HEADER_LEN, "the index header's count of entries cannot be right"));
         }
         let rows = bytes.get(shape.parts..shape.chains).unwrap_or_default();
-        if crc32fast::hash(rows) != index_header.parts_crc.get() {
+        if checksum::crc(rows) != index_header.parts_crc.get() {
             return Err(damaged(shape.parts, "the part table's checksum does not match"));
         }
         let rows = <[PartRow]>::ref_from_bytes(rows)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use zerocopy::IntoBytes;
 
 use crate::bytes::address::FileNumber;
+use crate::bytes::checksum;
 use crate::bytes::file_header::{FileHeader, FileKind, SiloId};
 use crate::bytes::index::{
     Geometry, IndexHeader, LINE_SLOTS, MAX_PARTS, PAGE_LEN, PAGE_LINES, PAGE_SLOTS, PAGE_SPILLS, PageTrailer,
@@ -191,7 +192,7 @@ impl RunBuilder {
             self.emit_page()?;
         }
         let parts = std::mem::take(&mut self.parts);
-        let parts_crc = crc32fast::hash(parts.as_bytes());
+        let parts_crc = checksum::crc(parts.as_bytes());
         self.buffer.extend_from_slice(parts.as_bytes());
         let chains = std::mem::take(&mut self.chains);
         self.buffer.extend_from_slice(&chains);

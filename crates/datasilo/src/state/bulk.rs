@@ -8,6 +8,7 @@ use rayon::slice::ParallelSliceMut;
 
 use crate::api::bulk::BulkReport;
 use crate::bytes::address::{FileNumber, FrameAddress, SeqNo};
+use crate::bytes::checksum;
 use crate::bytes::file_header::SegmentRole;
 use crate::bytes::frame::FrameKind;
 use crate::bytes::group::{Group, GroupKind};
@@ -228,7 +229,7 @@ impl Core {
 /// Writes the seal group, cuts the file to its length and makes its bytes readable.
 fn seal(writer: &mut SegmentWriter, seq_base: SeqNo) -> Result<()> {
     let base = seq_base.to_le_bytes();
-    let check = u64::from(crc32fast::hash(&base)).to_le_bytes();
+    let check = u64::from(checksum::crc(&base)).to_le_bytes();
     writer
         .append(&[GroupFrames { template: Group::alone(GroupKind::Seal, 0, 0), pieces: &[&base, &check] }])?;
     writer.segment().file().set_len(writer.tail())?;

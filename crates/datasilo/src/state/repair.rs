@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::bytes::address::{FileNumber, FrameAddress, SeqNo};
+use crate::bytes::checksum;
 use crate::bytes::file_header::{FileKind, SegmentRole};
 use crate::bytes::frame::{FrameKind, FrameView};
 use crate::bytes::group::{Group, GroupKind};
@@ -621,7 +622,7 @@ fn sealed_base(segment: &Segment) -> Option<SeqNo> {
         let (base, rest) =
             view.payload.split_first_chunk::<8>().filter(|_| view.group.kind == GroupKind::Seal)?;
         let check = rest.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))?;
-        (check == u64::from(crc32fast::hash(base))).then(|| u64::from_le_bytes(*base))
+        (check == u64::from(checksum::crc(base))).then(|| u64::from_le_bytes(*base))
     })
 }
 
