@@ -51,10 +51,12 @@ impl<'a> ArrayRef<'a> {
     }
 
     /// Number of values below `slot`; O(log n).
+    #[inline]
     fn lower_bound(self, slot: u16) -> usize {
         self.values.partition_point(|v| u16::from_le_bytes(*v) < slot)
     }
 
+    #[inline]
     fn get(self, index: usize) -> Option<u16> {
         self.values.get(index).map(|v| u16::from_le_bytes(*v))
     }
@@ -82,6 +84,7 @@ impl<'a> BitsetRef<'a> {
 
     /// Word `index`, or zero past the end.
     #[must_use]
+    #[inline]
     pub fn word(self, index: usize) -> u64 {
         self.bits.get(index).map_or(0, |w| u64::from_le_bytes(*w))
     }
@@ -171,10 +174,12 @@ impl<'a> RunsRef<'a> {
     }
 
     /// Index of the first run that starts above `slot`; O(log n).
+    #[inline]
     fn upper_bound(self, slot: u16) -> usize {
         self.runs.partition_point(|run| run_bounds(*run).0 <= slot)
     }
 
+    #[inline]
     fn contains(self, slot: u16) -> bool {
         let before = self.upper_bound(slot).wrapping_sub(1);
         self.runs.get(before).is_some_and(|run| run_bounds(*run).1 >= slot)
@@ -285,6 +290,7 @@ impl ContainerRef<'_> {
 
     /// Whether `slot` is in; O(1) for bitsets, O(log n) otherwise.
     #[must_use]
+    #[inline]
     pub fn contains(self, slot: u16) -> bool {
         match self {
             Self::Array(a) => a.get(a.lower_bound(slot)) == Some(slot),

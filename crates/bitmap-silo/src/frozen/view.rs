@@ -169,6 +169,7 @@ impl<'a> FrozenBitmap<'a> {
 
     /// Key (upper 16 bits) of the `index`-th container; O(1).
     #[must_use]
+    #[inline]
     pub fn key_at(&self, index: usize) -> Option<u16> {
         (index < self.container_count()).then(|| self.header.key(index))
     }
@@ -207,11 +208,14 @@ impl<'a> FrozenBitmap<'a> {
         let [key_low, key_high, rank_low, rank_high] = *description;
         let key = u16::from_le_bytes([key_low, key_high]);
         let cardinality = u32::from(u16::from_le_bytes([rank_low, rank_high])) + 1;
-        if self.layout != Layout::Table || self.header.has_runs_at(index) {
-            return Some((key, self.rare_container_at(index, cardinality)?));
+        if self.layout != Layout::Table {
+            return Some((key, self.walked_container_at(index, cardinality)?));
         }
         let start = self.header.offset(index)?;
-        let container = if cardinality <= ARRAY_MAX {
+        let container = if self.header.has_runs_at(index) {
+            let end = self.header.offset(index + 1).unwrap_or(self.bytes.len());
+            self.runs(self.bytes.get(start..end)?, cardinality)?
+        } else if cardinality <= ARRAY_MAX {
             let body = self.bytes.get(start..start + 2 * cardinality as usize)?;
             ArrayRef::new(body.as_chunks().0).into()
         } else {
@@ -221,26 +225,27 @@ impl<'a> FrozenBitmap<'a> {
         Some((key, container))
     }
 
-    /// A container with runs, or in a blob whose bodies are found by walking.
-    fn rare_container_at(&self, index: usize, cardinality: u32) -> Option<ContainerRef<'a>> {
+    /// A container of a blob whose bodies are found by walking.
+    fn walked_container_at(&self, index: usize, cardinality: u32) -> Option<ContainerRef<'a>> {
         let (start, end) = self.extent(index)?;
         let body = self.bytes.get(start..end)?;
         Some(match self.header.kind(index) {
             ContainerKind::Array => ArrayRef::new(body.as_chunks().0).into(),
             ContainerKind::Bitset => BitsetRef::new(body.as_chunks().0.first_chunk()?, cardinality).into(),
-            ContainerKind::Runs => {
-                let runs = body.get(2..)?.as_chunks().0;
-                if self.recount {
-                    RunsRef::counted(runs).into()
-                } else {
-                    RunsRef::new(runs, cardinality).into()
-                }
-            }
+            ContainerKind::Runs => self.runs(body, cardinality)?,
         })
+    }
+
+    /// The run container with this body.
+    #[inline]
+    fn runs(&self, body: &'a [u8], cardinality: u32) -> Option<ContainerRef<'a>> {
+        let runs = body.get(2..)?.as_chunks().0;
+        Some(if self.recount { RunsRef::counted(runs).into() } else { RunsRef::new(runs, cardinality).into() })
     }
 
     /// Index of the first container whose key is at least `key`; O(log containers).
     #[must_use]
+    #[inline]
     pub fn index_of_key(&self, key: u16) -> usize {
         self.header.descriptions.partition_point(|d| u16::from_le_bytes([d[0], d[1]]) < key)
     }
@@ -269,15 +274,12 @@ impl<'a> FrozenBitmap<'a> {
     pub fn container(&self, key: u16) -> Option<ContainerRef<'a>> {
         // Where no chunk is empty, a key is an index.
         let guess = usize::from(key.wrapping_sub(self.header.key(0)));
-        let index = if self.header.key(guess) == key && guess < self.container_count() {
-            guess
-        } else {
-            self.index_of_key(key)
-        };
-        match self.container_at(index) {
-            Some((found, container)) if found == key => Some(container),
-            _ => None,
+        let index = if self.key_at(guess) == Some(key) { guess } else { self.index_of_key(key) };
+        // Most chunks of a sparse bitmap are empty: nothing is read for those but keys.
+        if self.key_at(index) != Some(key) {
+            return None;
         }
+        self.container_at(index).map(|(_, container)| container)
     }
 
     /// Keys and containers in ascending order, from either end.
@@ -303,6 +305,7 @@ impl<'a> FrozenBitmap<'a> {
 
     /// Whether `slot` is in; O(log containers), plus O(log n) in an array or run container.
     #[must_use]
+    #[inline]
     pub fn contains(&self, slot: u32) -> bool {
         let (key, low) = split(slot);
         self.container(key).is_some_and(|container| container.contains(low))
