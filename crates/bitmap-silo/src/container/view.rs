@@ -57,6 +57,11 @@ impl<'a> ArrayRef<'a> {
     }
 
     #[inline]
+    fn contains(self, slot: u16) -> bool {
+        self.get(self.lower_bound(slot)) == Some(slot)
+    }
+
+    #[inline]
     fn get(self, index: usize) -> Option<u16> {
         self.values.get(index).map(|v| u16::from_le_bytes(*v))
     }
@@ -293,9 +298,24 @@ impl ContainerRef<'_> {
     #[inline]
     pub fn contains(self, slot: u16) -> bool {
         match self {
-            Self::Array(a) => a.get(a.lower_bound(slot)) == Some(slot),
+            Self::Array(a) => a.contains(slot),
             Self::Bitset(b) => b.contains(slot),
             Self::Runs(r) => r.contains(slot),
+        }
+    }
+
+    /// Which of up to 32 values are in, a bit for each.
+    #[inline]
+    pub(crate) fn find_each(self, values: &[Le16]) -> u32 {
+        debug_assert!(values.len() <= 32, "there is a bit for each");
+        let mask = |is_in: &dyn Fn(u16) -> bool| -> u32 {
+            let bit = |(at, value): (usize, &Le16)| u32::from(is_in(u16::from_le_bytes(*value))) << at;
+            values.iter().enumerate().map(bit).sum()
+        };
+        match self {
+            Self::Array(a) => mask(&|slot| a.contains(slot)),
+            Self::Bitset(b) => mask(&|slot| b.contains(slot)),
+            Self::Runs(r) => mask(&|slot| r.contains(slot)),
         }
     }
 

@@ -7,6 +7,7 @@ use super::tally::Tally;
 use crate::container::chunk::{ChunkBuf, Form, PooledChunk, Side};
 use crate::container::{CHUNK_SLOTS, ContainerRef};
 use crate::expr::Expr;
+use crate::kernels::Le16;
 use crate::source::Source;
 use crate::view::{BitmapView, Bound};
 
@@ -183,6 +184,17 @@ impl ClauseNode<'_> {
         }
     }
 
+    /// The values of the chunk under way, where one operand has a handful of them.
+    fn handful(&self) -> Option<&[Le16]> {
+        let [Member { node, active: true, .. }] = &self.members[..] else {
+            return None;
+        };
+        match node.container() {
+            ContainerRef::Array(list) if list.values().len() <= BY_VALUE_MAX => Some(list.values()),
+            _ => None,
+        }
+    }
+
     /// Loads the members; answers whether none has slots, or one has all.
     fn load(&mut self, key: u16) -> Extent {
         let mut extent = Extent::Empty;
@@ -236,8 +248,16 @@ impl Product<'_> {
         self.lent = None;
         self.buf.form = Form::Empty;
         let mut used: SmallVec<[usize; 8]> = SmallVec::new();
+        let Some((rarest, others)) = self.clauses.split_first_mut() else {
+            unreachable!("a conjunction has a positive clause");
+        };
+        let extent = rarest.load(key);
+        if let Some(values) = rarest.handful() {
+            return by_value(values, others, key, &mut self.buf, want);
+        }
         for (index, clause) in self.clauses.iter_mut().enumerate() {
-            match (clause.load(key), clause.negated) {
+            let loaded = if index == 0 { extent } else { clause.load(key) };
+            match (loaded, clause.negated) {
                 (Extent::Empty, false) | (Extent::Full, true) => return 0,
                 (Extent::Empty, true) | (Extent::Full, false) => {}
                 (Extent::Partial, _) => used.push(index),
@@ -253,9 +273,6 @@ impl Product<'_> {
                 *lent = Some((index, at));
                 return member.node.container().cardinality();
             }
-        }
-        if let Some(cardinality) = by_value(clauses, &used, buf) {
-            return cardinality;
         }
         let mut members: SmallVec<[ContainerRef<'_>; 12]> = SmallVec::new();
         let mut bounds: SmallVec<[(usize, bool); 8]> = SmallVec::new();
@@ -291,33 +308,34 @@ impl Product<'_> {
 /// Most values that are asked about one by one.
 const BY_VALUE_MAX: usize = 16;
 
-/// Where the rarest operand has a handful of values in the chunk, asks the others about each;
-/// answers the cardinality of the result, which is in the buffer.
-fn by_value(clauses: &[ClauseNode<'_>], used: &[usize], buf: &mut ChunkBuf) -> Option<u32> {
-    let (first, rest) = used.split_first()?;
-    let rarest = clauses.get(*first).filter(|clause| !clause.negated)?;
-    let [Member { node, .. }] = &rarest.members[..] else {
-        return None;
-    };
-    let ContainerRef::Array(list) = node.container() else {
-        return None;
-    };
-    if list.values().len() > BY_VALUE_MAX {
-        return None;
-    }
-    let mut len = 0;
-    for value in list.iter() {
-        let passes = rest.iter().filter_map(|index| clauses.get(*index)).all(|clause| {
-            let mut active = clause.members.iter().filter(|member| member.active);
-            active.any(|member| member.node.container().contains(value)) != clause.negated
-        });
-        if let Some(to) = buf.left.get_mut(len) {
-            *to = value;
+/// Asks the clauses about each of a few values; answers how many are left. They are in the buffer where they
+/// are wanted.
+fn by_value(values: &[Le16], others: &mut [ClauseNode<'_>], key: u16, buf: &mut ChunkBuf, want: Want) -> u32 {
+    // One bit for each value: no branch waits for what a container says.
+    let mut left = (1_u32 << values.len()) - 1;
+    for clause in others {
+        let mut found = 0;
+        for member in &mut clause.members {
+            if member.load(key) != 0 {
+                found |= member.node.container().find_each(values);
+            }
         }
-        len += usize::from(passes);
+        left &= if clause.negated { !found } else { found };
+        if left == 0 {
+            break;
+        }
     }
-    buf.form = Form::List { side: Side::Left, len };
-    u32::try_from(len).ok()
+    if want == Want::Slots {
+        let mut len = 0;
+        for (at, value) in values.iter().enumerate() {
+            if let Some(to) = buf.left.get_mut(len) {
+                *to = u16::from_le_bytes(*value);
+            }
+            len += usize::from(left >> at & 1 == 1);
+        }
+        buf.form = Form::List { side: Side::Left, len };
+    }
+    left.count_ones()
 }
 
 impl<'a> Node<'a> {

@@ -240,7 +240,11 @@ impl<'a> FrozenBitmap<'a> {
     #[inline]
     fn runs(&self, body: &'a [u8], cardinality: u32) -> Option<ContainerRef<'a>> {
         let runs = body.get(2..)?.as_chunks().0;
-        Some(if self.recount { RunsRef::counted(runs).into() } else { RunsRef::new(runs, cardinality).into() })
+        Some(if self.recount {
+            RunsRef::counted(runs).into()
+        } else {
+            RunsRef::new(runs, cardinality).into()
+        })
     }
 
     /// Index of the first container whose key is at least `key`; O(log containers).
