@@ -181,17 +181,32 @@ impl<'a> PlainPut<'a> {
     /// not such a put; it may still be another frame.
     #[inline]
     pub(crate) fn first(bytes: &'a [u8]) -> Option<Self> {
+        let (header, _) = FrameHeader::ref_from_prefix(bytes).ok()?;
+        Self::with_key_len(bytes, usize::from(header.key_len))
+    }
+
+    /// [`PlainPut::first`] of this key.
+    #[inline]
+    pub(crate) fn of_key(bytes: &'a [u8], key: &[u8]) -> Option<Self> {
+        Self::with_key_len(bytes, key.len()).filter(|put| put.key == key)
+    }
+
+    /// The length comes from the caller, so that one who knows it has the value's address without waiting for the
+    /// header: the two are often in different cache lines.
+    #[inline]
+    fn with_key_len(bytes: &'a [u8], key_len: usize) -> Option<Self> {
         let (header, after) = FrameHeader::ref_from_prefix(bytes).ok()?;
         let value_len = header.value_len.get() as usize;
         let plain = header.flags & 0b11 == FrameKind::Put.code()
             && header.flags & !KNOWN_FLAGS == 0
+            && usize::from(header.key_len) == key_len
             && header.key_len != LONG_KEY
             && value_len <= BLOCK_LEN;
         if !plain {
             return None;
         }
-        let (key, rest) = after.split_at_checked(usize::from(header.key_len))?;
-        let end = (FRAME_HEADER_LEN + key.len() + value_len).next_multiple_of(8);
+        let (key, rest) = after.split_at_checked(key_len)?;
+        let end = (FRAME_HEADER_LEN + key_len + value_len).next_multiple_of(8);
         Some(Self { crc: header.crc.get(), covered: bytes.get(4..end)?, key, value: rest.get(..value_len)? })
     }
 

@@ -144,8 +144,8 @@ impl<'v> Lookup<'v> {
         // All lines will be read: they are asked for before the header says how many there are.
         let lines = if self.verify { keyspace.typical_frame_lines() } else { 0 };
         segment.prefetch(word, lines);
-        let first = segment.bytes().get(word as usize * 8..).and_then(PlainPut::first);
-        let Some(put) = first.filter(|put| put.key == key) else {
+        let Some(put) = segment.bytes().get(word as usize * 8..).and_then(|b| PlainPut::of_key(b, key))
+        else {
             return Ok(Plain::Unknown);
         };
         if self.verify && !put.verify(keyspace.meta.id) {
