@@ -58,7 +58,8 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Default)]
 struct SessionState {
-    writer: Option<SegmentWriter>,
+    /// Segments with room that nobody writes to at the moment.
+    idle: Vec<SegmentWriter>,
     full: Vec<SegmentWriter>,
     created: Vec<u32>,
     /// The first failure of any writer; the session cannot be finished after it.
@@ -156,20 +157,11 @@ impl BulkSession<'_> {
             std::mem::take(&mut *state)
         };
         let SessionState {
-            writer,
-            mut full,
-            created,
-            entries,
-            groups,
-            usage,
-            dead,
-            next_rank,
-            user_bytes,
-            ..
+            idle, mut full, created, entries, groups, usage, dead, next_rank, user_bytes, ..
         } = state;
         // From here on, a failure must still remove the files.
         lock(&self.shared.state).created = created;
-        full.extend(writer);
+        full.extend(idle);
         let outcome = BulkOutcome { segments: full, entries, groups, usage, dead, ranks: next_rank };
         let report = core.publish_bulk(outcome)?;
         core.user_bytes.fetch_add(user_bytes, Ordering::Relaxed);
@@ -185,7 +177,7 @@ impl Drop for BulkSession<'_> {
             let mut state = lock(&self.shared.state);
             // Writers that outlive the session must not write into files that are gone.
             state.failure.get_or_insert(Error::Closed);
-            state.writer = None;
+            state.idle.clear();
             state.full.clear();
             std::mem::take(&mut state.created)
         };
@@ -198,8 +190,8 @@ impl Drop for BulkSession<'_> {
 
 /// One thread's part of a bulk session.
 ///
-/// Gathers a region of frames per keyspace and writes it to a place of its own in the session's
-/// segments. Close it to learn of failures; when dropped, they surface in [`BulkSession::finish`].
+/// Gathers a region of frames per keyspace and writes it to a segment of the session that no other writer is
+/// writing to. Close it to learn of failures; when dropped, they surface in [`BulkSession::finish`].
 #[derive(Debug)]
 pub struct BulkWriter {
     shared: Arc<Shared>,
@@ -492,28 +484,17 @@ impl Shared {
             })
             .collect();
         let len = SegmentWriter::worst_len(&frames);
-        let lease = {
-            let mut state = lock(&self.state);
-            if let Some(failure) = &state.failure {
-                return Err(Error::Poisoned { why: failure.to_string() });
-            }
-            if !state.writer.as_ref().is_some_and(|w| w.has_room(len + SEAL_LEN)) {
-                let full = state.writer.take();
-                state.full.extend(full);
-                self.begin_segment(&mut state, len)?;
-            }
-            match state.writer.as_mut() {
-                Some(writer) => writer.lease_huge(&frames, SEAL_LEN)?,
-                None => return Ok(()),
-            }
-        };
+        let mut writer = self.take_segment(len)?;
+        let start = writer.tail();
+        let lease = writer.lease_huge(&frames, SEAL_LEN)?;
         let payloads = lease.write(&frames)?;
-        self.core.count_written(lease.len());
+        self.core.count_written(writer.tail() - start);
         let number = lease.segment.number();
         let mut groups = Vec::new();
         let mut usage = SegmentUsage::default();
         buffer.settle(number, &payloads, &mut groups, &mut usage);
         let mut state = lock(&self.state);
+        state.idle.push(writer);
         state.groups.append(&mut groups);
         let total = state.usage.entry(number).or_default();
         for record in &usage.keyspaces {
@@ -522,7 +503,23 @@ impl Shared {
         Ok(())
     }
 
-    fn begin_segment(&self, state: &mut SessionState, len: u64) -> Result<()> {
+    /// A segment with room for `len` bytes that nobody writes to: systems let one thread write to a file at a time.
+    /// There are as many as threads that write at once.
+    fn take_segment(&self, len: u64) -> Result<SegmentWriter> {
+        let mut state = lock(&self.state);
+        if let Some(failure) = &state.failure {
+            return Err(Error::Poisoned { why: failure.to_string() });
+        }
+        while let Some(writer) = state.idle.pop() {
+            if writer.has_room(len + SEAL_LEN) {
+                return Ok(writer);
+            }
+            state.full.push(writer);
+        }
+        self.begin_segment(&mut state, len)
+    }
+
+    fn begin_segment(&self, state: &mut SessionState, len: u64) -> Result<SegmentWriter> {
         let core = &self.core;
         let catalog = core.catalog();
         let overhead = catalog.len() + SEAL_LEN;
@@ -542,7 +539,39 @@ impl Shared {
         let mut writer = SegmentWriter::new(segment, capacity, core.options.allocate_bytes);
         catalog.append_to(&mut writer)?;
         core.count_written(catalog.len());
-        state.writer = Some(writer);
-        Ok(())
+        Ok(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{KeyspaceOptions, Options};
+
+    #[test]
+    fn no_segment_has_two_writers_at_a_time_and_none_is_left_unused() {
+        let dir = tempfile::tempdir().unwrap();
+        let silo = Silo::open(dir.path().join("silo"), Options::new()).unwrap();
+        let records = silo.create_keyspace("records", &KeyspaceOptions::new()).unwrap();
+        let session = silo.bulk(&[&records]).unwrap();
+        let number = |writer: &SegmentWriter| writer.segment().number();
+        let first = session.shared.take_segment(1000).unwrap();
+        let second = session.shared.take_segment(1000).unwrap();
+        assert_ne!(number(&first), number(&second));
+        let (one, other) = (number(&first), number(&second));
+        lock(&session.shared.state).idle.extend([first, second]);
+
+        let mut writers = [session.writer(), session.writer(), session.writer()];
+        for (key, writer) in (0u64..).zip(&mut writers) {
+            writer.put(&records, key.to_be_bytes(), b"value").unwrap();
+        }
+        for writer in writers {
+            writer.close().unwrap();
+        }
+        let state = lock(&session.shared.state);
+        assert_eq!(state.created, [one, other], "writers that take turns need no further segment");
+        assert_eq!(state.idle.len(), 2, "all were handed back");
+        drop(state);
+        assert_eq!(session.finish().unwrap().ops, 3);
     }
 }
